@@ -1,0 +1,34 @@
+"""What a user did wrong: a code, a message, the cause and the cure. Exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake that its reader can mend.
+
+    ``code`` is stable and greppable (``unknown-family``), ``message`` says what is wrong with what was given,
+    ``cause`` why that cannot work, ``cure`` what to do instead.
+    """
+
+    def __init__(self, code: str, message: str, cause: str, cure: str) -> None:
+        super().__init__(message)
+        self.code, self.message, self.cause, self.cure = code, message, cause, cure
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}\n  cause: {self.cause}\n  cure:  {self.cure}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not in the closed list ``known``; suggests the nearest one."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    cure = f"did you mean {near[0]!r}? " if near else ""
+    return UserError(
+        f"unknown-{kind}",
+        f"there is no {kind} {name!r}",
+        f"a {kind} is one of: {', '.join(names)}",
+        f"{cure}choose one of the names above",
+    )

@@ -1,0 +1,83 @@
+"""Case -> base model: tiny, seeded, in evaluation mode, answering at full length."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from conformance.case import PAD, START, Case
+from conformance.families import Family, family
+from conformance.families.derive import config_fields
+from conformance.families.weights import redraw
+
+MAX_PARAMETERS = 30_000_000
+
+
+def absent(kind: Family) -> str:
+    """Why the installed transformers has no such family, or nothing."""
+    import transformers
+
+    missing = [name for name in (kind.model, kind.config) if not _exists(name)]
+    return f"transformers {transformers.__version__} has no {missing[0]}" if missing else ""
+
+
+@cache
+def _exists(name: str) -> bool:
+    import transformers
+
+    # hasattr also imports the lazy module; a class whose optional dependency is missing raises something else.
+    return hasattr(transformers, name)
+
+
+def config(case: Case) -> Any:
+    """The tiny config. Raises :class:`~conformance.signals.NotApplicable` where this release cannot say a role."""
+    import transformers
+
+    kind = family(case.family)
+    made = getattr(transformers, kind.config)
+    return made(**config_fields(kind, case.roles, made))
+
+
+def build(case: Case) -> nn.Module:
+    """The base model of ``case``. Two calls give two equal models that share nothing."""
+    import transformers
+
+    kind = family(case.family)
+    made = config(case)
+    if case.attention != "default":
+        made._attn_implementation = case.attention
+    # Buffers that are random or uninitialised after __init__ would differ between two builds.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = getattr(transformers, kind.model)(made)
+    redraw(model, case.seed)
+    # Frozen from the start, as prompt learning freezes it: torch takes other kernels, with other last bits, otherwise.
+    model = model.to(getattr(torch, case.dtype)).eval().requires_grad_(False)
+    plain_generation(model, kind)
+    return cast("nn.Module", model)
+
+
+def plain_generation(model: Any, kind: Family) -> None:
+    """Greedy, one beam, no end token, nothing forced or suppressed, whatever the class's defaults are."""
+    settings = model.generation_config
+    settings.pad_token_id, settings.bos_token_id, settings.eos_token_id = PAD, START, None
+    settings.do_sample, settings.num_beams = False, 1
+    settings.forced_bos_token_id = settings.forced_eos_token_id = None
+    settings.suppress_tokens = settings.begin_suppress_tokens = None
+    if kind.encoder_decoder:
+        settings.decoder_start_token_id = START
+
+
+def decoder_layers(model: nn.Module, kind: Family) -> list[nn.Module]:
+    """The layers that own a self-attention cache, in order."""
+    return list(cast("nn.ModuleList", model.get_submodule(kind.anatomy.layers)))
+
+
+@cache
+def parameters_of_forward(model_class: type) -> frozenset[str]:
+    """The names that the forward of ``model_class`` accepts."""
+    return frozenset(inspect.signature(model_class.forward).parameters)  # type: ignore[attr-defined]

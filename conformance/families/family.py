@@ -1,0 +1,122 @@
+"""A Family: a kind of model, as data. One TOML file each; the file says what derivation cannot know."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from conformance.errors import UserError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Sizes = tuple[Annotated[int, Meta(ge=1, le=64)], ...]
+
+
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a table of a family file: frozen, unknown keys refused."""
+
+
+class Draw(Table):
+    """What varies within the family: the values that each neutral role may take, simplest first.
+
+    ``grouped``: fewer key/value heads than query heads; ``own_head_dim``: a head size other than width / heads;
+    ``sliding``: patterns of sliding layers, repeated over the layers; ``windows``: window lengths in tokens.
+    """
+
+    layers: Sizes = (1, 2, 3, 4)
+    encoder_layers: Literal["none", "equal", "free"] = "none"
+    heads: Sizes = (1, 2, 3, 4)
+    head_dim: Sizes = (4, 8)
+    ffn: Sizes = (8, 12)
+    positions: Sizes = (64, 32)
+    grouped: bool = False
+    own_head_dim: bool = False
+    tied: tuple[bool, ...] = (False,)
+    activation: tuple[str, ...] = ("",)
+    rope: tuple[str, ...] = ("",)
+    rotary: tuple[int, ...] = (0,)
+    sliding: tuple[tuple[bool, ...], ...] = ((),)
+    windows: tuple[int, ...] = ()
+
+
+class Anatomy(Table):
+    """Where things are inside the model, as dotted module names; where its positions can be seen."""
+
+    layers: str
+    positions: Literal["rotary", "learned", "none"]
+    table: str = ""
+
+
+class Pixels(Table):
+    """Images that belong to the text: one per row, ``channels`` x ``size`` x ``size``."""
+
+    size: int
+    channels: int = 3
+
+
+class Family(Table):
+    """A kind of model and, in one sentence, the hazard it stands for.
+
+    ``model`` and ``config`` are class names of transformers; ``task`` is PEFT's task type; ``fix`` holds config fields
+    with the same value in every member; ``learns`` marks the families that are taught ``1+1=`` in
+    ``lifecycle.learned_mapping_survives``; ``bias_by_distance`` says that attention depends on the distance between
+    positions in the cache (ALiBi, relative biases), so that the order of the virtual tokens matters by design.
+    """
+
+    schema: Literal[1]
+    name: str
+    hazard: str
+    model: str
+    config: str
+    anatomy: Anatomy
+    task: Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"] = "CAUSAL_LM"
+    draw: Draw = Draw()
+    fix: dict[str, Any] = {}
+    pixels: Pixels | None = None
+    learns: bool = False
+    bias_by_distance: bool = False
+
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether the text is read by an encoder and the answer written by a decoder."""
+        return self.task == "SEQ_2_SEQ_LM"
+
+
+def read(path: Path) -> Family:
+    """Read one family file. Raises :class:`~conformance.errors.UserError` for unknown keys or contradictory ranges."""
+    try:
+        family = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Family, strict=False)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UserError(
+            "malformed-family",
+            f"{path.name} is not a family file: {error}",
+            "a family file is TOML whose tables and keys CONTRIBUTING.md lists; unknown keys are refused",
+            "mend the key it names",
+        ) from error
+    for problem in contradictions(family, path.stem):
+        raise UserError(
+            "contradictory-family", f"{path.name}: {problem}", "no Case could be drawn from it", "make the two agree"
+        )
+    return family
+
+
+def contradictions(family: Family, stem: str) -> list[str]:
+    """What in the file cannot hold together, in words."""
+    draw = family.draw
+    said = [
+        (family.name != stem, f"name is {family.name!r} but the file is called {stem!r}"),
+        (any(any(p) for p in draw.sliding) and not draw.windows, "draw.sliding has sliding layers but draw.windows is empty"),
+        (bool(draw.windows) and not any(any(p) for p in draw.sliding), "draw.windows is given but no layer slides"),
+        (family.encoder_decoder == (draw.encoder_layers == "none"), "task and draw.encoder_layers disagree about an encoder"),
+        (family.anatomy.positions == "learned" and not family.anatomy.table, "anatomy.positions is learned but anatomy.table is empty"),
+        (family.anatomy.positions == "rotary" and any(size % 2 for size in draw.head_dim), "rotary heads need an even draw.head_dim"),
+        (any(not values for values in (draw.layers, draw.heads, draw.head_dim, draw.ffn, draw.positions)), "a role has no value to take"),
+    ]
+    return [words for wrong, words in said if wrong]

@@ -1,0 +1,34 @@
+"""A real byte-level tokenizer, made on the spot: one token for each printable ASCII character."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+from conformance.case import FIRST_TEXT_TOKEN, VOCABULARY
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    """Byte-level BPE without merges; ids from the first text token to the end of the vocabulary."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = [chr(code) for code in range(33, 33 + VOCABULARY - FIRST_TEXT_TOKEN)]
+    vocabulary = {letter: FIRST_TEXT_TOKEN + index for index, letter in enumerate(letters)}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return made
+
+
+def encode(text: str) -> list[int]:
+    """The token ids of ``text``, one per character."""
+    return cast("list[int]", tokenizer().encode(text).ids)
+
+
+def decode(ids: list[int]) -> str:
+    """The text of ``ids``."""
+    return cast("str", tokenizer().decode(ids))

@@ -1,0 +1,53 @@
+"""The closed list of a Case's features: what known failures need, what the strategy must reach, what reports show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from conformance.case import Case
+
+FEATURES: dict[str, Callable[[Case], bool]] = {
+    "one_row": lambda c: len(c.rows) == 1,
+    "many_rows": lambda c: len(c.rows) > 1,
+    "left_padded": lambda c: c.padded and c.padding == "left",
+    "right_padded": lambda c: c.padded and c.padding == "right",
+    "all_pads_but_one": lambda c: c.padded and any(row.length == 1 for row in c.rows),
+    "mask_omitted": lambda c: c.mask == "omitted",
+    "bool_mask": lambda c: c.mask == "bool",
+    "float_mask": lambda c: c.mask == "float",
+    "embeds": lambda c: c.inputs == "embeds",
+    "given_positions": lambda c: c.given_positions,
+    "shifted_positions": lambda c: c.position_shift > 0,
+    "eager": lambda c: c.attention == "eager",
+    "projection": lambda c: c.prefix.projection > 0,
+    "no_projection": lambda c: c.prefix.projection == 0,
+    "real_tokens": lambda c: c.prefix.content == "tokens",
+    "one_virtual_token": lambda c: c.prefix.length == 1,
+    "many_virtual_tokens": lambda c: c.prefix.length > 1,
+    "n_equals_prompt": lambda c: c.prefix.length == c.longest,
+    "n_above_prompt": lambda c: c.prefix.length > c.longest,
+    "n_below_prompt": lambda c: c.prefix.length < c.longest,
+    "one_token_prompt": lambda c: c.longest == 1,
+    "long_prompt": lambda c: c.longest > 1,
+    "one_layer": lambda c: c.roles.layers == 1,
+    "even_layers": lambda c: c.roles.layers % 2 == 0,
+    "odd_layers": lambda c: c.roles.layers % 2 == 1,
+    "three_layers": lambda c: c.roles.layers >= 3,
+    "one_kv_head": lambda c: c.roles.kv_heads == 1,
+    "grouped_query": lambda c: 1 <= c.roles.kv_heads < c.roles.heads,
+    "all_kv_heads": lambda c: c.roles.kv_heads == c.roles.heads,
+    "own_head_dim": lambda c: c.roles.head_dim * c.roles.heads != c.roles.width,
+    "tied": lambda c: c.roles.tied,
+    "scaled_rope": lambda c: c.roles.rope not in ("", "default"),
+    "sliding": lambda c: any(c.roles.sliding),
+    "alternating": lambda c: len(set(c.roles.sliding)) > 1,
+    "n_below_window": lambda c: any(c.roles.sliding) and c.prefix.length < c.roles.window,
+    "n_reaches_window": lambda c: any(c.roles.sliding) and c.prefix.length >= c.roles.window,
+    "window_edge": lambda c: any(c.roles.sliding) and abs(c.prefix.length - c.roles.window) <= 1,
+    "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
+}
+
+
+def features(case: Case) -> frozenset[str]:
+    """The features that ``case`` has."""
+    return frozenset(name for name, holds in FEATURES.items() if holds(case))

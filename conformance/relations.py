@@ -1,0 +1,85 @@
+"""Relations: functions from a Case to a follow-up Case. Never a further draw."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from conformance.case import Case, Row
+
+
+def without_prefix(case: Case) -> Case:
+    """The control: the base model, without any prefix."""
+    return replace(case, prefix=replace(case.prefix, length=0, projection=0, content="random", order="drawn"))
+
+
+def row_alone(case: Case, index: int) -> Case:
+    """Row ``index`` in a batch of its own, hence without pads."""
+    return replace(case, rows=(case.rows[index],))
+
+
+def rows_reversed(case: Case) -> Case:
+    """The same rows in the opposite order."""
+    return replace(case, rows=case.rows[::-1])
+
+
+def one_token(case: Case) -> Case:
+    """One row of one token."""
+    return replace(case, rows=(replace(case.rows[0], length=1),))
+
+
+def same_rows(case: Case, count: int) -> Case:
+    """``count`` copies of the first row."""
+    return replace(case, rows=case.rows[:1] * count)
+
+
+def padded(case: Case, side: Literal["left", "right"]) -> Case:
+    """The pads on ``side``."""
+    return replace(case, padding=side)
+
+
+def masked(case: Case, mask: Literal["long", "bool", "float", "omitted"]) -> Case:
+    """The same batch with another way to say which tokens are real."""
+    return replace(case, mask=mask)
+
+
+def embedded(case: Case) -> Case:
+    """``inputs_embeds`` in place of ``input_ids``."""
+    return replace(case, inputs="embeds")
+
+
+def positioned(case: Case, shift: int = 0) -> Case:
+    """Explicit ``position_ids``; without ``shift`` they say what the default says: 0.. over the text, pads skipped."""
+    return replace(case, given_positions=True, position_shift=shift)
+
+
+def filling(case: Case, beyond: int = 0) -> Case | None:
+    """One row so long that prefix, text and answer take all of the model's positions, and ``beyond`` more."""
+    length = case.roles.positions - case.prefix.length - case.new_tokens + 1 + beyond
+    return replace(case, rows=(Row(length=length, seed=case.rows[0].seed),)) if length > 0 else None
+
+
+def attending(case: Case, attention: Literal["default", "eager"]) -> Case:
+    """Another attention implementation."""
+    return replace(case, attention=attention)
+
+
+def other_prefix(case: Case) -> Case:
+    """A prefix with other contents."""
+    return replace(case, prefix=replace(case.prefix, seed=(case.prefix.seed + 1) % 100))
+
+
+def prefix_reversed(case: Case) -> Case:
+    """The virtual tokens in the opposite order."""
+    return replace(case, prefix=replace(case.prefix, order="reversed"))
+
+
+def real_tokens(case: Case) -> Case:
+    """The prefix holds the base model's keys and values of a real token sequence."""
+    return replace(case, prefix=replace(case.prefix, content="tokens", projection=0, order="drawn"))
+
+
+def in_double(case: Case) -> Case:
+    """The same in float64."""
+    return replace(case, dtype="float64")
