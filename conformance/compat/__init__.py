@@ -1,0 +1,1 @@
+"""The only place that knows a difference between releases of PEFT and transformers."""

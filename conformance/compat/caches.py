@@ -1,0 +1,110 @@
+"""The caches of all supported releases behind two functions: read one, make one filled by hand.
+
+Legacy tuples (until 4.4x), ``DynamicCache`` with lists and with layers, ``EncoderDecoderCache``; ALiBi models' fused layout.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class LayerCache(NamedTuple):
+    """What one layer's cache holds: ``length`` is what it reports, keys and values are ``(rows, heads, stored, head_dim)``."""
+
+    length: int
+    keys: Tensor | None
+    values: Tensor | None
+
+
+KeysValues = Sequence[tuple[Tensor, Tensor]]
+"""Per layer keys and values, each ``(rows, kv_heads, length, head_dim)``."""
+
+
+def read(cache: Any, layers: int) -> tuple[LayerCache, ...]:
+    """The self-attention part of ``cache``, layer by layer; empty layers where there is no cache yet."""
+    cache = getattr(cache, "self_attention_cache", cache)
+    if cache is None or (isinstance(cache, (tuple, list)) and not cache):
+        return (LayerCache(0, None, None),) * layers
+    if isinstance(cache, (tuple, list)):
+        return tuple(LayerCache(layer[0].shape[-2], layer[0], layer[1]) for layer in cache)
+    return tuple(_read_layer(cache, index) for index in range(layers))
+
+
+def _read_layer(cache: Any, index: int) -> LayerCache:
+    if hasattr(cache, "layers"):
+        if index >= len(cache.layers):
+            return LayerCache(0, None, None)
+        layer = cache.layers[index]
+        return LayerCache(int(layer.get_seq_length()), layer.keys, layer.values)
+    if index >= len(cache.key_cache):
+        return LayerCache(0, None, None)
+    keys, values = cache.key_cache[index], cache.value_cache[index]
+    if not isinstance(keys, Tensor) or keys.numel() == 0:
+        return LayerCache(0, None, None)
+    return LayerCache(int(cache.get_seq_length(index)), keys, values)
+
+
+def make(model: Any, filled: KeysValues, keep_all: bool = False) -> Any:
+    """A cache for ``model`` whose self-attention layers hold ``filled``; nothing at all where ``filled`` is empty.
+
+    Sliding layers drop what their window does not need, unless ``keep_all``.
+    """
+    if takes_legacy(model):
+        return tuple(filled) or None
+    cache = _empty(model, keep_all)
+    target = getattr(cache, "self_attention_cache", cache)
+    for index, (keys, values) in enumerate(filled):
+        target.update(keys, values, index)
+    return cache
+
+
+def takes_legacy(model: Any) -> bool:
+    """Whether this model class of this release knows only tuples of keys and values."""
+    return getattr(type(model), "_supports_cache_class", True) is False
+
+
+def _empty(model: Any, keep_all: bool) -> Any:
+    from transformers import DynamicCache
+
+    config = model.config.get_text_config(decoder=True) if hasattr(model.config, "get_text_config") else model.config
+    # Since 4.56 a cache is told the config, and gives sliding layers their own kind of storage.
+    known = not keep_all and "config" in inspect.signature(DynamicCache.__init__).parameters
+    if not model.config.is_encoder_decoder:
+        return DynamicCache(config=config) if known else DynamicCache()
+    from transformers import EncoderDecoderCache
+
+    return EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+
+def legacy_with_cross_attention(filled: KeysValues, cross: KeysValues) -> Any:
+    """An encoder-decoder's legacy tuple: self-attention keys and values, then those of the encoder's output."""
+    return tuple((*own, *other) for own, other in zip(filled, cross, strict=True))
+
+
+def snapshot(layers: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:
+    """A copy that later updates of the cache do not change."""
+    return tuple(LayerCache(found.length, _copy(found.keys), _copy(found.values)) for found in layers)
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().clone()
+
+
+def cut(layers: tuple[LayerCache, ...], start: int, stop: int) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of the positions ``start`` to ``stop`` of every layer, for layers that store all of them."""
+    return [(_slice(found.keys, start, stop), _slice(found.values, start, stop)) for found in layers]
+
+
+def _slice(tensor: Tensor | None, start: int, stop: int) -> Tensor:
+    assert tensor is not None
+    return tensor[:, :, start:stop]
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The raw bytes of a tensor, for comparisons to the bit."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,51 @@
+"""Which releases are installed, without importing them."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from conformance.errors import UserError
+
+JUDGED = ("peft", "transformers")
+RECORDED = (*JUDGED, "torch", "accelerate", "tokenizers", "safetensors", "hypothesis", "pytest", "peft-conformance")
+OLDEST = {"peft": "0.10", "transformers": "4.38"}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Installed versions of everything that can change a result, and Python's. Absent packages are left out."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def judged() -> str:
+    """``peft 0.21.2 x transformers 5.23.0``. Raises :class:`~conformance.errors.UserError` if one is missing."""
+    return " x ".join(f"{name} {require()[name]}" for name in JUDGED)
+
+
+def require() -> dict[str, str]:
+    """:func:`versions`, if torch, PEFT and transformers are there and in the supported range."""
+    from packaging.version import Version
+
+    found = versions()
+    for name in ("torch", *JUDGED):
+        if name not in found:
+            raise UserError(
+                "missing-package", f"{name} is not installed here", "there is nothing to judge without it", f"pip install {name}"
+            )
+    for name, oldest in OLDEST.items():
+        if Version(found[name]) < Version(oldest):
+            raise UserError(
+                "unsupported-version",
+                f"{name} {found[name]} is older than {oldest}",
+                f"the supported range begins at {name} {oldest}",
+                f"install {name}>={oldest}",
+            )
+    return found

@@ -1,0 +1,157 @@
+"""Work in a child process: fresh-process loads, and whole items in another environment. One mechanism.
+
+The child reads one JSON request a line from its standard input and answers one JSON line each on a pipe of its own, so that
+whatever libraries print cannot be taken for an answer. It is kept for further requests: its imports are paid once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Union
+
+import msgspec
+from msgspec import Struct
+
+from conformance.case import Case
+from conformance.verdict import Cell
+
+ANSWER_FILE = "answer.safetensors"
+CHANNEL = "CONFORMANCE_ANSWERS"
+
+
+class Generate(Struct, frozen=True, tag="generate"):
+    """Load the adapter in ``folder`` onto the Case's base model and generate; the answer goes into the folder."""
+
+    maker: str
+    case: Case
+    folder: str
+
+
+class Judge(Struct, frozen=True, tag="judge"):
+    """Judge one item."""
+
+    clause: str
+    family: str
+    examples: int
+    seed: int
+    known: str = ""
+
+
+class Answer(Struct, frozen=True):
+    """What came of a request: a Cell for an item, nothing for a generate, or the exception in words."""
+
+    cell: Union[Cell, None] = None
+    error: str = ""
+
+
+class ChildDied(RuntimeError):
+    """The child ended, or said something that is not an answer."""
+
+
+class Child:
+    """A process of our own with ``environment`` on top of this one's."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        read, write = os.pipe()
+        os.set_inheritable(write, True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "conformance.isolated"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=_environment(environment or {}) | {CHANNEL: str(write)},
+            pass_fds=(write,),
+        )
+        os.close(write)
+        self._answers = os.fdopen(read, "rb")
+        atexit.register(self.close)
+
+    def ask(self, request: Generate | Judge) -> Answer:
+        """Send one request, wait for its answer. Raises :class:`ChildDied`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise ChildDied(f"the child process cannot be reached: {error}") from error
+        line = self._answers.readline()
+        if not line:
+            raise ChildDied(f"the child process ended with exit code {self._process.wait()}")
+        return msgspec.json.decode(line, type=Answer)
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process.stdin and not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._answers.close()
+        atexit.unregister(self.close)
+
+
+def _environment(changes: Mapping[str, str]) -> dict[str, str]:
+    # Where byte code is not written, every child would compile torch and transformers again: 2.5 times the CPU time.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    package = str(Path(__file__).parent.parent)
+    paths = os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
+
+
+@cache
+def loader() -> Child:
+    """This process's child for fresh-process loads."""
+    return Child()
+
+
+def _answer(request: Generate | Judge) -> Answer:
+    if isinstance(request, Judge):
+        return Answer(cell=_judge(request))
+    _generate(request)
+    return Answer()
+
+
+def _generate(request: Generate) -> None:
+    from safetensors.torch import save_file
+
+    from conformance.faults import maker_named
+    from conformance.lab import Lab
+
+    lab = Lab(maker_named(request.maker))
+    folder = Path(request.folder)
+    trace = lab.generate_on(lab.maker.load(request.case, folder), request.case)
+    save_file({"tokens": trace.tokens.contiguous(), "logits": trace.logits.contiguous()}, folder / ANSWER_FILE)
+
+
+def _judge(request: Judge) -> Cell:
+    from conformance import engine, known
+    from conformance.clauses import clauses
+    from conformance.families import family
+    from conformance.lab import Lab
+
+    entries = known.load(Path(request.known)) if request.known else ()
+    budget = engine.Budget(examples=request.examples, seed=request.seed)
+    return engine.judge(clauses()[request.clause], family(request.family), budget, entries, Lab())
+
+
+def serve() -> None:
+    """Answer requests until standard input ends."""
+    import torch
+
+    torch.set_num_threads(1)
+    decoder: Any = msgspec.json.Decoder(Union[Generate, Judge])
+    with os.fdopen(int(os.environ[CHANNEL]), "wb") as answers:
+        for line in sys.stdin.buffer:
+            try:
+                answer = _answer(decoder.decode(line))
+            except Exception as error:
+                answer = Answer(error=f"{type(error).__name__}: {error}")
+            answers.write(msgspec.json.encode(answer) + b"\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,174 @@
+"""The lab runs Cases and remembers what it saw, so that forty clauses on one Case pay for each run once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from conformance import prefix
+from conformance.case import Case, Row
+from conformance.compat import caches
+from conformance.families import Family, family
+from conformance.families.build import build
+from conformance.families.inputs import request
+from conformance.oracles.handmade import hand_filled, handmade_cache, handmade_loop
+from conformance.oracles.real_tokens import keys_values_of_text
+from conformance.relations import without_prefix
+from conformance.requests import Finished, embeds, finish
+from conformance.signals import Signal
+from conformance.subject import MAKERS, Subject
+from conformance.trace import Recorder, Trace, failed, recording
+
+T = TypeVar("T")
+Oracle = Callable[["Lab", Case, Tensor, caches.KeysValues], Tensor]
+
+ERROR_FACTOR, ERROR_FLOOR, ERROR_CAP = 10.0, 1e-5, 1e-3
+"""error(Case) = factor x difference of two right computations; floor and cap relative to the spread of the logits."""
+
+
+class Lab:
+    """Runs for one maker of subjects. Memoises by Case, arguments and dtype; one Lab per fault in force."""
+
+    def __init__(self, maker: str | type[Subject] = "peft") -> None:
+        self.maker = MAKERS[maker] if isinstance(maker, str) else maker
+        self._memo: dict[Any, Any] = {}
+
+    def fresh(self) -> Lab:
+        """The same lab with an empty memory."""
+        return Lab(self.maker)
+
+    def _once(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._memo:
+            try:
+                self._memo[key] = (make(), None)
+            except Signal as signal:
+                self._memo[key] = (None, signal)
+        value, signal = self._memo[key]
+        if signal is not None:
+            raise signal.with_traceback(None)
+        found: T = value
+        return found
+
+    # -- models -------------------------------------------------------------------------------------------------------
+    def kind(self, case: Case) -> Family:
+        """The Case's family."""
+        return family(case.family)
+
+    def base(self, case: Case) -> Any:
+        """A base model of the lab's own, which no wrapper has ever touched."""
+        key = _model_of(without_prefix(case))
+        return self._once(("base", key), lambda: build(key))
+
+    def subject(self, case: Case) -> Subject:
+        """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
+        return self._once(("subject", _model_of(case)), lambda: self.new_subject(case))
+
+    def new_subject(self, case: Case) -> Subject:
+        """A wrapped model that nobody else holds."""
+        case = _model_of(case)
+        if case.prefix.length == 0:
+            return Subject(case)
+        subject = guarded("get_peft_model", lambda: self.maker(case))
+        raw = self.raw(case)
+        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else prefix.draw(case, name, shape))
+        return subject
+
+    # -- the adapter --------------------------------------------------------------------------------------------------
+    def layout(self, case: Case) -> prefix.Layout:
+        """Which row of the adapter serves which layer, for this maker's subjects."""
+        if self.maker.maker == "peft" and self.kind(case).encoder_decoder:
+            return prefix.doubled_layout(case)
+        return prefix.plain_layout(case)
+
+    def raw(self, case: Case) -> dict[str, Tensor]:
+        """The raw parameters that the Case says, drawn without any wrapper."""
+        if case.prefix.content == "tokens":
+            filled = keys_values_of_text(self.base(case), self.kind(case), case)
+            return {prefix.EMBEDDING: prefix.flat_rows(filled, case, self.layout(case))}
+        return {name: prefix.draw(case, name, shape) for name, shape in prefix.shapes(case, self.layout(case)).items()}
+
+    def filled(self, case: Case) -> list[tuple[Tensor, Tensor]]:
+        """Per layer the prefix's keys and values, ``(1, kv_heads, n, head_dim)``; nothing for the control."""
+        if case.prefix.length == 0:
+            return []
+        key = _model_of(case)
+        return self._once(("filled", key), lambda: hand_filled(key, self.raw(key), self.layout(key)))
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+    def generate(self, case: Case) -> Trace:
+        """Greedy generate on the shared subject. Raises :class:`~conformance.signals.RunFailed`."""
+        return self._once(("generate", case), lambda: self.generate_on(self.subject(case), case))
+
+    def generate_on(self, subject: Subject, case: Case) -> Trace:
+        """Greedy generate on ``subject``, not remembered."""
+        given = self.request(case)
+        with recording(subject.base, subject.kind, case) as seen, torch.no_grad():
+            out = guarded("generate", lambda: subject.generate(**given, max_new_tokens=case.new_tokens), seen)
+        logits = torch.stack(list(out.logits), dim=1)
+        tokens = out.sequences[:, -logits.shape[1] :]
+        final = caches.snapshot(caches.read(out.past_key_values, case.roles.layers))
+        return Trace(case, tokens, logits, lambda: self.error(case, tokens), seen.finished(), final)
+
+    def forward(self, case: Case, tokens: Tensor | None = None) -> Trace:
+        """The training path over the text and all but the last of ``tokens`` ``(rows, steps)``, with labels."""
+        key = None if tokens is None else tuple(tokens.flatten().tolist())
+        return self._once(("forward", case, key), lambda: self.forward_on(self.subject(case), case, tokens))
+
+    def forward_on(self, subject: Subject, case: Case, tokens: Tensor | None = None, grad: bool = False) -> Trace:
+        """The training path on ``subject``, not remembered; with ``grad`` the logits carry a graph."""
+        told = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
+        given: Finished = finish(case, subject.kind, told, self.base(case))
+        with recording(subject.base, subject.kind, case) as seen, torch.set_grad_enabled(grad):
+            out = guarded("forward", lambda: subject.model(**given.request), seen)
+        logits = out.logits[given.rows, given.columns]
+        loss = None if out.loss is None else float(out.loss)
+        return Trace(case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss)
+
+    def request(self, case: Case) -> dict[str, Tensor]:
+        """What the user passes; embeddings come from the lab's own base model."""
+        given = request(case, self.kind(case))
+        if case.inputs == "embeds":
+            given["inputs_embeds"] = embeds(self.base(case), given.pop("input_ids"))
+        return given
+
+    # -- oracles ------------------------------------------------------------------------------------------------------
+    def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:
+        """What ``oracle`` says the logits are, teacher-forced with the ``tokens`` that were seen."""
+        key = ("predict", case, oracle.__name__, tuple(tokens.flatten().tolist()))
+        logits = self._once(key, lambda: oracle(self, case, tokens, self.filled(case)))
+        return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
+    def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Trace:
+        """What the manual forward says for an adapter with the parameters ``raw``; not remembered."""
+        logits = handmade_cache(self, case, tokens, hand_filled(case, raw, self.layout(case)))
+        return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
+    def error(self, case: Case, tokens: Tensor) -> float | None:
+        """How far two right computations of the base's logits may be apart, in logits; ``None`` if over the cap."""
+        bare = without_prefix(case)
+        one = self.predict(bare, handmade_cache, tokens).logits
+        other = self.predict(bare, handmade_loop, tokens).logits
+        spread = float((one.amax(-1) - one.amin(-1)).mean())
+        error = max(ERROR_FACTOR * float((one - other).abs().max()), ERROR_FLOOR * spread)
+        return error if error <= ERROR_CAP * spread else None
+
+
+def _model_of(case: Case) -> Case:
+    """The Case with everything forgotten that does not change the wrapped model."""
+    # An encoder-decoder's keys of a real text depend on what the encoder read.
+    rows = case.rows[:1] if case.prefix.content == "tokens" else (Row(),)
+    return replace(case, rows=rows, new_tokens=5, padding="left", mask="long", inputs="ids", given_positions=False, position_shift=0)
+
+
+def guarded(call: str, run: Callable[[], T], seen: Recorder | None = None) -> T:
+    """Run judged code; its exceptions become :class:`~conformance.signals.RunFailed`, ours pass through."""
+    try:
+        return run()
+    except Signal:
+        raise
+    except Exception as error:
+        raise failed(call, error, bool(seen and seen.layer_ran)) from error

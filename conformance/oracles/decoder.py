@@ -1,0 +1,81 @@
+"""How every oracle runs the base model: rows alone, no pads, explicit positions, a cache it filled itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformance.case import START, Case
+from conformance.compat import caches
+from conformance.families import Family
+from conformance.families.build import parameters_of_forward
+from conformance.families.inputs import pixels, text
+
+
+def answers(case: Case, tokens: Tensor) -> list[Tensor]:
+    """For each row what the decoder reads: the text and all but the last answered token, shape ``(length,)``.
+
+    An encoder-decoder's decoder reads the start token instead of the text.
+    """
+    from conformance.families import family
+
+    start = torch.tensor([START])
+    encoder = family(case.family).encoder_decoder
+    return [torch.cat([start if encoder else text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
+
+
+@torch.no_grad()
+def run_row(
+    base: Any, kind: Family, case: Case, index: int, ids: Tensor, filled: caches.KeysValues, chunks: Sequence[int], blind: int = 0
+) -> Tensor:
+    """Logits ``(length, vocabulary)`` of the base model over ``ids`` after a prefix whose keys and values are ``filled``.
+
+    The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image.
+    """
+    past = filled[0][0].shape[-2] if filled else 0
+    alone = surroundings(base, kind, case, index)
+    cache = _cache(base, filled, alone) if filled or len(chunks) > 1 else None
+    logits = []
+    for piece in ids[None].split(list(chunks), dim=1):
+        out = base(**one_step(base, case, piece, past, alone, blind), past_key_values=cache, use_cache=cache is not None, return_dict=True)
+        cache, past, blind = out.past_key_values if cache is not None else None, past + piece.shape[1], 0
+        logits.append(out.logits[0])
+    return torch.cat(logits)
+
+
+def surroundings(base: Any, kind: Family, case: Case, index: int) -> dict[str, Any]:
+    """What stands beside the decoder's tokens: the encoder's output, or the row's image."""
+    from msgspec.structs import replace
+
+    alone = replace(case, rows=(case.rows[index],))
+    if kind.encoder_decoder:
+        ids = text(case, case.rows[index])[None]
+        mask = torch.ones_like(ids)
+        return {"encoder_outputs": base.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True), "attention_mask": mask}
+    return pixels(alone, kind)
+
+
+def one_step(base: Any, case: Case, piece: Tensor, past: int, alone: dict[str, Any], blind: int) -> dict[str, Any]:
+    """The arguments of one forward over ``piece`` ``(1, width)`` after ``past`` positions."""
+    width = piece.shape[1]
+    if base.config.is_encoder_decoder:
+        return {"decoder_input_ids": piece, **alone}
+    step: dict[str, Any] = {"input_ids": piece, "attention_mask": torch.ones(1, past + width, dtype=torch.long), **alone}
+    if "position_ids" in parameters_of_forward(type(base)):
+        step["position_ids"] = torch.arange(past, past + width)[None] + case.position_shift
+    if "image_attention_mask" in alone:
+        step["image_attention_mask"] = (torch.arange(width) >= blind).long()[None, :, None]
+    return step
+
+
+def _cache(base: Any, filled: caches.KeysValues, alone: dict[str, Any]) -> Any:
+    if not (caches.takes_legacy(base) and base.config.is_encoder_decoder):
+        return caches.make(base, filled)
+    if not filled:
+        return None
+    start = torch.full((1, 1), START)
+    own = base(decoder_input_ids=start, **alone, use_cache=True, return_dict=True).past_key_values
+    return caches.legacy_with_cross_attention(filled, [layer[2:] for layer in own])

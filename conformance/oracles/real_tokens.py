@@ -1,0 +1,44 @@
+"""The base model over real tokens: a prefix that holds the keys and values of P must answer like P in front of the text.
+
+Uses no line of prefix code: neither PEFT's nor ours, neither a cache nor a projection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from conformance.case import Case
+from conformance.compat import caches
+from conformance.families.inputs import prefix_text
+from conformance.oracles.decoder import answers, one_step, run_row, surroundings
+
+if TYPE_CHECKING:
+    from conformance.families import Family
+    from conformance.lab import Lab
+
+
+def real_tokens(lab: Lab, case: Case, tokens: Tensor, filled: caches.KeysValues) -> Tensor:
+    """Logits ``(rows, steps, vocabulary)`` of the base model over P, text and ``tokens``, recomputed in one pass each.
+
+    ``filled`` is not used: that is the point.
+    """
+    base, kind, steps = lab.base(case), lab.kind(case), tokens.shape[1]
+    before = prefix_text(case)
+    logits = []
+    for index, ids in enumerate(answers(case, tokens)):
+        whole = torch.cat([before, ids])
+        logits.append(run_row(base, kind, case, index, whole, (), [len(whole)], blind=len(before))[-steps:])
+    return torch.stack(logits)
+
+
+@torch.no_grad()
+def keys_values_of_text(base: Any, kind: Family, case: Case) -> list[tuple[Tensor, Tensor]]:
+    """Per layer the base model's own keys and values of P, each ``(1, kv_heads, n, head_dim)``; P sees no image."""
+    before = prefix_text(case)
+    alone = surroundings(base, kind, case, 0)
+    step = one_step(base, case, before[None], 0, alone, blind=len(before))
+    out = base(**step, use_cache=True, return_dict=True)
+    return caches.cut(caches.read(out.past_key_values, case.roles.layers), 0, len(before))

@@ -1,0 +1,183 @@
+"""Case -> Subject, by one of two makers: PEFT, which is judged, and the reference wrapper, which must always pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from conformance import prefix
+from conformance.case import Case
+from conformance.families import Family, family
+from conformance.families.build import build
+from conformance.reference import ReferencePrefix
+from conformance.signals import NotApplicable
+
+
+class Subject:
+    """A base model, wrapped or (with a prefix of length 0) bare, as the user's code would hold it.
+
+    ``model`` is what is called; ``base`` is the model of transformers inside, where hooks are put.
+    """
+
+    layout: Callable[[Case], prefix.Layout] = staticmethod(prefix.plain_layout)
+    maker = "base"
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.kind = case, family(case.family)
+        self.base: Any = build(case)
+        self.model: Any = self.base
+
+    def generate(self, **request: Any) -> Any:
+        """Greedy generate; returns sequences, per-step logits and the cache."""
+        return self.model.generate(
+            **request,
+            do_sample=False,
+            num_beams=1,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+
+    def bare(self) -> Subject:
+        """The model inside, used by itself."""
+        inside = object.__new__(Subject)
+        inside.case, inside.kind, inside.base, inside.model = self.case, self.kind, self.base, self.base
+        return inside
+
+    def raw(self) -> dict[str, Tensor]:
+        """The adapter's raw parameters as they are now, copied; read by name, through no code of the wrapper's."""
+        return {name: value.detach().clone() for name, value in self.parameters().items()}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The adapter's parameters by their plain names."""
+        return {}
+
+    def fill(self, values: Callable[[str, tuple[int, ...]], Tensor]) -> None:
+        """Set every raw parameter to ``values(name, shape)``, in place."""
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(values(name, tuple(parameter.shape)))
+
+    def disabled(self) -> AbstractContextManager[Any]:
+        """Inside, the adapter is off."""
+        return nullcontext()
+
+    def collapsed(self) -> Tensor:
+        """The flat rows of a loaded adapter, as inference mode holds them, ``(n, 2 * L * kv_heads * head_dim)``."""
+        return self.raw()[prefix.EMBEDDING]
+
+    def save(self, folder: Path) -> None:
+        """Save the adapter as the user would."""
+        raise NotApplicable("a bare model has no adapter to save")
+
+    @classmethod
+    def load(cls, case: Case, folder: Path) -> Subject:
+        """The same base model with the adapter loaded from ``folder``."""
+        raise NotApplicable("a bare model has no adapter to load")
+
+
+class PeftSubject(Subject):
+    """What is judged: ``get_peft_model`` over the base model."""
+
+    maker = "peft"
+
+    def __init__(self, case: Case, folder: Path | None = None) -> None:
+        super().__init__(case)
+        self.layout = prefix.doubled_layout if self.kind.encoder_decoder else prefix.plain_layout
+        self.model = _wrap(self.base, case, self.kind) if folder is None else _loaded(self.base, folder)
+        self.model.eval()
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """PEFT's own parameters of the active adapter."""
+        return dict(self.model.prompt_encoder[self.model.active_adapter].named_parameters())
+
+    def disabled(self) -> AbstractContextManager[Any]:
+        """PEFT's ``disable_adapter``."""
+        found: AbstractContextManager[Any] = self.model.disable_adapter()
+        return found
+
+    def save(self, folder: Path) -> None:
+        """PEFT's ``save_pretrained``, as safetensors."""
+        self.model.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, case: Case, folder: Path) -> Subject:
+        """PEFT's ``PeftModel.from_pretrained``."""
+        return cls(case, folder)
+
+
+def _wrap(base: nn.Module, case: Case, kind: Family) -> Any:
+    from peft import PrefixTuningConfig, get_peft_model
+
+    hidden = case.prefix.projection
+    projected = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
+    return get_peft_model(base, PrefixTuningConfig(task_type=kind.task, num_virtual_tokens=case.prefix.length, **projected))
+
+
+def _loaded(base: nn.Module, folder: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(base, str(folder))
+
+
+class ReferenceSubject(Subject):
+    """What must always pass; ``wrapper`` is the class that a planted fault replaces."""
+
+    maker = "reference"
+    wrapper: type[ReferencePrefix] = ReferencePrefix
+
+    def __init__(self, case: Case, folder: Path | None = None) -> None:
+        super().__init__(case)
+        self.model = self.wrapper(self.base, case, self.kind)
+        if folder is not None:
+            self.model.load(folder)
+
+    def generate(self, **request: Any) -> Any:
+        """The wrapper's own loop."""
+        return self.model.generate(**request)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The wrapper's parameters."""
+        named: dict[str, nn.Parameter] = self.model.named_raw()
+        return named
+
+    def collapsed(self) -> Tensor:
+        """The rows that were loaded."""
+        rows: Tensor = self.model.collapsed
+        return rows
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The wrapper's own switch."""
+        with self.model.disable_adapter():
+            yield
+
+    def save(self, folder: Path) -> None:
+        """The wrapper's own format, as safetensors."""
+        self.model.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, case: Case, folder: Path) -> Subject:
+        """A fresh wrapper with the saved parameters."""
+        return cls(case, folder)
+
+
+class Maker(Protocol):
+    """Anything that makes a Subject from a Case: a subclass of :class:`Subject`."""
+
+    maker: str
+
+    def __call__(self, case: Case) -> Subject:
+        """A fresh Subject."""
+        ...
+
+    def load(self, case: Case, folder: Path) -> Subject:
+        """A fresh Subject with the adapter in ``folder``."""
+        ...
+
+
+MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}

@@ -1,0 +1,178 @@
+"""A Trace: what one run was seen to do. And how it is recorded, from outside, with hooks."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+
+from conformance.case import Case
+from conformance.compat import caches
+from conformance.families import Family
+from conformance.families.build import decoder_layers
+from conformance.signals import RunFailed
+
+JUDGED = ("peft", "transformers", "accelerate")
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One forward of the base model as generate or training called it.
+
+    ``queries`` is the number of input positions, ``cache`` each layer's cache before the forward (copied for the first
+    forward of a call, lengths only later), ``positions`` what the position embedding was asked for, ``(rows, queries)``.
+    """
+
+    queries: int
+    cache: tuple[caches.LayerCache, ...]
+    mask: tuple[int, ...] | None
+    positions: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
+
+    ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``error`` the error of a right
+    computation of this Case in logits (``None``: over the cap), found only when asked for.
+    """
+
+    case: Case
+    tokens: Tensor
+    logits: Tensor
+    error: Callable[[], float | None]
+    forwards: tuple[Forward, ...] = ()
+    final: tuple[caches.LayerCache, ...] = ()
+    loss: float | None = None
+
+    def row(self, index: int) -> Trace:
+        """One row of it, as a batch of one."""
+        return replace(self, tokens=self.tokens[index : index + 1], logits=self.logits[index : index + 1])
+
+
+@dataclass
+class Recorder:
+    """What the hooks saw so far."""
+
+    forwards: list[Forward] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
+    layer_ran: bool = False
+
+    def finished(self) -> tuple[Forward, ...]:
+        """The forwards, each with the positions that were seen in it."""
+        return tuple(
+            Forward(seen.queries, seen.cache, seen.mask, positions)
+            for seen, positions in zip(self.forwards, [*self.positions, *[None] * len(self.forwards)], strict=False)
+        )
+
+
+@contextmanager
+def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
+    """Record every forward of ``base`` within the block."""
+    recorder = Recorder()
+    layers = case.roles.layers
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found = caches.read(kwargs.get("past_key_values"), layers)
+        first = not recorder.forwards
+        recorder.forwards.append(
+            Forward(
+                queries=_queries(args, kwargs),
+                cache=caches.snapshot(found) if first else tuple(caches.LayerCache(l.length, None, None) for l in found),
+                mask=tuple(mask.shape) if isinstance(mask := kwargs.get("attention_mask"), Tensor) else None,
+            )
+        )
+
+    def layer(module: nn.Module, args: tuple[Any, ...]) -> None:
+        recorder.layer_ran = True
+
+    hooks = [base.register_forward_pre_hook(before, with_kwargs=True)]
+    hooks.append(decoder_layers(base, kind)[0].register_forward_pre_hook(layer))
+    hooks.extend(_position_hooks(base, kind, recorder))
+    try:
+        yield recorder
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _queries(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    names = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
+    given = [kwargs[name] for name in names if isinstance(kwargs.get(name), Tensor)] or [a for a in args if isinstance(a, Tensor)]
+    return int(given[0].shape[1]) if given else 0
+
+
+def _position_hooks(base: nn.Module, kind: Family, recorder: Recorder) -> list[Any]:
+    if kind.anatomy.positions == "rotary":
+        rotary = [m for name, m in base.named_modules() if name.endswith("rotary_emb")]
+        return [rotary[0].register_forward_pre_hook(_rotary_hook(recorder), with_kwargs=True)] if rotary else []
+    if kind.anatomy.positions == "learned":
+        return [base.get_submodule(kind.anatomy.table).register_forward_hook(_table_hook(recorder))]
+    return []
+
+
+def _rotary_hook(recorder: Recorder) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and not t.is_floating_point()]
+        # Families with two kinds of layers ask twice per forward for the same positions.
+        if given and len(recorder.positions) < len(recorder.forwards):
+            recorder.positions.append(given[0].detach().clone())
+
+    return hook
+
+
+def _table_hook(recorder: Recorder) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        # Which rows of the table were read, whatever the arguments were called: the drawn rows differ from each other.
+        table = module.weight.detach()  # type: ignore[operator]
+        rows = (output.detach().unsqueeze(-2) == table).all(-1).int().argmax(-1)
+        recorder.positions.append(rows - getattr(module, "offset", 0))
+
+    return hook
+
+
+def failed(call: str, error: Exception, layer_ran: bool) -> RunFailed:
+    """What an exception of the judged code means: a refusal in words, or a crash."""
+    return RunFailed(call, error, _where(error.__traceback__), refused=not layer_ran and _refuses(error))
+
+
+def _last(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _package(filename: str) -> str | None:
+    parts = Path(filename).parts
+    return next((name for name in JUDGED if name in parts), None)
+
+
+def _where(traceback: TracebackType | None) -> str:
+    """The innermost line of judged code: ``peft/peft_model.py:890 get_prompt``."""
+    place = ""
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        package = _package(code.co_filename)
+        if package:
+            parts = Path(code.co_filename).parts
+            place = f"{'/'.join(parts[parts.index(package):])}:{traceback.tb_lineno} {code.co_name}"
+        traceback = traceback.tb_next
+    return place
+
+
+def _refuses(error: Exception) -> bool:
+    """Whether a ``raise`` statement of judged code, not an assertion, says in words what cannot work."""
+    import re
+
+    last = _last(error.__traceback__)
+    if last is None or isinstance(error, AssertionError) or not _package(last.tb_frame.f_code.co_filename):
+        return False
+    raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE.
+    return raised and bool(re.search(r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+", str(error)))
