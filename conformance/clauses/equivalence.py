@@ -1,0 +1,76 @@
+"""Generate with a prefix is the forward pass with the prefix cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.clauses.needs import keys_of_text_fit, loaded_with_text
+from conformance.clauses.registry import clause
+
+if TYPE_CHECKING:
+    from conformance.case import Case
+    from conformance.lab import Lab
+
+STORY = ("huggingface/peft#2134",)
+
+
+@clause(sources=STORY)
+def greedy_tokens(lab: Lab, case: Case) -> None:
+    """Greedy generate answers, token by token, what a manual loop over the base model answers.
+
+    The loop's cache is filled by hand from the raw adapter weights. A token is wrong only if another one leads it by
+    more than the error.
+    """
+    from conformance.compare import agree_on_tokens
+    from conformance.oracles import handmade_loop
+
+    got = lab.generate(case)
+    agree_on_tokens(got, lab.predict(case, handmade_loop, tokens=got.tokens))
+
+
+@clause(sources=STORY)
+def step_logits(lab: Lab, case: Case) -> None:
+    """The logits of every step agree with the manual forward over the prefix cache."""
+    from conformance.compare import agree
+    from conformance.oracles import handmade_cache
+
+    got = lab.generate(case)
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
+
+
+@clause(sources=("huggingface/peft#2123", "arXiv:2101.00190"), when=(keys_of_text_fit,), over=loaded_with_text)
+def real_tokens_prefix(lab: Lab, case: Case) -> None:
+    """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text."""
+    from conformance.compare import agree
+    from conformance.oracles import real_tokens
+
+    got = lab.generate(case)
+    agree(got, lab.predict(case, real_tokens, tokens=got.tokens))
+
+
+@clause(sources=(*STORY, "huggingface/peft#869"))
+def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
+    """The training forward over the finished sequence gives the logits that generate saw."""
+    from conformance.compare import agree
+
+    got = lab.generate(case)
+    agree(lab.forward(case, tokens=got.tokens), got, "training and generate differ")
+
+
+@clause(sources=("huggingface/peft#1093",))
+def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
+    """Generate answers the same when it is given inputs_embeds in place of input_ids."""
+    from conformance.compare import agree
+    from conformance.relations import embedded
+
+    agree(lab.generate(embedded(case)), lab.generate(case))
+
+
+@clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"))
+def plain_attention_agrees(lab: Lab, case: Case) -> None:
+    """A decoder written in plain tensor algebra, in float64, gives the logits that generate saw."""
+    from conformance.compare import agree
+    from conformance.oracles import plain_attention
+
+    got = lab.generate(case)
+    agree(got, lab.predict(case, plain_attention, tokens=got.tokens))

@@ -1,0 +1,133 @@
+"""The virtual tokens are there, once, unharmed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.clauses.needs import in_reach, keys_carry_position, many_virtual_tokens, shortest
+from conformance.clauses.registry import clause
+
+if TYPE_CHECKING:
+    from conformance.case import Case
+    from conformance.lab import Lab
+
+STORY = ("huggingface/peft#2134",)
+
+
+@clause(sources=(*STORY, "huggingface/transformers#34312"), control="runs")
+def present(lab: Lab, case: Case) -> None:
+    """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
+    from conformance.clauses.looks import kept
+    from conformance.signals import wrong
+
+    n, first = case.prefix.length, lab.generate(case).forwards[0]
+    for index, layer in enumerate(first.cache):
+        if layer.length != n:
+            raise wrong(f"length that layer {index} reports at the first forward", layer.length, n)
+        stored, least = layer.keys.shape[-2] if layer.keys is not None else 0, min(n, kept(case, index))
+        if not least <= stored <= n:
+            raise wrong(f"positions that layer {index} stores at the first forward", stored, least)
+
+
+@clause(sources=STORY, control="runs")
+def faithful(lab: Lab, case: Case) -> None:
+    """What those positions hold equals the adapter's parameters: layer, head, order, key and value, after projection."""
+    from conformance.clauses.looks import equal_contents
+
+    first = lab.generate(case).forwards[0]
+    for index, (layer, (keys, values)) in enumerate(zip(first.cache, lab.filled(case), strict=False)):
+        equal_contents(layer.keys, keys, f"keys of layer {index}", case)
+        equal_contents(layer.values, values, f"values of layer {index}", case)
+
+
+@clause(sources=("huggingface/peft#2096",))
+def once(lab: Lab, case: Case) -> None:
+    """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
+    from conformance.clauses.looks import grows_by_one
+
+    grows_by_one(case, lab.generate(case), "first")
+    grows_by_one(case, lab.generate_on(lab.subject(case), case), "second")
+
+
+@clause(sources=("arXiv:2101.00190",), over=shortest, control="runs")
+def every_parameter_matters(lab: Lab, case: Case) -> None:
+    """Each key/value block of each layer and each visible virtual token has a gradient, and none is tied to another.
+
+    An exact zero in float64 is a dead parameter: it is trained for nothing.
+    """
+    from conformance.clauses.looks import gradients_of_rows, no_layer_repeats, visible_tokens
+    from conformance.signals import wrong
+
+    no_layer_repeats(lab.generate(case).forwards[0])
+    by_token, by_block = gradients_of_rows(lab, case)
+    for block in range(len(by_block)):
+        if not by_block[block].any():
+            raise wrong(f"gradient of block {block} of {len(by_block)}", "exactly 0", "not 0: some layer reads it")
+    for token in visible_tokens(case):
+        if not by_token[token].any():
+            raise wrong(f"gradient of virtual token {token}", "exactly 0", "not 0: it is inside a layer's window")
+
+
+@clause(sources=("arXiv:2101.00190",), when=(many_virtual_tokens, keys_carry_position), control="runs")
+def order_free(lab: Lab, case: Case) -> None:
+    """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
+    from conformance.compare import agree
+    from conformance.relations import prefix_reversed
+
+    agree(lab.generate(prefix_reversed(case)), lab.generate(case), "the order of the virtual tokens matters")
+
+
+@clause(sources=("huggingface/peft#2256",))
+def parameters_untouched(lab: Lab, case: Case) -> None:
+    """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
+    from conformance.clauses.looks import unchanged_by
+    from conformance.compare import identical
+    from conformance.relations import without_prefix
+
+    subject = lab.new_subject(case)
+    with unchanged_by(subject, "generate"):
+        lab.generate_on(subject, case)
+    with unchanged_by(subject, "forward"):
+        lab.forward_on(subject, case)
+    bare = without_prefix(case)
+    after = lab.generate_on(subject.bare(), bare)
+    identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
+
+
+@clause(sources=("huggingface/peft#2140",), control="runs")
+def current(lab: Lab, case: Case) -> None:
+    """After an optimiser step, and after values are loaded back, the next call uses the new values."""
+    from conformance.clauses.looks import optimiser_step
+    from conformance.compare import agree
+
+    subject = lab.new_subject(case)
+    before = subject.raw()
+    lab.generate_on(subject, case)
+    optimiser_step(lab, subject, case)
+    got = lab.generate_on(subject, case)
+    agree(got, lab.predict_from(subject.raw(), case, got.tokens), "not the values after the optimiser step")
+    subject.fill(lambda name, shape: before[name])
+    again = lab.generate_on(subject, case)
+    agree(again, lab.predict_from(before, case, again.tokens), "not the values that were loaded back")
+
+
+@clause(sources=("huggingface/peft#2043",))
+def same_for_all_rows(lab: Lab, case: Case) -> None:
+    """Each row has the same prefix: equal texts have equal answers."""
+    from conformance.compare import agree
+    from conformance.relations import same_rows
+
+    got = lab.generate(same_rows(case, 3))
+    for index in (1, 2):
+        agree(got.row(index), got.row(0), f"row {index} differs from row 0, which has the same text")
+
+
+@clause(sources=STORY, when=(in_reach,), control="runs")
+def ignored_never(lab: Lab, case: Case) -> None:
+    """Two different prefixes give different logits, in forward and in generate alike."""
+    from conformance.compare import differ
+    from conformance.relations import other_prefix
+
+    other = other_prefix(case)
+    differ(lab.generate(case), lab.generate(other), "generate gives the same logits with two prefixes")
+    differ(lab.forward(case), lab.forward(other), "forward gives the same logits with two prefixes")

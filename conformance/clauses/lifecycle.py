@@ -1,0 +1,85 @@
+"""What was learnt survives saving, loading, switching off and on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.clauses.needs import projection
+from conformance.clauses.registry import clause
+from conformance.story import story_case
+
+if TYPE_CHECKING:
+    from conformance.case import Case
+    from conformance.lab import Lab
+
+STORY = ("huggingface/peft#2134",)
+
+
+@clause(sources=STORY, control="runs")
+def saved_and_loaded(lab: Lab, case: Case) -> None:
+    """Saved and loaded, in the same process and in a fresh one, the adapter gives the same answer to the bit.
+
+    A projection is computed once when saving and for every row when running, which may differ in the last bits; then the
+    answers agree within the error.
+    """
+    from conformance.compare import agree, identical
+    from conformance.lifecycle import generated_afresh, loaded, saved
+
+    first = lab.generate(case)
+    same = agree if case.prefix.projection else identical
+    with saved(lab.subject(case)) as folder:
+        here = lab.generate_on(loaded(lab, case, folder), case)
+        same(here, first, "the loaded adapter answers otherwise")
+        same(generated_afresh(lab, case, folder), first, "the adapter loaded in a fresh process answers otherwise")
+
+
+@clause(sources=("huggingface/peft#2043",), when=(projection,), control="runs")
+def inference_mode(lab: Lab, case: Case) -> None:
+    """The collapsed weights of inference mode equal what the projection computes in training mode."""
+    from conformance.clauses.looks import equal_rows
+    from conformance.lifecycle import loaded, saved
+    from conformance.prefix import project
+
+    subject = lab.subject(case)
+    with saved(subject) as folder:
+        collapsed = loaded(lab, case, folder).collapsed()
+    equal_rows(collapsed, project(subject.raw()), "the collapsed rows")
+
+
+@clause(sources=("huggingface/peft#2256",), control="runs")
+def disabled(lab: Lab, case: Case) -> None:
+    """Inside disable_adapter() it is the base model, in generate and in forward; afterwards it is not."""
+    from conformance.compare import agree, identical
+    from conformance.relations import without_prefix
+
+    bare, subject = without_prefix(case), lab.subject(case)
+    first, base = lab.generate(case), lab.generate(bare)
+    with subject.disabled():
+        agree(lab.generate_on(subject, case), base, "a disabled adapter still changes generate")
+        off = lab.forward_on(subject, case, base.tokens)
+    agree(off, lab.forward(bare, tokens=base.tokens), "a disabled adapter still changes forward")
+    identical(lab.generate_on(subject, case), first, "the adapter answers otherwise after it was disabled")
+
+
+@clause(sources=STORY, story=story_case, decisive=1, control="runs")
+def learned_mapping_survives(lab: Lab, case: Case) -> None:
+    """Taught through the prefix alone, the model answers "1+1=" by "11": in generate, and loaded in a fresh process.
+
+    The base is frozen; without the adapter it does not know the answer. The text goes through a real byte-level tokenizer.
+    """
+    from conformance.lifecycle import generated_afresh, saved
+    from conformance.signals import wrong
+    from conformance.story import ANSWER, said, teach
+
+    subject = lab.new_subject(case)
+    teach(lab, subject, case)
+    answers = {"generate, after training": said(lab.generate_on(subject, case))}
+    with saved(subject) as folder:
+        answers["generate, with the adapter loaded in a fresh process"] = said(generated_afresh(lab, case, folder))
+    for path, answer in answers.items():
+        if answer != ANSWER:
+            raise wrong(path, repr(answer), repr(ANSWER))
+    with subject.disabled():
+        bare = said(lab.generate_on(subject, case))
+    if bare == ANSWER:
+        raise wrong("generate without the adapter", repr(bare), "anything else: only the prefix was trained")

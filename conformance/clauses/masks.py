@@ -1,0 +1,93 @@
+"""Pads, masks and the other rows of a batch change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.clauses.needs import both_sides, many_rows, other_masks
+from conformance.clauses.registry import clause
+
+if TYPE_CHECKING:
+    from conformance.case import Case
+    from conformance.lab import Lab
+
+
+@clause(sources=("huggingface/peft#869", "huggingface/peft#1962"), when=(many_rows,), over=both_sides)
+def rows_alone(lab: Lab, case: Case) -> None:
+    """Generate on a padded batch answers what it answers for each row alone, on every padding side the base supports."""
+    from conformance.compare import agree
+    from conformance.relations import row_alone
+
+    got = lab.generate(case)
+    for index in range(len(case.rows)):
+        agree(got.row(index), lab.generate(row_alone(case, index)), f"row {index} differs from the row alone")
+
+
+@clause(sources=("huggingface/peft#869",), when=(many_rows,), over=both_sides)
+def training_rows_alone(lab: Lab, case: Case) -> None:
+    """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
+    from conformance.clauses.looks import counted_labels
+    from conformance.compare import agree, agree_on_loss
+    from conformance.relations import padded, row_alone
+
+    tokens = lab.generate(padded(case, "left")).tokens
+    got = lab.forward(case, tokens=tokens)
+    alone = [lab.forward(row_alone(case, i), tokens=tokens[i : i + 1]) for i in range(len(case.rows))]
+    for index, row in enumerate(alone):
+        agree(got.row(index), row, f"row {index} differs from the row alone")
+    counts = [counted_labels(case, index) for index in range(len(case.rows))]
+    total = sum(row.loss * count for row, count in zip(alone, counts, strict=True) if row.loss is not None and count)
+    if got.loss is not None and sum(counts):
+        agree_on_loss(got.loss, total / sum(counts), got)
+
+
+@clause(sources=("huggingface/peft#2043",), when=(many_rows,))
+def row_order(lab: Lab, case: Case) -> None:
+    """Permuting the rows permutes the answers."""
+    from conformance.compare import agree
+    from conformance.relations import rows_reversed
+
+    got, reversed_ = lab.generate(case), lab.generate(rows_reversed(case))
+    last = len(case.rows) - 1
+    for index in range(len(case.rows)):
+        agree(reversed_.row(last - index), got.row(index), f"row {index} answers otherwise in another place")
+
+
+@clause(sources=("huggingface/peft#54",), over=other_masks)
+def omitted_mask(lab: Lab, case: Case) -> None:
+    """Without pads no mask equals a mask of ones; bool, int and float masks agree."""
+    from conformance.compare import agree
+    from conformance.relations import masked
+
+    agree(lab.generate(case), lab.generate(masked(case, "long")), f"a {case.mask} mask answers otherwise")
+
+
+@clause(sources=("huggingface/transformers#33852",))
+def attention_implementations(lab: Lab, case: Case) -> None:
+    """The eager implementation of attention and the default one agree."""
+    from conformance.compare import agree
+    from conformance.relations import attending
+    from conformance.signals import NotApplicable
+
+    default, eager = attending(case, "default"), attending(case, "eager")
+    if lab.base(default).config._attn_implementation == "eager":
+        raise NotApplicable("this model class has one implementation of attention only")
+    agree(lab.generate(default), lab.generate(eager), "the implementations of attention differ")
+
+
+@clause(sources=("huggingface/peft#2821",))
+def given_positions(lab: Lab, case: Case) -> None:
+    """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
+    from conformance.clauses.looks import takes_positions
+    from conformance.compare import agree
+    from conformance.oracles import handmade_cache
+    from conformance.relations import positioned
+
+    takes_positions(lab, case)
+    default = lab.generate(case)
+    agree(lab.generate(positioned(case)), default, "generate answers otherwise with the default's own positions")
+    told = lab.forward(positioned(case), tokens=default.tokens)
+    agree(told, lab.predict(case, handmade_cache, tokens=default.tokens), "forward does not honour the positions")
+    shifted = positioned(case, shift=3)
+    got = lab.generate(shifted)
+    agree(got, lab.predict(shifted, handmade_cache, tokens=got.tokens), "generate does not honour shifted positions")

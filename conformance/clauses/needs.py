@@ -1,0 +1,74 @@
+"""What a claim needs of a Case (the docstring is the reason that is shown), and the follow-up Cases of some claims."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from conformance.case import Case
+from conformance.families import family
+from conformance.relations import masked, one_token, padded, real_tokens, row_alone
+
+
+def keys_of_text_fit(case: Case) -> bool:
+    """The keys and values of a real text cannot be loaded: the window has dropped some, or one row serves two layers."""
+    if any(case.roles.sliding) and case.prefix.length >= case.roles.window:
+        return False
+    # PEFT deals an encoder-decoder's rows out by four, modulo their number: with an odd number each serves once.
+    return not case.roles.encoder_layers or case.roles.encoder_layers % 2 == 1
+
+
+def many_rows(case: Case) -> bool:
+    """There is only one row."""
+    return len(case.rows) > 1
+
+
+def pads(case: Case) -> bool:
+    """No row has a pad."""
+    return case.padded
+
+
+def no_pads(case: Case) -> bool:
+    """A row has pads, and the mask says which."""
+    return not case.padded
+
+
+def many_virtual_tokens(case: Case) -> bool:
+    """One virtual token has no order."""
+    return case.prefix.length > 1
+
+
+def projection(case: Case) -> bool:
+    """The prefix is not projected."""
+    return case.prefix.projection > 0
+
+
+def keys_carry_position(case: Case) -> bool:
+    """The order of the virtual tokens matters by design: biases by distance, or a sliding window."""
+    return not family(case.family).bias_by_distance and not any(case.roles.sliding)
+
+
+def in_reach(case: Case) -> bool:
+    """The last token of the text is too far from the prefix: every layer's window ends before it."""
+    slides = [case.roles.sliding[i % len(case.roles.sliding)] for i in range(case.roles.layers)] if case.roles.sliding else [False]
+    return not all(slides) or case.longest < case.roles.window
+
+
+def shortest(case: Case) -> tuple[Case, ...]:
+    """The text is one token, whose window reaches as far into the prefix as any."""
+    return (one_token(case),)
+
+
+def loaded_with_text(case: Case) -> tuple[Case, ...]:
+    """The prefix holds a real text; an encoder-decoder's depends on what its encoder reads, so one row at a time."""
+    return (real_tokens(row_alone(case, 0) if case.roles.encoder_layers else case),)
+
+
+def both_sides(case: Case) -> tuple[Case, ...]:
+    """Pads on the left and pads on the right."""
+    return (padded(case, "left"), padded(case, "right")) if case.padded else (case,)
+
+
+def other_masks(case: Case) -> tuple[Case, ...]:
+    """The same batch with each other kind of mask; none at all only where nothing is padded."""
+    kinds: tuple[Literal["bool", "float", "omitted"], ...] = ("bool", "float") if case.padded else ("omitted", "bool", "float")
+    return tuple(masked(case, kind) for kind in kinds)

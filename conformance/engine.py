@@ -1,0 +1,185 @@
+"""clause x family -> Hypothesis search -> Verdict. Knows no pytest."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from msgspec import Struct
+
+from conformance.case import Case
+from conformance.clauses.registry import Clause
+from conformance.confirm import Example, confirm, examine
+from conformance.families import Family
+from conformance.known import KnownFailure
+from conformance.simplify import simplify
+from conformance.strategies import STRATA, Stratum, cases
+from conformance.verdict import Cell, Finding, Outcome, State, Verdict
+
+if TYPE_CHECKING:
+    from conformance.lab import Lab
+
+PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
+"""Examples per stratum. Quick is 24 examples per item, thorough 480."""
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """How long to search: ``examples`` per stratum, and the seed of the draws."""
+
+    examples: int = PROFILES["quick"]
+    seed: int = 0
+
+    def decisive(self, clause: Clause) -> int:
+        """How many decisive examples *conforms* needs: the clause's own number, more in larger budgets."""
+        return clause.decisive if clause.story else max(1, clause.decisive * self.examples // PROFILES["quick"])
+
+
+class Found(Exception):
+    """Raised inside Hypothesis so that it shrinks."""
+
+
+class _Search:
+    """The state of one search: tallies, and the violation that is being shrunk."""
+
+    def __init__(self, clause: Clause, lab: Lab, known: Iterable[KnownFailure]) -> None:
+        self.clause, self.lab, self.entries = clause, lab, tuple(known)
+        self.counts: Counter[str] = Counter()
+        self.known: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.evidence: dict[str, Finding] = {}
+        self.worst: Example | None = None
+
+    def visit(self, case: Case) -> None:
+        """Judge every follow-up Case of one drawn Case; raise :class:`Found` on a violation that no entry matches.
+
+        From the first one on, only violations of its kind raise: a shrink must not slip into another.
+        """
+        for follow in self.clause.cases(case):
+            example = examine(self.clause, self.lab, follow)
+            if self._shrinks(example) if self.worst else not self._tally(example):
+                self.worst = example
+        if self.worst and self.worst.case in self.clause.cases(case):
+            # Hypothesis tells failures apart by the line that raises: there is one.
+            raise Found
+
+    def _shrinks(self, example: Example) -> bool:
+        return self.worst is not None and self.worst.alike(example) and not self._match(example)
+
+    def _match(self, example: Example) -> KnownFailure | None:
+        finding = example.finding
+        return next((entry for entry in self.entries if finding and entry.matches(finding)), None)
+
+    def _tally(self, example: Example) -> bool:
+        """Count the example; False if it is a confirmed violation that no entry matches, or breaks the harness."""
+        entry = self._match(example)
+        if entry:
+            self.counts[Outcome.VIOLATES.value] += 1
+            self.known[entry.id] += 1
+            return True
+        example = confirm(self.clause, self.lab, example)
+        self.counts[example.outcome.value] += 1
+        if example.reason:
+            self.reasons[example.reason] += 1
+        if example.evidence:
+            self.evidence.setdefault(example.evidence.difference.what, example.evidence)
+        return example.outcome not in (Outcome.VIOLATES, Outcome.BROKEN)
+
+
+def search(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Verdict:
+    """Search ``family`` for a Case that violates ``clause``; shrink it; give the item's verdict."""
+    started = time.process_time()
+    state = _Search(clause, lab, known)
+    try:
+        if clause.story:
+            _tell(state, clause.story(family))
+        else:
+            for stratum in STRATA:
+                _run(state, family, stratum, budget)
+    except Found:
+        state.worst = _settle(state)
+    return _verdict(state, family, budget, time.process_time() - started)
+
+
+def _tell(state: _Search, case: Case | None) -> None:
+    if case is None:
+        state.reasons["this family has no story"] += 1
+        state.counts[Outcome.NOT_APPLICABLE.value] += 1
+    else:
+        state.visit(case)
+
+
+def _run(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> None:
+    @seed(budget.seed)
+    @settings(
+        max_examples=budget.examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    )
+    @given(cases(family, stratum))
+    def conforms(case: Case) -> None:
+        state.visit(case)
+
+    conforms()
+
+
+def _settle(state: _Search) -> Example:
+    """Undo what the stratum pinned and the minimal Case does not need; confirm the result once more, from scratch."""
+    assert state.worst is not None
+    worst = state.worst
+    if worst.outcome is Outcome.BROKEN or state.clause.story:
+        return worst
+
+    def fails(case: Case) -> bool:
+        example = examine(state.clause, state.lab, case)
+        return worst.alike(example) and not state._match(example)
+
+    return confirm(state.clause, state.lab, examine(state.clause, state.lab, simplify(worst.case, fails)))
+
+
+def _verdict(state: _Search, family: Family, budget: Budget, spent: float) -> Verdict:
+    counts, worst = state.counts, state.worst
+    decisive = counts[Outcome.CONFORMS.value]
+    if worst is not None and worst.outcome is not Outcome.VIOLATES:
+        outcome = Outcome.BROKEN
+        state.reasons[worst.reason or "the minimal Case of a violation did not violate again"] += 1
+    elif counts[Outcome.VIOLATES.value]:
+        outcome = Outcome.VIOLATES
+    elif decisive >= budget.decisive(state.clause):
+        outcome = Outcome.CONFORMS
+    else:
+        undecisive = (Outcome.REFUSED, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE)
+        outcome = next((o for o in undecisive if counts[o.value]), Outcome.NOT_APPLICABLE)
+        if decisive:
+            outcome = Outcome.UNDECIDED
+            state.reasons[f"only {decisive} decisive examples, {budget.decisive(state.clause)} needed"] += 1
+    return Verdict(
+        clause=state.clause.id,
+        family=family.name,
+        outcome=outcome,
+        counts=dict(counts),
+        known=dict(state.known),
+        reasons=dict(state.reasons),
+        finding=worst.finding if worst else None,
+        evidence=tuple(state.evidence.values()),
+        decisive=decisive,
+        cpu_seconds=round(spent, 3),
+    )
+
+
+def judge(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Cell:
+    """The cell of one clause x family: absent where the installed transformers has no such class, else judged."""
+    from conformance.families.build import absent
+
+    why = absent(family)
+    if why:
+        return Cell(clause=clause.id, family=family.name, state=State.ABSENT, why=why)
+    verdict = search(clause, family, budget, known, lab)
+    return Cell(clause=clause.id, family=family.name, state=State.JUDGED, verdict=verdict)

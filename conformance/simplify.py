@@ -1,0 +1,88 @@
+"""Undo what a stratum pinned: Hypothesis shrinks within a stratum, this across them.
+
+Each step replaces one part of the Case by a simpler one and stays only if the violation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+from msgspec.structs import replace
+
+from conformance.case import Case, Prefix, Roles, Row
+
+
+def simplify(case: Case, fails: Callable[[Case], bool]) -> Case:
+    """The simplest Case reachable from ``case`` by single steps through Cases that fail."""
+    tried = {case}
+    while True:
+        for simpler in candidates(case):
+            if simpler not in tried and (tried.add(simpler) or fails(simpler)):
+                case = simpler
+                break
+        else:
+            return case
+
+
+def candidates(case: Case) -> Iterator[Case]:
+    """Cases one step simpler than ``case``, the boldest first."""
+    return chain(_rows(case), _prefix(case), _roles(case), _rest(case))
+
+
+def _smaller(value: int, least: int) -> Iterator[int]:
+    yield from range(least, value)
+
+
+def _rows(case: Case) -> Iterator[Case]:
+    if len(case.rows) > 1:
+        for dropped in range(len(case.rows)):
+            yield replace(case, rows=case.rows[:dropped] + case.rows[dropped + 1 :])
+    for index, row in enumerate(case.rows):
+        for simpler in chain(
+            (replace(row, length=n) for n in _smaller(row.length, 1)), (replace(row, seed=n) for n in _smaller(row.seed, 0))
+        ):
+            rows: tuple[Row, ...] = (*case.rows[:index], simpler, *case.rows[index + 1 :])
+            yield replace(case, rows=rows)
+
+
+def _prefix(case: Case) -> Iterator[Case]:
+    def to(**changes: Any) -> Case:
+        prefix: Prefix = replace(case.prefix, **changes)
+        return replace(case, prefix=prefix)
+
+    if case.prefix.projection:
+        yield to(projection=0)
+    yield from (to(length=n) for n in _smaller(case.prefix.length, 1))
+    yield from (to(seed=n) for n in _smaller(case.prefix.seed, 0))
+
+
+def _roles(case: Case) -> Iterator[Case]:
+    roles = case.roles
+
+    def to(**changes: Any) -> Case:
+        simpler: Roles = replace(roles, **changes)
+        return replace(case, roles=simpler)
+
+    extra = max(0, roles.encoder_layers - roles.layers)
+    for n in _smaller(roles.layers, 1):
+        yield to(layers=n, encoder_layers=n + extra if roles.encoder_layers else 0)
+    if extra and roles.encoder_layers:
+        yield to(encoder_layers=roles.layers)
+    if roles.kv_heads != roles.heads:
+        yield to(kv_heads=roles.heads)
+    if roles.width != roles.heads * roles.head_dim:
+        yield to(width=roles.heads * roles.head_dim)
+    elif roles.kv_heads in (1, roles.heads):
+        for n in _smaller(roles.heads, 1):
+            yield to(heads=n, kv_heads=1 if roles.kv_heads == 1 else n, width=n * roles.head_dim)
+    if roles.tied:
+        yield to(tied=False)
+
+
+def _rest(case: Case) -> Iterator[Case]:
+    yield from (replace(case, new_tokens=n) for n in _smaller(case.new_tokens, 1))
+    if case.attention != "default":
+        yield replace(case, attention="default")
+    yield from (replace(case, seed=n) for n in _smaller(case.seed, 0))
