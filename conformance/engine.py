@@ -27,10 +27,11 @@ PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """How long to search: ``examples`` per stratum, and the seed of the draws."""
+    """How long to search: ``examples`` per stratum, the seed of the draws, and whether a violation is made minimal."""
 
     examples: int = PROFILES["quick"]
     seed: int = 0
+    shrink: bool = True
 
     def decisive(self, clause: Clause) -> int:
         """How many decisive examples *conforms* needs: the clause's own number, more in larger budgets."""
@@ -99,7 +100,7 @@ def search(clause: Clause, family: Family, budget: Budget, known: Iterable[Known
             for stratum in STRATA:
                 _run(state, family, stratum, budget)
     except Found:
-        state.worst = _settle(state)
+        state.worst = _settle(state, budget)
     return _verdict(state, family, budget, time.process_time() - started)
 
 
@@ -120,7 +121,7 @@ def _run(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> No
         derandomize=False,
         print_blob=False,
         report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if budget.shrink else (Phase.generate,),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )
     @given(cases(family, stratum))
@@ -130,11 +131,11 @@ def _run(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> No
     conforms()
 
 
-def _settle(state: _Search) -> Example:
+def _settle(state: _Search, budget: Budget) -> Example:
     """Undo what the stratum pinned and the minimal Case does not need; confirm the result once more, from scratch."""
     assert state.worst is not None
     worst = state.worst
-    if worst.outcome is Outcome.BROKEN or state.clause.story:
+    if worst.outcome is Outcome.BROKEN or state.clause.story or not budget.shrink:
         return worst
 
     def fails(case: Case) -> bool:

@@ -120,9 +120,9 @@ def _generate(request: Generate) -> None:
     from conformance.faults import maker_named
     from conformance.lab import Lab
 
-    lab = Lab(maker_named(request.maker))
     folder = Path(request.folder)
-    trace = lab.generate_on(lab.maker.load(request.case, folder), request.case)
+    with maker_named(request.maker) as maker:
+        trace = Lab(maker).generate_on(maker.load(request.case, folder), request.case)
     save_file({"tokens": trace.tokens.contiguous(), "logits": trace.logits.contiguous()}, folder / ANSWER_FILE)
 
 

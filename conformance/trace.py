@@ -119,7 +119,7 @@ def _position_hooks(base: nn.Module, kind: Family, recorder: Recorder) -> list[A
 
 def _rotary_hook(recorder: Recorder) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and not t.is_floating_point()]
+        given = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and not t.is_floating_point() and t.ndim > 1]
         # Families with two kinds of layers ask twice per forward for the same positions.
         if given and len(recorder.positions) < len(recorder.forwards):
             recorder.positions.append(given[0].detach().clone())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.clauses.needs import keys_of_text_fit, loaded_with_text
+from conformance.needs import keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.clauses.needs import in_reach, keys_carry_position, many_virtual_tokens, shortest
+from conformance.needs import in_reach, keys_carry_position, many_virtual_tokens, shortest
 from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ STORY = ("huggingface/peft#2134",)
 @clause(sources=(*STORY, "huggingface/transformers#34312"), control="runs")
 def present(lab: Lab, case: Case) -> None:
     """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
-    from conformance.clauses.looks import kept
+    from conformance.looks import kept
     from conformance.signals import wrong
 
     n, first = case.prefix.length, lab.generate(case).forwards[0]
@@ -32,7 +32,7 @@ def present(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, control="runs")
 def faithful(lab: Lab, case: Case) -> None:
     """What those positions hold equals the adapter's parameters: layer, head, order, key and value, after projection."""
-    from conformance.clauses.looks import equal_contents
+    from conformance.looks import equal_contents
 
     first = lab.generate(case).forwards[0]
     for index, (layer, (keys, values)) in enumerate(zip(first.cache, lab.filled(case), strict=False)):
@@ -43,7 +43,7 @@ def faithful(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2096",))
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
-    from conformance.clauses.looks import grows_by_one
+    from conformance.looks import grows_by_one
 
     grows_by_one(case, lab.generate(case), "first")
     grows_by_one(case, lab.generate_on(lab.subject(case), case), "second")
@@ -55,7 +55,7 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 
     An exact zero in float64 is a dead parameter: it is trained for nothing.
     """
-    from conformance.clauses.looks import gradients_of_rows, no_layer_repeats, visible_tokens
+    from conformance.looks import gradients_of_rows, no_layer_repeats, visible_tokens
     from conformance.signals import wrong
 
     no_layer_repeats(lab.generate(case).forwards[0])
@@ -80,7 +80,7 @@ def order_free(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2256",))
 def parameters_untouched(lab: Lab, case: Case) -> None:
     """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
-    from conformance.clauses.looks import unchanged_by
+    from conformance.looks import unchanged_by
     from conformance.compare import identical
     from conformance.relations import without_prefix
 
@@ -97,7 +97,7 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2140",), control="runs")
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values."""
-    from conformance.clauses.looks import optimiser_step
+    from conformance.looks import optimiser_step
     from conformance.compare import agree
 
     subject = lab.new_subject(case)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.clauses.needs import projection
+from conformance.needs import projection
 from conformance.clauses.registry import clause
 from conformance.story import story_case
 
@@ -36,7 +36,7 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",), when=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
-    from conformance.clauses.looks import equal_rows
+    from conformance.looks import equal_rows
     from conformance.lifecycle import loaded, saved
     from conformance.prefix import project
 

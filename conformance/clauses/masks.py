@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.clauses.needs import both_sides, many_rows, other_masks
+from conformance.needs import both_sides, many_rows, other_masks
 from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def rows_alone(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#869",), when=(many_rows,), over=both_sides)
 def training_rows_alone(lab: Lab, case: Case) -> None:
     """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
-    from conformance.clauses.looks import counted_labels
+    from conformance.looks import counted_labels
     from conformance.compare import agree, agree_on_loss
     from conformance.relations import padded, row_alone
 
@@ -78,7 +78,7 @@ def attention_implementations(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2821",))
 def given_positions(lab: Lab, case: Case) -> None:
     """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
-    from conformance.clauses.looks import takes_positions
+    from conformance.looks import takes_positions
     from conformance.compare import agree
     from conformance.oracles import handmade_cache
     from conformance.relations import positioned

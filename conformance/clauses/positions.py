@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.clauses.needs import no_pads, pads
+from conformance.needs import no_pads, pads
 from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @clause(sources=("huggingface/peft#2134", "arXiv:2101.00190"), when=(no_pads,))
 def start_after_prefix(lab: Lab, case: Case) -> None:
     """The first real token's position is n, in forward and in generate alike."""
-    from conformance.clauses.looks import starts_at_n
+    from conformance.looks import starts_at_n
 
     starts_at_n(case, lab.generate(case), "generate")
     starts_at_n(case, lab.forward(case), "forward")
@@ -24,7 +24,7 @@ def start_after_prefix(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#869",), when=(pads,))
 def skip_padding(lab: Lab, case: Case) -> None:
     """Pads lie between prefix and text: the text's positions still start at n, in generate and in forward alike."""
-    from conformance.clauses.looks import starts_at_n
+    from conformance.looks import starts_at_n
     from conformance.relations import without_prefix
 
     starts_at_n(case, lab.generate(case), "generate")
@@ -35,7 +35,7 @@ def skip_padding(lab: Lab, case: Case) -> None:
 
 def base_skips_pads(lab: Lab, case: Case) -> bool:
     """Whether the base model's forward, given only a mask, gives its text the positions 0, 1, ..."""
-    from conformance.clauses.looks import starts_at_n
+    from conformance.looks import starts_at_n
     from conformance.signals import Violation
 
     try:

@@ -1,0 +1,59 @@
+"""Does prompt learning really work in these versions? A conformance suite for PEFT prefix tuning.
+
+The public names are loaded when they are first used: importing the package imports neither torch nor Hypothesis.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conformance.case import Case, Prefix, Roles, Row
+    from conformance.clauses.registry import clause, clauses
+    from conformance.engine import Budget, judge, search
+    from conformance.families import families, family, register
+    from conformance.lab import Lab
+    from conformance.verdict import Finding, Verdict
+
+__all__ = [
+    "Budget",
+    "Case",
+    "Finding",
+    "Lab",
+    "Prefix",
+    "Roles",
+    "Row",
+    "Verdict",
+    "clause",
+    "clauses",
+    "families",
+    "family",
+    "judge",
+    "register",
+    "search",
+]
+
+_HOME = {
+    "Budget": "engine",
+    "Case": "case",
+    "Finding": "verdict",
+    "Lab": "lab",
+    "Prefix": "case",
+    "Roles": "case",
+    "Row": "case",
+    "Verdict": "verdict",
+    "clause": "clauses.registry",
+    "clauses": "clauses.registry",
+    "families": "families",
+    "family": "families",
+    "judge": "engine",
+    "register": "families",
+    "search": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
