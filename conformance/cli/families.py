@@ -1,0 +1,21 @@
+"""``peft-conformance families``."""
+
+from __future__ import annotations
+
+import typer
+
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register
+
+
+def families(format: FormatOption = Format.TEXT, family_file: FamilyFileOption = None) -> None:
+    """List the families, and the hazard each stands for."""
+    from conformance.families import families as all_families
+
+    register(family_file)
+    known = all_families()
+    if format is Format.JSON:
+        print_json(list(known.values()))
+        return
+    width = max(map(len, known))
+    for name, family in known.items():
+        typer.echo(f"{name:<{width}}  {family.hazard}")

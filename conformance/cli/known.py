@@ -1,0 +1,69 @@
+"""``peft-conformance known list | check``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json, register
+
+app = typer.Typer(no_args_is_help=True, help="Known failures: violations that are understood.")
+
+
+class ListFormat(str, Enum):
+    """For whom to print; toml is the file itself."""
+
+    TEXT = "text"
+    JSON = "json"
+    TOML = "toml"
+
+
+@app.command("list")
+def list_(known: KnownOption = None, format: Annotated[ListFormat, typer.Option("--format")] = ListFormat.TEXT) -> None:
+    """List the known failures: where they hold, the function at fault, and why."""
+    from conformance._pytest.selection import failures
+    from conformance.report.finding import link
+
+    file, entries = failures(known)
+    if format is ListFormat.JSON:
+        print_json(entries)
+    elif format is ListFormat.TOML:
+        typer.echo(file.read_text("utf-8") if file else "schema = 1", nl=file is None)
+    else:
+        for entry in entries:
+            typer.echo(f"{entry.id}: {', '.join(entry.clauses)} for {', '.join(entry.families)} ({entry.how.value})")
+            typer.echo(f"  peft {entry.peft}, transformers {entry.transformers}")
+            typer.echo(f"  {entry.function}: {' '.join(entry.reason.split())}")
+            for address in entry.links:
+                typer.echo(f"  {link(address)}")
+
+
+@app.command()
+def check(known: KnownOption = None, format: FormatOption = Format.TEXT, family_file: FamilyFileOption = None) -> None:
+    """Replay each known failure that applies here; exit 4 if one no longer fails."""
+    from conformance._pytest import bench
+    from conformance._pytest.selection import failures
+    from conformance.cli.explain import exactly
+    from conformance.compat.versions import judged, require
+    from conformance.families import family
+    from conformance.report.tally import MEANING, exit_code
+
+    register(family_file)
+    _, entries = failures(known)
+    chosen = [(e, exactly(e.clause), family(e.case.family)) for e in entries if e.applies(require())]
+    text = format is Format.TEXT
+    if text:
+        typer.echo(f"replaying {len(chosen)} of {len(entries)} known failures on {judged()}")
+    done = []
+    for one in chosen:
+        done.append(bench.replay(*one))
+        if text:
+            typer.echo(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
+    code = exit_code([], done, complete=True)
+    if text:
+        typer.echo(f"Exit code {code}: {MEANING[code]}.")
+    else:
+        print_json(done)
+    raise typer.Exit(code)

@@ -1,0 +1,100 @@
+"""What ``run`` shows while it runs: on a terminal one line that moves, elsewhere one line per item."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from conformance._pytest.session import RECORDER
+from conformance.report.tally import counts, word
+from conformance.verdict import Cell
+
+if TYPE_CHECKING:
+    from conformance._pytest.ledger import Ledger
+
+
+class Live:
+    """A pytest plugin, in the place of pytest's own terminal reporter."""
+
+    def __init__(self) -> None:
+        self.ledger: Ledger | None = None
+        self._file = _beyond_capture()
+        self._console = Console(file=self._file, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("importing", total=None)
+        self._said: set[str] = set()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Take the terminal."""
+        self.ledger = config.pluginmanager.getplugin(RECORDER).ledger
+        config.pluginmanager.unregister(name="terminalreporter")
+        self._progress.update(self._task, total=len(self.ledger.items()))
+        self._progress.start()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Say what is being judged now."""
+        self._refresh()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self) -> None:
+        """Count what has been judged; the recorder has taken the outcome before."""
+        self._refresh()
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Nobody else would say it."""
+        self._console.print(str(excrepr), markup=False)
+
+    def pytest_unconfigure(self) -> None:
+        """Give the terminal back."""
+        self._progress.stop()
+        self._file.flush()
+
+    def _refresh(self) -> None:
+        if self.ledger is None:
+            return
+        run = self.ledger.run()
+        done = len(run.cells) + len(run.known)
+        tally = ", ".join(f"{number} {name}" for name, number in counts(run.cells).items())
+        now = " ".join(run.running)
+        self._progress.update(self._task, completed=done, description=f"{now}  ({tally})" if tally else now)
+        if self._progress.disable:
+            self._lines(
+                {cell.item: _told(cell) for cell in run.cells} | {replay.item: replay.state for replay in run.known}
+            )
+
+    def _lines(self, outcomes: dict[str, str]) -> None:
+        total = len(self.ledger.items()) if self.ledger else 0
+        for item, said in outcomes.items():
+            if item not in self._said:
+                self._said.add(item)
+                self._console.print(f"[{len(self._said):>{len(str(total))}}/{total}] {item}: {said}", markup=False)
+
+
+def _told(cell: Cell) -> str:
+    if cell.verdict is None:
+        return word(cell)
+    return f"{word(cell)} ({sum(cell.verdict.counts.values())} examples, {cell.verdict.cpu_seconds:.1f} s CPU)"
+
+
+def _beyond_capture() -> TextIO:
+    """Standard error as it is now: pytest is about to capture the file descriptor while items run."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+    except (OSError, ValueError, AttributeError):
+        return sys.stderr

@@ -1,0 +1,83 @@
+"""What a user gives to ``replay``: a file, an id, or text; JSON, or a Case's repr as a report printed it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from conformance.case import Case, Prefix, Roles, Row, from_json
+from conformance.errors import UserError
+from conformance.known import KnownFailure
+from conformance.report.events import Run
+
+PARTS = {part.__name__: part for part in (Case, Prefix, Roles, Row)}
+Found = tuple[Case, str | None]
+"""A Case, and the clause that it was reported for, if that is known."""
+
+
+def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Found:
+    """The Case that ``given`` means. Raises :class:`~conformance.errors.UserError` if it means none."""
+    text = given.strip()
+    if text.startswith(("{", "Case(")):
+        return parse(text), None
+    for names, case, clause in [*(((e.id, e.case.id), e.case, e.clause) for e in entries), *_reported(run)]:
+        if text in names:
+            return case, clause
+    if Path(text).is_file():
+        return _read(Path(text)), None
+    raise UserError(
+        "unknown-case",
+        f"{text[:80]!r} is no Case",
+        "a Case is given as JSON or as its repr, in a file or as text, or by an id in the known-failures file "
+        "or in the events file that --events names",
+        "paste what the report printed after `repeat`",
+    )
+
+
+def _reported(run: Run | None) -> list[tuple[tuple[str, ...], Case, str]]:
+    if run is None:
+        return []
+    verdicts = [cell.verdict for cell in run.cells if cell.verdict]
+    found = [finding for verdict in verdicts for finding in (verdict.finding, *verdict.evidence) if finding]
+    return [((finding.case.id,), finding.case, finding.clause) for finding in found]
+
+
+def _read(path: Path) -> Case:
+    try:
+        return parse(path.read_text("utf-8").strip(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise _malformed(str(path), str(error)) from error
+
+
+def parse(text: str, source: str = "the given text") -> Case:
+    """A Case from its JSON or its repr; the latter is read, never run."""
+    if not text.startswith("Case("):
+        return from_json(text, source)
+    try:
+        return msgspec.convert(_plain(ast.parse(text, mode="eval").body), Case)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, msgspec.ValidationError) as error:
+        raise _malformed(source, str(error)) from error
+
+
+def _plain(node: ast.expr) -> Any:
+    """``Part(name=value, ...)`` as a dictionary; tuples and constants as they are; anything else is refused."""
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if name in PARTS:
+            return {str(keyword.arg): _plain(keyword.value) for keyword in keywords}
+        case ast.Tuple(elts=values):
+            return tuple(_plain(value) for value in values)
+        case ast.Constant(value=value):
+            return value
+    raise ValueError(f"{ast.unparse(node)[:80]} is not part of a Case")
+
+
+def _malformed(source: str, problem: str) -> UserError:
+    return UserError(
+        "malformed-case",
+        f"{source} is not a Case: {problem}",
+        "the repr of a Case is Case(...) with Roles, Prefix and Row inside, and plain values",
+        "paste the whole of it, exactly as a report printed it",
+    )

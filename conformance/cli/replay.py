@@ -1,0 +1,63 @@
+"""``peft-conformance replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json, register
+
+if TYPE_CHECKING:
+    from conformance.confirm import Example
+
+
+def replay(
+    case: Annotated[str, typer.Argument(help="a file, an id, or the text of a Case: JSON or its repr")],
+    clause: Annotated[str | None, typer.Option(help="the clause to hold it against")] = None,
+    events: Annotated[Path | None, typer.Option(metavar="FILE", help="events file in which to look an id up")] = None,
+    known: KnownOption = None,
+    family_file: FamilyFileOption = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
+    from conformance._pytest.bench import run_once
+    from conformance._pytest.selection import failures
+    from conformance.cli.explain import exactly
+    from conformance.cli.parse import find
+    from conformance.compat.versions import judged
+    from conformance.errors import UserError
+    from conformance.families import family
+    from conformance.report.events import read
+
+    register(family_file)
+    found, reported = find(case, failures(known)[1], read(events) if events else None)
+    name = clause or reported
+    if name is None:
+        raise UserError(
+            "missing-clause",
+            "no clause is given to hold this Case against",
+            "a Case says what to run, not what to claim of it",
+            "add --clause, for instance --clause equivalence.step_logits",
+        )
+    chosen, kind = exactly(name), family(found.family)
+    if format is Format.TEXT:
+        typer.echo(f"replaying Case {found.id} against {chosen.id} on {judged()}")
+    example = run_once(chosen, kind, found, sure=True)
+    if isinstance(example, str):
+        typer.echo(f"absent: {example}", err=format is Format.JSON)
+        raise typer.Exit(5)
+    if format is Format.JSON:
+        print_json(example)
+    else:
+        typer.echo(_told(example))
+    raise typer.Exit({"violates": 1, "broken harness": 3, "conforms": 0}.get(example.outcome.value, 5))
+
+
+def _told(example: Example) -> str:
+    from conformance.report.finding import text
+
+    if example.finding:
+        return text(example.finding)
+    return f"{example.outcome.value}" + (f": {example.reason}" if example.reason else "")

@@ -1,0 +1,57 @@
+"""``peft-conformance run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption
+
+Names = Annotated[str | None, typer.Option(metavar="NAMES", help="separated by commas (default: all)")]
+
+
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+    families: Names = None,
+    clauses: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="ids, chapters or globs, separated by commas")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="quick (default), standard or thorough")] = None,
+    examples: Annotated[
+        str | None, typer.Option(metavar="N", help="examples per stratum, in place of the profile's")
+    ] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="seed of the search (default: 0)")] = None,
+    known: KnownOption = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="write events to FILE, as JSON lines")] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, metavar="N", help="processes; pays above some ten seconds of work")
+    ] = 0,
+    family_file: FamilyFileOption = None,
+    exitfirst: Annotated[bool, typer.Option("-x", "--exitfirst", help="stop at the first failure")] = False,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Judge the installed PEFT: every clause for every family."""
+    from conformance._pytest.selection import resolve
+    from conformance.cli.launch import launch
+    from conformance.cli.show import present
+    from conformance.compat.versions import judged
+
+    given = {
+        "families": families,
+        "clauses": clauses,
+        "profile": profile,
+        "examples": examples,
+        "seed": seed,
+        "known": known if known in (None, "none") else str(Path(known).absolute()),
+        "report": str(report.absolute()) if report else None,
+    }
+    files = [file.absolute() for file in family_file or ()]
+    selection = resolve(given, map(str, files))
+    typer.echo(
+        f"judging {judged()}; items: {len(selection.pairs)}, known failures: {len(selection.replays)}, "
+        f"profile: {selection.profile}, seed: {selection.budget.seed}",
+        err=format is Format.JSON,
+    )
+    done = launch(given, files, workers, exitfirst)
+    raise typer.Exit(present(done, format) if done else 2)

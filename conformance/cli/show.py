@@ -1,0 +1,33 @@
+"""``peft-conformance show FILE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from conformance.cli.common import Format, FormatOption, print_json
+
+if TYPE_CHECKING:
+    from conformance.report.events import Run
+
+
+def show(file: Path, format: FormatOption = Format.TEXT) -> None:
+    """Show the run that an events file holds, and exit as it did; 3 for one that did not finish."""
+    from conformance.report.events import read
+
+    raise typer.Exit(present(read(file), format))
+
+
+def present(run: Run, format: Format) -> int:
+    """Print ``run`` and give its exit code."""
+    from rich.console import Console
+
+    from conformance.report import summary
+
+    if format is Format.JSON:
+        print_json(run)
+    else:
+        summary.show(run, Console(highlight=False))
+    return summary.code_of(run)

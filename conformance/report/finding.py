@@ -1,0 +1,68 @@
+"""One Finding as text: at most about 25 lines, and everything that is needed to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from conformance.verdict import Difference, Finding
+
+LONGEST = 240
+"""Characters of a value that are shown; the rest is in the events."""
+
+
+def link(source: str) -> str:
+    """``owner/repository#1`` as the address of the thread; other sources as they are."""
+    repository, hash, number = source.partition("#")
+    return f"https://github.com/{repository}/issues/{number}" if hash and number.isdigit() else source
+
+
+def repeat(finding: Finding) -> str:
+    """The one line that repeats ``finding``."""
+    return f"peft-conformance replay --clause {finding.clause} {shlex.quote(finding.case.to_json())}"
+
+
+def text(finding: Finding) -> str:
+    """``finding`` as its reader meets it."""
+    head = f"{finding.clause}[{finding.family}] is violated: {finding.how.value}\n  {finding.statement}\n"
+    return head + "\n".join(f"  {name:<9} {value}" for name, value in _lines(finding))
+
+
+def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
+    versions = [
+        f"{name} {finding.versions[name]}" for name in ("peft", "transformers", "torch") if name in finding.versions
+    ]
+    yield "versions", ", ".join(versions)
+    yield "case", repr(finding.case)
+    yield "features", ", ".join(finding.features)
+    yield from _difference(finding.difference)
+    yield "blame", finding.blame.value + (f", at {finding.where}" if finding.where else "")
+    if finding.note:
+        yield "note", _short(finding.note)
+    yield "repeat", repeat(finding)
+    yield "explain", f"peft-conformance explain {finding.clause}"
+    for source in finding.sources[:4]:
+        yield "upstream", link(source)
+
+
+def _difference(difference: Difference) -> Iterator[tuple[str, str]]:
+    places = [f"{name} {at}" for name, at in (("row", difference.row), ("step", difference.step)) if at is not None]
+    yield "what", _short(difference.what) + (f" (first at {', '.join(places)})" if places else "")
+    yield "got", _short(difference.got)
+    yield "expected", _short(difference.expected)
+    if difference.margin is not None:
+        yield "margin", margin(difference)
+
+
+def margin(difference: Difference) -> str:
+    """By how much, against the error of the computation."""
+    said = f"{difference.margin:.3g}"
+    if difference.error:
+        times = (difference.margin or 0.0) / difference.error
+        said += f", which is {times:.3g} times the error of {difference.error:.3g}"
+    return said
+
+
+def _short(value: str) -> str:
+    joined = " | ".join(line.strip() for line in value.strip().splitlines() if line.strip())
+    return joined if len(joined) <= LONGEST else joined[: LONGEST - 3] + "..."

@@ -1,0 +1,142 @@
+"""The end of a run on a terminal: the table, what was found, what is known, what was left out, and one closing line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from conformance.report import finding as findings
+from conformance.report.events import Replayed, Run
+from conformance.report.table import STYLES, matrix
+from conformance.report.tally import KNOWN, MEANING, WORDS, exit_code, reasons, word
+from conformance.verdict import Cell, Finding, Outcome, State
+
+UNDECIDED = (
+    Outcome.REFUSED.value,
+    Outcome.UNDECIDED.value,
+    Outcome.NOT_APPLICABLE.value,
+    State.ABSENT.value,
+    State.IMPOSSIBLE.value,
+    State.NOT_RUN.value,
+)
+
+
+def show(run: Run, console: Console) -> None:
+    """Print all of it."""
+    if run.cells:
+        console.print(matrix(run.cells))
+    for title, lines, style in _sections(run):
+        console.print()
+        console.print(Text(title, style=style))
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    code = code_of(run)
+    console.print(Text(closing(run), style="bold " + ("green" if code == 0 else "red")), soft_wrap=True)
+
+
+def code_of(run: Run) -> int:
+    """The exit code of ``run``: its footer's, and 3 for one that has none."""
+    return run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
+
+
+def closing(run: Run) -> str:
+    """The verdict in words, with the exit code and what it means."""
+    versions = run.header.versions
+    judged = " x ".join(f"{name} {versions[name]}" for name in ("peft", "transformers") if name in versions)
+    code = code_of(run)
+    if run.footer is None:
+        at = f", stopped at {', '.join(run.running)}" if run.running else ""
+        said = f"this run is incomplete{at}: it proves nothing"
+    else:
+        gravest_first = sorted(run.footer.counts.items(), key=lambda count: _gravity(count[0]))
+        said = ", ".join(f"{number} {name}" for name, number in gravest_first) or "no item"
+        said += f" in {run.footer.seconds:.0f} s"
+    return f"{judged}: {said}. Exit code {code}: {MEANING[code]}."
+
+
+def _gravity(name: str) -> tuple[int, str]:
+    return (WORDS.index(name) if name in WORDS else len(WORDS), name)
+
+
+Section = tuple[str, list[str], str]
+
+
+def _sections(run: Run) -> Iterator[Section]:
+    broken = [cell for cell in run.cells if word(cell) == Outcome.BROKEN.value]
+    if broken:
+        yield (
+            "Broken harness",
+            [f"  {cell.item}\n{_indented(reasons(cell))}" for cell in broken],
+            STYLES["broken harness"],
+        )
+    yield from _violations(run.cells)
+    lost = [replay for replay in run.known if replay.state == "broken harness"]
+    if lost:
+        yield (
+            "Broken replays",
+            [f"  {replay.item}\n{_indented(replay.why)}" for replay in lost],
+            STYLES["broken harness"],
+        )
+    mended = [f"  {replay.id}: {replay.why}; remove the entry" for replay in run.known if replay.state == "mended"]
+    if mended:
+        yield "Known failures that no longer fail", mended, STYLES[Outcome.VIOLATES.value]
+    known = list(_known(run.cells, run.known))
+    if known:
+        yield "Known failures", known, STYLES[KNOWN]
+    base = list(_about_transformers(run.cells))
+    if base:
+        yield "The base model alone fails too (about transformers, not judged)", base, ""
+    left_out = list(_left_out(run.cells))
+    if left_out:
+        yield "Not decided", left_out, "dim"
+
+
+def _violations(cells: Iterable[Cell]) -> Iterator[Section]:
+    """One section per kind: the first in full, the others by what repeats them."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for cell in cells:
+        finding = cell.verdict.finding if cell.verdict and word(cell) == Outcome.VIOLATES.value else None
+        if finding:
+            groups.setdefault((finding.clause, finding.how.value, finding.where), []).append(finding)
+    for number, group in enumerate(groups.values(), 1):
+        also = [f"  also in {finding.family}: {findings.repeat(finding)}" for finding in group[1:]]
+        yield f"Violation {number} of {len(groups)}", [findings.text(group[0]), *also], STYLES[Outcome.VIOLATES.value]
+
+
+def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:
+    matched: dict[str, list[str]] = {}
+    for cell in cells:
+        for id, number in cell.verdict.known.items() if cell.verdict else ():
+            matched.setdefault(id, []).append(f"{cell.item} {number}x")
+    for replay in replays:
+        if replay.state == "mended":
+            continue
+        items = ", ".join(matched.pop(replay.id, ())) or "no drawn example"
+        reason = " ".join(replay.reason.split())
+        yield f"  {replay.id} ({replay.state}; in {items})\n    {replay.function}: {reason}"
+        yield from (f"    {findings.link(link)}" for link in replay.links)
+    yield from (f"  {id} (not replayed; in {', '.join(items)})" for id, items in matched.items())
+
+
+def _about_transformers(cells: Iterable[Cell]) -> Iterator[str]:
+    seen: dict[str, list[str]] = {}
+    for cell in cells:
+        for finding in cell.verdict.evidence if cell.verdict else ():
+            seen.setdefault(finding.difference.what, []).append(cell.item)
+    yield from (f"  {what}: {', '.join(items)}" for what, items in seen.items())
+
+
+def _left_out(cells: Iterable[Cell]) -> Iterator[str]:
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        if word(cell) in UNDECIDED:
+            grouped.setdefault((word(cell), reasons(cell)), []).append(cell.item)
+    for (name, why), items in grouped.items():
+        yield f"  {name}: {', '.join(items)}" + (f"\n    {why}" if why else "")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.strip().splitlines())

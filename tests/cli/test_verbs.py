@@ -1,0 +1,129 @@
+"""The verbs that only read."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Call = Callable[..., "tuple[int, str, str]"]
+ROOT = Path(__file__).parents[2]
+
+
+def test_clauses_are_listed_within_half_a_second_and_without_torch() -> None:
+    listing = (
+        "import sys; from conformance.cli import main\ntry: main(['clauses'])\nfinally: print('torch' in sys.modules)"
+    )
+    arguments = [sys.executable, "-c", listing]
+    for _ in range(2):  # the first one may have to compile
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "  step_logits " in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_clauses_are_listed_by_chapter(command: Command) -> None:
+    done = command("clauses")
+    assert done.stdout.splitlines()[:2] == ["miniature", "  holds                        It holds."]
+    listed = json.loads(command("clauses", "--format", "json").stdout)
+    assert listed[1]["id"] == "miniature.wrong"
+    assert listed[1]["sources"] == ["huggingface/peft#2134"]
+
+
+def test_a_clause_is_explained(command: Command) -> None:
+    done = command("explain", "miniature.wrong")
+    assert done.stdout.splitlines()[:4] == [
+        "miniature.wrong",
+        "  It holds unless there are as many virtual tokens as text tokens.",
+        "",
+        "  More is to be said of it.",
+    ]
+    assert "  needs     A prefix." in done.stdout
+    assert "  source    https://github.com/huggingface/peft/issues/2134" in done.stdout
+
+
+def test_families_are_listed_with_their_hazard(call: Call) -> None:
+    code, out, _ = call("families")
+    assert code == 0
+    assert any(line.startswith("llama ") and line.endswith(".") for line in out.splitlines())
+    _, out, _ = call("families", "--format", "json")
+    assert "llama" in {family["name"] for family in json.loads(out)}
+
+
+def test_schemas_are_json(call: Call) -> None:
+    for what in ("case", "events"):
+        code, out, _ = call("schema", what)
+        assert code == 0
+        assert "$defs" in json.loads(out)
+
+
+def test_known_failures_are_listed_and_checked(command: Command, tmp_path: Path) -> None:
+    listed = command("known", "list", "--known", "known.toml")
+    assert listed.stdout.splitlines()[0] == "equal-lengths: miniature.wrong for llama (wrong answer)"
+    assert (
+        json.loads(command("known", "list", "--known", "known.toml", "--format", "json").stdout)[0]["id"]
+        == "equal-lengths"
+    )
+    toml = command("known", "list", "--known", "known.toml", "--format", "toml").stdout
+    assert toml == (tmp_path / "known.toml").read_text("utf-8")
+    holding = command("known", "check", "--known", "known.toml")
+    assert (holding.returncode, "equal-lengths: still fails" in holding.stdout) == (0, True)
+    mended = command("known", "check", "--known", "mended.toml")
+    assert (mended.returncode, "long-gone: mended, its Case" in mended.stdout) == (4, True)
+
+
+def test_doctor_looks_at_everything(command: Command) -> None:
+    checks = {check["what"]: check for check in json.loads(command("doctor", "--format", "json").stdout)}
+    assert set(checks) == {
+        "packages",
+        "families",
+        "clauses",
+        "known failures",
+        "pytest plugin",
+        "temporary files",
+        "workers",
+        "torch",
+    }
+    assert checks["packages"]["fine"]
+    assert checks["torch"]["fine"]
+
+
+def test_doctor_says_what_fails(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch today')\n", "utf-8")
+    done = command("doctor", TMPDIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "FAILS  torch           no torch today" in done.stdout
+
+
+def test_help_names_every_verb_and_exit_code(call: Call) -> None:
+    _, out, _ = call("--help")
+    for verb in ("run", "families", "clauses", "explain", "show", "replay", "known", "faults", "doctor", "schema"):
+        assert f" {verb} " in out
+    assert "3 broken harness or" in " ".join(out.split())
+
+
+def test_without_the_extra_the_command_says_what_to_install(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("conformance.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    code, _, err = call("clauses")
+    assert code == 2
+    assert err.startswith("missing-package: typer is not installed here\n")
+    assert "pip install 'peft-conformance[cli]'" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-such-verb",), ("run", "--no-such-option"), ("run", "--workers", "-1"), ("show",)]
+)
+def test_wrong_use_of_the_command_exits_2(call: Call, arguments: tuple[str, ...]) -> None:
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err

@@ -1,0 +1,3 @@
+"""The one plugin that the tests need."""
+
+pytest_plugins = ["pytester"]

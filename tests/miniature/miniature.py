@@ -1,0 +1,102 @@
+"""Miniatures: clauses with one behaviour each, and a lab that runs nothing.
+
+The engine, the plugin and the command are the real ones; only torch, PEFT and transformers are left out, so that a run
+takes a second. Clauses are called ``miniature.<behaviour>``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from types import ModuleType
+
+from conformance.case import Case
+from conformance.clauses import registry
+from conformance.signals import NotApplicable, RunFailed, Undecided, Violation
+from conformance.verdict import Difference
+
+
+class Lab:
+    """Runs nothing."""
+
+    def fresh(self) -> Lab:
+        return self
+
+    def generate(self, case: Case) -> None:
+        """The control of a miniature always runs."""
+
+
+def holds(lab: Lab, case: Case) -> None:
+    """It holds."""
+
+
+def wrong(lab: Lab, case: Case) -> None:
+    """It holds unless there are as many virtual tokens as text tokens.
+
+    More is to be said of it.
+    """
+    if case.prefix.length == case.longest:
+        got = Difference(what="logits differ", got="0.5", expected="0.25", row=0, step=1, margin=0.25, error=1e-5)
+        raise Violation(got, where="peft/peft_model.py:1 generate")
+
+
+def crashes(lab: Lab, case: Case) -> None:
+    """It does not crash with projection."""
+    if case.prefix.projection:
+        raise RunFailed("generate", KeyError("layers"), "peft/utils.py:2 pad", refused=False)
+
+
+def refused(lab: Lab, case: Case) -> None:
+    """It is refused."""
+    raise RunFailed("generate", ValueError("prefix tuning needs a cache"), "peft/peft_model.py:3", refused=True)
+
+
+def undecided(lab: Lab, case: Case) -> None:
+    """It is too close to call."""
+    raise Undecided("closer than 10 times the error")
+
+
+def beside_the_point(lab: Lab, case: Case) -> None:
+    """It says nothing about these Cases."""
+    raise NotApplicable("nothing slides")
+
+
+def broken(lab: Lab, case: Case) -> None:
+    """It is badly written."""
+    raise ZeroDivisionError("a bug of ours")
+
+
+def dies(lab: Lab, case: Case) -> None:
+    """It takes its process down."""
+    os._exit(9)
+
+
+def warns(lab: Lab, case: Case) -> None:
+    """It warns."""
+    warnings.warn("what a library says", stacklevel=1)
+
+
+def slow(lab: Lab, case: Case) -> None:
+    """It takes its time."""
+    time.sleep(0.5)
+
+
+def _runs_alone(case: Case) -> bool:
+    """A prefix."""
+    return case.prefix.length > 0
+
+
+def install() -> None:
+    """Put the miniatures in the place of lab and builder, and for the catalogue."""
+    lab = ModuleType("conformance.lab")
+    lab.Lab = Lab  # type: ignore[attr-defined]
+    build = ModuleType("conformance.families.build")
+    build.absent = lambda family: "no such class" if family.name == "t5" else ""  # type: ignore[attr-defined]
+    sys.modules |= {"conformance.lab": lab, "conformance.families.build": build}
+    registry._load_chapters = lambda: None  # type: ignore[assignment]
+    checks = (holds, wrong, crashes, refused, undecided, beside_the_point, broken, dies, warns, slow)
+    for check in checks:
+        sources = ["huggingface/peft#2134"] if check is wrong else []
+        registry.clause(sources=sources, when=[_runs_alone], control="runs")(check)  # type: ignore[arg-type]

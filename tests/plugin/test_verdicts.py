@@ -1,0 +1,97 @@
+"""How a verdict looks to pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import pytest
+
+from conformance.report.events import read
+
+Consumer = Callable[..., pytest.RunResult]
+
+
+def judge(*names: str, family: str = "llama") -> tuple[str, ...]:
+    return ("--conformance-families", family, "--conformance-clauses", ",".join(f"miniature.{name}" for name in names))
+
+
+def test_each_outcome_has_its_place(consumer: Consumer) -> None:
+    every = judge("holds", "wrong", "crashes", "refused", "undecided", "beside_the_point", "broken")
+    result = consumer(*every, "-rs")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, failed=2, skipped=3, errors=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "SKIPPED*refused: ValueError: prefix tuning needs a cache",
+            "SKIPPED*undecided: closer than 10 times the error",
+            "SKIPPED*not applicable: nothing slides",
+            "*ERROR at setup of miniature.broken*",
+            "*ZeroDivisionError: a bug of ours",
+        ]
+    )
+
+
+def test_a_failure_shows_the_finding_and_no_traceback(consumer: Consumer) -> None:
+    result = consumer(*judge("wrong"))
+    result.stdout.fnmatch_lines(
+        [
+            "miniature.wrong?llama? is violated: wrong answer",
+            "  It holds unless there are as many virtual tokens as text tokens.",
+            "  case      Case(family='llama', *",
+            "  expected  0.25",
+            "  repeat    peft-conformance replay --clause miniature.wrong '{*}'",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*items.py*")
+
+
+def test_a_known_violation_and_its_replay_are_expected_failures(consumer: Consumer) -> None:
+    result = consumer(*judge("wrong"), "-rx", known="known.toml")
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(xfailed=2)
+    result.stdout.fnmatch_lines_random(
+        ["XFAIL miniature.wrong*known: equal-lengths", "XFAIL known*peft.PeftModel.generate: it counts once too often"]
+    )
+
+
+def test_a_known_failure_does_not_hide_another(consumer: Consumer) -> None:
+    result = consumer(*judge("wrong", "crashes"), known="known.toml")
+    result.assert_outcomes(xfailed=2, failed=1)
+
+
+def test_a_mended_failure_fails_strictly(consumer: Consumer) -> None:
+    result = consumer(*judge("holds"), known="mended.toml")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*[[]XPASS(strict)[]] long-gone is mended, remove the entry: *conforms now*"])
+
+
+def test_a_family_that_this_release_lacks_is_skipped(consumer: Consumer) -> None:
+    result = consumer(*judge("holds", family="t5"), "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*absent: no such class"])
+
+
+def test_x_stops_and_what_is_left_is_not_run(consumer: Consumer, pytester: pytest.Pytester) -> None:
+    result = consumer(*judge("wrong", "crashes", "refused"), "-x", "--conformance-report", "events.jsonl")
+    result.assert_outcomes(failed=1)
+    run = read(pytester.path / "events.jsonl")
+    assert run.footer is not None
+    assert run.footer.counts == {"violates": 1, "not run": 2}
+    assert run.footer.exit_code == 1
+
+
+def test_junit_has_one_case_per_item(consumer: Consumer, pytester: pytest.Pytester) -> None:
+    consumer(*judge("holds", "wrong", "refused"), "--junitxml", "junit.xml")
+    cases = list(ElementTree.parse(pytester.path / "junit.xml").iter("testcase"))
+    kinds = {case.get("name"): [child.tag for child in case] for case in cases}
+    assert kinds == {
+        "miniature.holds[llama]": [],
+        "miniature.wrong[llama]": ["failure"],
+        "miniature.refused[llama]": ["skipped"],
+    }
+
+
+def test_warnings_that_the_host_turns_into_errors_decide_nothing(consumer: Consumer, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    consumer(*judge("warns")).assert_outcomes(passed=1)

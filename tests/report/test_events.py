@@ -1,0 +1,119 @@
+"""Events: what is written can be read, and nothing else can."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from conformance.errors import UserError
+from conformance.report.events import AnyEvent, Footer, Judged, Run, Started, Writer, read, schema
+from conformance.verdict import encode
+
+
+def written(path: Path, run: Run) -> Path:
+    """``run`` as an events file."""
+    writer = Writer(path)
+    ends = () if run.footer is None else (run.footer,)
+    starts = (Started(item=item) for item in run.running)
+    for event in (run.header, *(Judged(cell=cell) for cell in run.cells), *run.known, *starts, *ends):
+        writer.write(event)
+    writer.close()
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path, run: Run) -> None:
+    assert read(written(tmp_path / "events.jsonl", run)) == run
+
+
+def test_a_file_cut_anywhere_is_incomplete_or_refused_but_never_complete(tmp_path: Path, run: Run) -> None:
+    whole = written(tmp_path / "events.jsonl", replace(run, cells=run.cells[:2])).read_bytes().rstrip(b"\n")
+    header = whole.index(b"\n")
+    for end in range(0, len(whole), 7):
+        (tmp_path / "cut.jsonl").write_bytes(whole[:end])
+        if end >= header:
+            assert read(tmp_path / "cut.jsonl").footer is None
+        else:
+            with pytest.raises(UserError) as caught:
+                read(tmp_path / "cut.jsonl")
+            assert caught.value.code == "malformed-events"
+
+
+def test_a_run_that_died_says_on_what(tmp_path: Path, run: Run) -> None:
+    cut = replace(run, footer=None, running=("masks.rows_alone[opt]",))
+    assert read(written(tmp_path / "events.jsonl", cut)).running == ("masks.rows_alone[opt]",)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"",
+        b"\n\n",
+        b"not json\n",
+        b"\xff\xfe\x00\n",
+        b'{"event":"header"}\n',
+        b'{"event":"footer","exit_code":0,"counts":{},"seconds":1}\n',
+        b'{"type":"other","events":[]}\n',
+        b"[]\n",
+    ],
+)
+def test_a_foreign_file_is_refused(tmp_path: Path, lines: bytes) -> None:
+    (tmp_path / "foreign").write_bytes(lines)
+    with pytest.raises(UserError, match="foreign") as caught:
+        read(tmp_path / "foreign")
+    assert caught.value.code == "malformed-events"
+
+
+def test_order_is_checked(tmp_path: Path, run: Run) -> None:
+    header, start, footer = (
+        encode(run.header),
+        encode(Started(item="x")),
+        encode(Footer(exit_code=0, counts={}, seconds=0.0)),
+    )
+    for lines in ((start, header), (header, header), (header, footer, start)):
+        (tmp_path / "events").write_text("\n".join(lines) + "\n", "utf-8")
+        with pytest.raises(UserError):
+            read(tmp_path / "events")
+
+
+def test_another_schema_version_and_unknown_keys_are_refused(tmp_path: Path, run: Run) -> None:
+    line = encode(run.header)
+    for changed in (line.replace('"schema":1', '"schema":2'), line.replace('"schema":1', '"schema":1,"mood":"good"')):
+        assert changed != line
+        (tmp_path / "events").write_text(changed + "\n", "utf-8")
+        with pytest.raises(UserError):
+            read(tmp_path / "events")
+
+
+def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read(tmp_path / "none")
+
+
+def test_a_path_that_cannot_be_written_is_a_user_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "no" / "folder", tmp_path):
+        with pytest.raises(UserError) as caught:
+            Writer(path)
+        assert caught.value.code == "unwritable-report"
+
+
+def test_every_line_is_on_the_disk_at_once(tmp_path: Path, run: Run) -> None:
+    writer = Writer(tmp_path / "events")
+    writer.write(run.header)
+    assert os.path.getsize(tmp_path / "events") > 0
+    writer.close()
+
+
+def test_the_schema_names_every_event_and_refuses_unknown_keys() -> None:
+    events = schema("events")
+    assert set(events["discriminator"]["mapping"]) == {"header", "start", "cell", "known", "footer"}
+    assert all(events["$defs"][name]["additionalProperties"] is False for name in ("Header", "Footer", "Judged"))
+    assert schema("case")["$defs"]["Case"]["additionalProperties"] is False
+
+
+def test_every_event_of_a_run_decodes_to_itself(run: Run) -> None:
+    for event in (run.header, *(Judged(cell=cell) for cell in run.cells), *run.known):
+        assert msgspec.json.decode(encode(event), type=AnyEvent) == event

@@ -1,0 +1,71 @@
+"""One Finding as text."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from conformance.case import from_json
+from conformance.report.finding import link, repeat, text
+from conformance.verdict import Difference, Finding, How
+
+
+def test_it_reads_exactly_like_this(finding: Finding, golden: Path) -> None:
+    assert text(finding) + "\n" == (golden / "finding.txt").read_text("utf-8")
+
+
+def test_a_crash_has_no_margin(finding: Finding, golden: Path) -> None:
+    difference = Difference(what="generate raised", got="KeyError: 'layers'", expected="an answer")
+    crash = replace(finding, how=How.CRASH, difference=difference, note="", sources=())
+    assert text(crash) + "\n" == (golden / "crash.txt").read_text("utf-8")
+
+
+@settings(derandomize=True, database=None, deadline=None)
+@given(said=st.text(max_size=2000))
+def test_it_stays_short_whatever_was_got(said: str) -> None:
+    difference = Difference(what=said or "w", got=said, expected=said, row=0, step=0, margin=1.0, error=0.0)
+    lines = text(_finding(difference, said)).split("\n")
+    assert len(lines) <= 25
+
+
+def _finding(difference: Difference, note: str) -> Finding:
+    from conformance.case import Case
+    from conformance.verdict import Blame
+
+    return Finding(
+        clause="a.b",
+        statement="It holds.",
+        family="llama",
+        case=Case(family="llama"),
+        features=(),
+        how=How.WRONG,
+        difference=difference,
+        blame=Blame.PEFT,
+        versions={},
+        sources=("a/b#1",) * 9,
+        note=note,
+    )
+
+
+def test_the_line_that_repeats_it_survives_a_shell(finding: Finding) -> None:
+    odd = replace(finding, case=replace(finding.case, family='it\'s "mine"'))
+    words = shlex.split(repeat(odd))
+    assert words[:4] == ["peft-conformance", "replay", "--clause", "equivalence.step_logits"]
+    assert from_json(words[4]) == odd.case
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("huggingface/peft#2134", "https://github.com/huggingface/peft/issues/2134"),
+        ("arXiv:2101.00190", "arXiv:2101.00190"),
+        ("https://example.org/a#b", "https://example.org/a#b"),
+    ],
+)
+def test_sources_are_addresses_where_they_can_be(source: str, address: str) -> None:
+    assert link(source) == address

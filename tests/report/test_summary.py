@@ -1,0 +1,47 @@
+"""The end of a run on a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+from msgspec.structs import replace
+from rich.console import Console
+
+from conformance.report.events import Run
+from conformance.report.summary import closing, code_of, show
+
+
+def shown(run: Run, **terminal: bool) -> str:
+    """What ``run`` prints on a terminal 100 characters wide."""
+    out = StringIO()
+    show(run, Console(file=out, width=100, highlight=False, **terminal))  # type: ignore[arg-type]
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def test_it_reads_exactly_like_this(run: Run, golden: Path) -> None:
+    assert shown(run) == (golden / "summary.txt").read_text("utf-8")
+
+
+def test_colour_adds_nothing_but_colour(run: Run) -> None:
+    coloured = shown(run, force_terminal=True)
+    assert "\x1b[" in coloured
+    assert "VIOLATED" in coloured
+    assert "BROKEN" in coloured
+
+
+def test_a_run_without_footer_is_never_green(run: Run) -> None:
+    cut = replace(run, cells=run.cells[1:2], known=(), footer=None, running=("masks.rows_alone[llama]",))
+    assert code_of(cut) == 3
+    assert "incomplete, stopped at masks.rows_alone[llama]" in closing(cut)
+
+
+def test_an_incomplete_run_without_any_item_can_be_shown(run: Run) -> None:
+    assert "incomplete" in shown(replace(run, cells=(), known=(), footer=None))
+
+
+def test_markup_in_what_was_got_is_printed_as_it_is(run: Run) -> None:
+    cell = run.cells[5]
+    assert cell.verdict is not None
+    odd = replace(cell, verdict=replace(cell.verdict, reasons={"IndexError: [bold]x[/] [1, 2]": 1}))
+    assert "IndexError: [bold]x[/] [1, 2]" in shown(replace(run, cells=(odd,)))
