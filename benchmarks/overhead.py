@@ -1,0 +1,129 @@
+"""What the harness itself costs: `equivalence.step_logits[llama]` against a bare loop over the same Cases.
+
+Both do the same work: build two models, wrap one with PEFT, fill the prefix, generate, and compare the logits of every
+step with a reference forward per row. Rounds of the two alternate in one process, so that a slow spell hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft import PrefixTuningConfig, get_peft_model
+
+from conformance import prefix
+from conformance.case import Case
+from conformance.clauses.registry import Clause, clauses
+from conformance.compat import caches
+from conformance.compat.versions import judged
+from conformance.engine import Budget, search
+from conformance.families import family
+from conformance.families.build import build
+from conformance.families.inputs import request, text
+from conformance.known import load, shipped
+from conformance.lab import Lab
+from conformance.verdict import Outcome
+
+BOUND = 1.25
+FAMILY = "llama"
+TOLERANCE = 1e-3
+
+
+def same_cases(examples: int) -> list[Case]:
+    """The distinct Cases that a search of so many examples per stratum meets."""
+    seen: dict[Case, None] = {}
+    collect = Clause(
+        id="benchmark.collect",
+        statement="",
+        explanation="",
+        check=lambda lab, case: seen.setdefault(case),
+    )
+    search(collect, family(FAMILY), Budget(examples=examples), (), Lab("peft"))
+    return list(seen)
+
+
+def harness(examples: int) -> None:
+    """One item, as the suite runs it, known failures and all."""
+    clause = clauses()["equivalence.step_logits"]
+    verdict = search(clause, family(FAMILY), Budget(examples=examples), load(shipped()), Lab("peft"))
+    if verdict.outcome is not Outcome.CONFORMS:
+        raise SystemExit(f"{clause.id}[{FAMILY}] {verdict.outcome.value}: there is nothing to compare with")
+
+
+def bare(case: Case) -> None:
+    """The same by hand."""
+    model, reference = build(case), build(case)
+    hidden = case.prefix.projection
+    settings: dict[str, Any] = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
+    adapter = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=case.prefix.length, **settings)
+    wrapped: Any = get_peft_model(model, adapter)
+    wrapped.eval()
+    layout = prefix.plain_layout(case)
+    raw = {name: prefix.draw(case, name, shape) for name, shape in prefix.shapes(case, layout).items()}
+    with torch.no_grad():
+        for name, parameter in wrapped.prompt_encoder[wrapped.active_adapter].named_parameters():
+            parameter.copy_(raw[name])
+        out = wrapped.generate(
+            **request(case, family(FAMILY)),
+            max_new_tokens=case.new_tokens,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        got = torch.stack(list(out.logits), dim=1)
+        filled = prefix.keys_values(prefix.project(raw), case, layout)
+        for index in range(len(case.rows)):
+            expected = by_row(reference, filled, case, index, out.sequences[index, -case.new_tokens :])
+            assert torch.allclose(got[index], expected, atol=TOLERANCE), case
+
+
+def by_row(model: Any, filled: caches.KeysValues, case: Case, index: int, answer: torch.Tensor) -> torch.Tensor:
+    """The logits of every step of one row, ``(steps, vocabulary)``: one forward over the prefix cache."""
+    ids = torch.cat([text(case, case.rows[index]), answer[:-1]])[None]
+    n, width = case.prefix.length, ids.shape[1]
+    logits: torch.Tensor = model(
+        input_ids=ids,
+        attention_mask=torch.ones(1, n + width, dtype=torch.long),
+        position_ids=torch.arange(n, n + width)[None],
+        past_key_values=caches.make(model, filled),
+    ).logits
+    return logits[0, -len(answer) :]
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU time of ``work`` in this process."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def main() -> int:
+    """Print both costs and their ratio; 0 if the ratio is within the bound."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds, after one to warm up")
+    parser.add_argument("--examples", type=int, default=12, help="examples per stratum and round")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cases = same_cases(arguments.examples)
+
+    def by_hand() -> None:
+        for case in cases:
+            bare(case)
+
+    rounds = [
+        (cpu_seconds(lambda: harness(arguments.examples)), cpu_seconds(by_hand)) for _ in range(arguments.rounds + 1)
+    ][1:]
+    ours, hand = (1000 * statistics.median(column) / len(cases) for column in zip(*rounds, strict=True))
+    ratio = statistics.median(mine / its for mine, its in rounds)
+    print(f"{judged()}, {len(cases)} Cases, {arguments.rounds} rounds; CPU ms per example, medians:")
+    print(f"suite {ours:.1f}, bare loop {hand:.1f}, ratio {ratio:.3f} (bound {BOUND})")
+    return 0 if ratio <= BOUND else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
