@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from conformance.errors import UserError
 
@@ -83,6 +84,9 @@ class Row(Part):
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
 
 
+_ROLES, _PREFIX, _ROWS = Roles(), Prefix(), (Row(),)
+
+
 class Case(Part):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
@@ -90,10 +94,10 @@ class Case(Part):
     """
 
     family: str
-    roles: Roles = Roles()
+    roles: Roles = _ROLES
     method: Literal["PREFIX_TUNING"] = "PREFIX_TUNING"
-    prefix: Prefix = Prefix()
-    rows: Annotated[tuple[Row, ...], Meta(min_length=1, max_length=8)] = (Row(),)
+    prefix: Prefix = _PREFIX
+    rows: Annotated[tuple[Row, ...], Meta(min_length=1, max_length=8)] = _ROWS
     new_tokens: Annotated[int, Meta(ge=1, le=32)] = 5
     padding: Literal["left", "right"] = "left"
     mask: Literal["long", "bool", "float", "omitted"] = "long"
@@ -103,6 +107,12 @@ class Case(Part):
     attention: Literal["default", "eager"] = "default"
     dtype: Literal["float32", "float64"] = "float32"
     seed: Small = 0
+
+    def __post_init__(self) -> None:
+        """Equal Cases have equal JSON: msgspec leaves out a default part only if it is the very same object."""
+        for name, default in (("roles", _ROLES), ("prefix", _PREFIX), ("rows", _ROWS)):
+            if getattr(self, name) == default:
+                force_setattr(self, name, default)
 
     @property
     def id(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from conformance.lab import ERROR_FLOOR
-from conformance.signals import Undecided, Violation
+from conformance.lab import ERROR_CAP, ERROR_FLOOR
+from conformance.signals import Undecided, Violation, wrong
 from conformance.trace import Trace
 from conformance.verdict import Difference
 
@@ -19,6 +21,7 @@ NOT_A_NUMBER = 1e30
 
 def agree(got: Trace, expected: Trace, what: str = "the logits differ") -> None:
     """The logits of every row and step agree. Shapes ``(rows, steps, vocabulary)``."""
+    _equal_shapes(got, expected)
     distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
     _judge(distance, got, expected, what)
 
@@ -32,24 +35,32 @@ def agree_on_tokens(got: Trace, expected: Trace) -> None:
 
 def differ(one: Trace, other: Trace, what: str) -> None:
     """Some logit differs by clearly more than the error."""
-    rows = min(len(one.logits), len(other.logits))
-    distance = (one.logits[:rows, :1].double() - other.logits[:rows, :1].double()).abs()
+    first = one.logits[:, :1].double()
+    largest = float((first - other.logits[:, :1].double()).abs().max())
+    if largest > CLEAR * ERROR_CAP * float((first.amax(-1) - first.amin(-1)).mean()):
+        return  # no error could be as large
     error = one.error()
     if error is None:
         raise Undecided("two right computations are too far apart to say")
-    largest = float(distance.max())
+    if math.isnan(largest):
+        raise Undecided("the logits are not numbers")
     if largest <= error:
         raise Violation(Difference(what=what, got=f"largest difference {largest:.3g}", expected=f"more than {error:.3g}"))
     if largest <= CLEAR * error:
         raise Undecided(f"a difference of {largest:.3g} is within {CLEAR:g} errors of {error:.3g}")
 
 
+def _equal_shapes(got: Trace, expected: Trace) -> None:
+    if got.logits.shape != expected.logits.shape:
+        raise wrong("rows, steps and vocabulary of the answer", tuple(got.logits.shape), tuple(expected.logits.shape))
+
+
 def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:
     spread = float((expected.logits.amax(-1) - expected.logits.amin(-1)).mean())
     # After a near tie two right runs go different ways, and can no longer be compared.
     distance = distance.masked_fill(~_same_history(got.tokens, expected.tokens), 0.0)
-    # Written so that a NaN fails.
-    if bool((distance <= ERROR_FLOOR * spread).all()):
+    # Written so that a NaN fails, and an infinite spread excuses nothing.
+    if math.isfinite(spread) and bool((distance <= ERROR_FLOOR * spread).all()):
         return
     error = got.error()
     if error is None:
@@ -80,17 +91,18 @@ def agree_on_loss(got: float, expected: float, trace: Trace) -> None:
         return
     if margin <= CLEAR * error:
         raise Undecided(f"a difference of {margin:.3g} is within {CLEAR:g} errors of {error:.3g}")
-    told = Difference(what="the loss differs", got=f"{got:.6f}", expected=f"{expected:.6f}", margin=min(margin, NOT_A_NUMBER), error=error)
+    margin = margin if math.isfinite(margin) else NOT_A_NUMBER
+    told = Difference(what="the loss differs", got=f"{got:.6f}", expected=f"{expected:.6f}", margin=margin, error=error)
     raise Violation(told)
 
 
 def identical(got: Trace, expected: Trace, what: str) -> None:
     """The logits of every row and step agree to the bit."""
-    if got.logits.shape == expected.logits.shape and torch.equal(got.logits, expected.logits):
+    _equal_shapes(got, expected)
+    if torch.equal(got.logits, expected.logits):
         return
-    steps = min(got.logits.shape[1], expected.logits.shape[1])
-    distance = (got.logits[:, :steps].double() - expected.logits[:, :steps].double()).abs().amax(-1)
-    row, step = (int(i) for i in (~(distance == 0)).nonzero()[0]) if steps else (0, 0)
+    distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
+    row, step = (int(i) for i in (~(distance == 0)).nonzero()[0])
     told = _difference(what, got, expected, row, step, 0.0, 0.0)
     raise Violation(replace(told, margin=None, error=None))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -57,13 +58,15 @@ def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
     return Example(case=case, outcome=Outcome.CONFORMS)
 
 
-def examine(clause: Clause, lab: Lab, case: Case) -> Example:
-    """The claim and, if it does not hold, its control."""
+def examine(clause: Clause, lab: Lab, case: Case, understood: Callable[[Example], object] | None = None) -> Example:
+    """The claim and, if it does not hold, its control: unless the violation is ``understood`` already."""
     missing = clause.missing(case)
     if missing:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=missing)
     example = attempt(clause, lab, case)
-    return _controlled(clause, lab, example) if example.outcome is Outcome.VIOLATES else example
+    if example.outcome is not Outcome.VIOLATES or (understood and understood(example)):
+        return example
+    return _controlled(clause, lab, example)
 
 
 def confirm(clause: Clause, lab: Lab, example: Example) -> Example:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import SearchStrategy
 from msgspec import Struct
 
+from conformance import families
 from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.confirm import Example, confirm, examine
@@ -59,7 +62,7 @@ class _Search:
         From the first one on, only violations of its kind raise: a shrink must not slip into another.
         """
         for follow in self.clause.cases(case):
-            example = examine(self.clause, self.lab, follow)
+            example = examine(self.clause, self.lab, follow, self._match)
             if self._shrinks(example) if self.worst else not self._tally(example):
                 self.worst = example
         if self.worst and self.worst.case in self.clause.cases(case):
@@ -98,7 +101,7 @@ def search(clause: Clause, family: Family, budget: Budget, known: Iterable[Known
             _tell(state, clause.story(family))
         else:
             for stratum in STRATA:
-                _run(state, family, stratum, budget)
+                _look(state, family, stratum, budget)
     except Found:
         state.worst = _settle(state, budget)
     return _verdict(state, family, budget, time.process_time() - started)
@@ -112,7 +115,27 @@ def _tell(state: _Search, case: Case | None) -> None:
         state.visit(case)
 
 
-def _run(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> None:
+def _look(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> None:
+    """Visit the stratum's Cases; on a violation let Hypothesis come to it again and shrink it."""
+    try:
+        for case in drawn(family.name, stratum, budget.examples, budget.seed):
+            state.visit(case)
+    except Found:
+        if budget.shrink:
+            _hypothesis(cases(family, stratum), state.visit, budget, Phase.generate, Phase.shrink)
+        raise
+
+
+@lru_cache(maxsize=len(STRATA))
+def drawn(family: str, stratum: Stratum, examples: int, start: int) -> tuple[Case, ...]:
+    """The Cases that Hypothesis draws: the same for every clause of a family, so they are drawn once."""
+    found: list[Case] = []
+    budget = Budget(examples=examples, seed=start)
+    _hypothesis(cases(families.family(family), stratum), found.append, budget, Phase.generate)
+    return tuple(found)
+
+
+def _hypothesis(strategy: SearchStrategy[Case], visit: Callable[[Case], None], budget: Budget, *phases: Phase) -> None:
     @seed(budget.seed)
     @settings(
         max_examples=budget.examples,
@@ -121,12 +144,12 @@ def _run(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> No
         derandomize=False,
         print_blob=False,
         report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink) if budget.shrink else (Phase.generate,),
+        phases=phases,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )
-    @given(cases(family, stratum))
+    @given(strategy)
     def conforms(case: Case) -> None:
-        state.visit(case)
+        visit(case)
 
     conforms()
 

@@ -33,6 +33,8 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "even_layers": lambda c: c.roles.layers % 2 == 0,
     "odd_layers": lambda c: c.roles.layers % 2 == 1,
     "three_layers": lambda c: c.roles.layers >= 3,
+    "even_encoder_layers": lambda c: c.roles.encoder_layers > 0 and c.roles.encoder_layers % 2 == 0,
+    "more_encoder_layers": lambda c: c.roles.encoder_layers > c.roles.layers,
     "one_kv_head": lambda c: c.roles.kv_heads == 1,
     "grouped_query": lambda c: 1 <= c.roles.kv_heads < c.roles.heads,
     "all_kv_heads": lambda c: c.roles.kv_heads == c.roles.heads,

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Union
@@ -82,12 +83,16 @@ class Child:
         line = self._answers.readline()
         if not line:
             raise ChildDied(f"the child process ended with exit code {self._process.wait()}")
-        return msgspec.json.decode(line, type=Answer)
+        try:
+            return msgspec.json.decode(line, type=Answer)
+        except msgspec.MsgspecError as error:
+            raise ChildDied(f"the child process said something that is not an answer: {line[:80]!r}") from error
 
     def close(self) -> None:
         """End the child."""
         if self._process.stdin and not self._process.stdin.closed:
-            self._process.stdin.close()
+            with suppress(OSError):  # a dead child cannot take what was still to be sent
+                self._process.stdin.close()
         self._process.wait(timeout=60)
         self._answers.close()
         atexit.unregister(self.close)

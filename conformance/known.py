@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -67,7 +68,7 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class _File(Struct, forbid_unknown_fields=True):
-    schema: int
+    schema: Literal[1]
     failure: tuple[KnownFailure, ...] = ()
 
 

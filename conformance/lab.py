@@ -17,7 +17,7 @@ from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.oracles.handmade import hand_filled, handmade_cache, handmade_loop
 from conformance.oracles.real_tokens import keys_values_of_text
-from conformance.relations import without_prefix
+from conformance.relations import brief, same_rows, without_prefix
 from conformance.requests import Finished, embeds, finish
 from conformance.signals import Signal
 from conformance.subject import MAKERS, Subject
@@ -41,7 +41,8 @@ class Lab:
         """The same lab with an empty memory."""
         return Lab(self.maker)
 
-    def _once(self, key: Any, make: Callable[[], T]) -> T:
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` gives or raises, remembered under ``key``."""
         if key not in self._memo:
             try:
                 self._memo[key] = (make(), None)
@@ -60,16 +61,28 @@ class Lab:
 
     def base(self, case: Case) -> Any:
         """A base model of the lab's own, which no wrapper has ever touched."""
-        key = _model_of(without_prefix(case))
-        return self._once(("base", key), lambda: build(key))
+        key = model_of(without_prefix(case))
+        return self.once(("base", key), lambda: build(key))
 
     def subject(self, case: Case) -> Subject:
         """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
-        return self._once(("subject", _model_of(case)), lambda: self.new_subject(case))
+        return self.once(("subject", model_of(case)), lambda: self._shared(model_of(case)))
+
+    def _shared(self, key: Case) -> Subject:
+        subject = self.new_subject(key)
+        self._memo["contents", key] = subject.contents()
+        return subject
+
+    def contents_when_new(self, case: Case) -> dict[str, object]:
+        """What the shared subject was made of before anything was called."""
+        key = model_of(case)
+        self.subject(case)
+        found: dict[str, object] = self._memo["contents", key]
+        return found
 
     def new_subject(self, case: Case) -> Subject:
         """A wrapped model that nobody else holds."""
-        case = _model_of(case)
+        case = model_of(case)
         if case.prefix.length == 0:
             return Subject(case)
         subject = guarded("get_peft_model", lambda: self.maker(case))
@@ -95,38 +108,51 @@ class Lab:
         """Per layer the prefix's keys and values, ``(1, kv_heads, n, head_dim)``; nothing for the control."""
         if case.prefix.length == 0:
             return []
-        key = _model_of(case)
-        return self._once(("filled", key), lambda: hand_filled(key, self.raw(key), self.layout(key)))
+        key = model_of(case)
+        return self.once(("filled", key), lambda: hand_filled(key, self.raw(key), self.layout(key)))
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     def generate(self, case: Case) -> Trace:
         """Greedy generate on the shared subject. Raises :class:`~conformance.signals.RunFailed`."""
-        return self._once(("generate", case), lambda: self.generate_on(self.subject(case), case))
+        return self.once(("generate", case), lambda: self.generate_on(self.subject(case), case))
 
     def generate_on(self, subject: Subject, case: Case) -> Trace:
         """Greedy generate on ``subject``, not remembered."""
         given = self.request(case)
         with recording(subject.base, subject.kind, case) as seen, torch.no_grad():
+            before = _copies(given)
             out = guarded("generate", lambda: subject.generate(**given, max_new_tokens=case.new_tokens), seen)
         logits = torch.stack(list(out.logits), dim=1)
         tokens = out.sequences[:, -logits.shape[1] :]
         final = caches.snapshot(caches.read(out.past_key_values, case.roles.layers))
-        return Trace(case, tokens, logits, lambda: self.error(case, tokens), seen.finished(), final)
+        touched = _changed(before, given)
+        return Trace(case, tokens, logits, lambda: self.error(case, tokens), seen.finished(), final, touched=touched)
+
+    def again(self, case: Case) -> Trace:
+        """A second, shorter call of generate on the shared subject, after the first one and one of another batch."""
+        return self.once(("again", case), lambda: self._again(case))
+
+    def _again(self, case: Case) -> Trace:
+        self.generate(case)
+        self.generate_on(self.subject(case), brief(same_rows(case, len(case.rows) + 1), 1))
+        return self.generate_on(self.subject(case), brief(case))
 
     def forward(self, case: Case, tokens: Tensor | None = None) -> Trace:
         """The training path over the text and all but the last of ``tokens`` ``(rows, steps)``, with labels."""
         key = None if tokens is None else tuple(tokens.flatten().tolist())
-        return self._once(("forward", case, key), lambda: self.forward_on(self.subject(case), case, tokens))
+        return self.once(("forward", case, key), lambda: self.forward_on(self.subject(case), case, tokens))
 
     def forward_on(self, subject: Subject, case: Case, tokens: Tensor | None = None, grad: bool = False) -> Trace:
         """The training path on ``subject``, not remembered; with ``grad`` the logits carry a graph."""
         told = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
         given: Finished = finish(case, subject.kind, told, self.base(case))
         with recording(subject.base, subject.kind, case) as seen, torch.set_grad_enabled(grad):
+            before = _copies(given.request)
             out = guarded("forward", lambda: subject.model(**given.request), seen)
         logits = out.logits[given.rows, given.columns]
-        loss = None if out.loss is None else float(out.loss)
-        return Trace(case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss)
+        loss = None if out.loss is None else float(out.loss.detach())
+        touched = _changed(before, given.request)
+        return Trace(case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, touched=touched)
 
     def request(self, case: Case) -> dict[str, Tensor]:
         """What the user passes; embeddings come from the lab's own base model."""
@@ -139,7 +165,7 @@ class Lab:
     def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:
         """What ``oracle`` says the logits are, teacher-forced with the ``tokens`` that were seen."""
         key = ("predict", case, oracle.__name__, tuple(tokens.flatten().tolist()))
-        logits = self._once(key, lambda: oracle(self, case, tokens, self.filled(case)))
+        logits = self.once(key, lambda: oracle(self, case, tokens, self.filled(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Trace:
@@ -157,11 +183,19 @@ class Lab:
         return error if error <= ERROR_CAP * spread else None
 
 
-def _model_of(case: Case) -> Case:
+def model_of(case: Case) -> Case:
     """The Case with everything forgotten that does not change the wrapped model."""
     # An encoder-decoder's keys of a real text depend on what the encoder read.
     rows = case.rows[:1] if case.prefix.content == "tokens" else (Row(),)
     return replace(case, rows=rows, new_tokens=5, padding="left", mask="long", inputs="ids", given_positions=False, position_shift=0)
+
+
+def _copies(given: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in given.items()}
+
+
+def _changed(before: dict[str, Tensor], given: dict[str, Tensor]) -> tuple[str, ...]:
+    return tuple(name for name, value in before.items() if not torch.equal(value, given[name]))
 
 
 def guarded(call: str, run: Callable[[], T], seen: Recorder | None = None) -> T:

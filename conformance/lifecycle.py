@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file
 
-from conformance.isolated import ANSWER_FILE, ChildDied, Generate, loader
-from conformance.lab import guarded
+from conformance.isolated import ANSWER_FILE, Generate, loader
+from conformance.lab import guarded, model_of
 from conformance.signals import Violation
 from conformance.trace import Trace
 from conformance.verdict import Difference, How
@@ -31,9 +31,23 @@ def saved(subject: Subject) -> Iterator[Path]:
         yield folder
 
 
-def loaded(lab: Lab, case: Case, folder: Path) -> Subject:
-    """A fresh base model with the adapter in ``folder``, in this process."""
-    return guarded("from_pretrained", lambda: lab.maker.load(case, folder))
+def kept(lab: Lab, case: Case) -> Path:
+    """A folder that holds the saved adapter of the shared subject, for as long as the lab lives."""
+    made = lab.once(("saved", model_of(case)), lambda: _kept(lab, case))
+    return Path(made.name)
+
+
+def _kept(lab: Lab, case: Case) -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory(prefix="conformance-")
+    subject = lab.subject(case)
+    guarded("save_pretrained", lambda: subject.save(Path(folder.name)))
+    return folder
+
+
+def reloaded(lab: Lab, case: Case) -> Subject:
+    """A fresh base model with the adapter loaded in this process, shared by those who do not change it."""
+    folder = kept(lab, case)
+    return lab.once(("loaded", model_of(case)), lambda: guarded("from_pretrained", lambda: lab.maker.load(case, folder)))
 
 
 def generated_afresh(lab: Lab, case: Case, folder: Path) -> Trace:
@@ -44,6 +58,3 @@ def generated_afresh(lab: Lab, case: Case, folder: Path) -> Trace:
         raise Violation(told, How.CRASH)
     found = load_file(folder / ANSWER_FILE)
     return Trace(case, found["tokens"], found["logits"], lambda: lab.error(case, found["tokens"]))
-
-
-__all__ = ["ChildDied", "generated_afresh", "loaded", "saved"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +9,6 @@ from torch import Tensor
 
 from conformance import prefix
 from conformance.case import Case
-from conformance.compat.caches import bytes_of
 from conformance.families import family
 from conformance.relations import in_double
 from conformance.signals import NotApplicable, wrong
@@ -110,24 +107,18 @@ def visible_tokens(case: Case) -> range:
     return range(max(0, n - widest), n)
 
 
-@contextmanager
-def unchanged_by(subject: Subject, call: str) -> Iterator[None]:
-    """What the subject is made of is the same to the bit after the block."""
-    before = _contents(subject)
-    yield
-    after = _contents(subject)
+def unchanged_since(before: dict[str, object], subject: Subject) -> None:
+    """What the subject is made of is the same to the bit as ``before``."""
+    after = subject.contents()
     for name in before:
         if before[name] != after.get(name):
-            raise wrong(f"{name} after {call}", "changed", "as before")
+            raise wrong(f"{name} after forward and generate", "changed", "as before")
 
 
-def _contents(subject: Subject) -> dict[str, object]:
-    tensors = {**subject.base.state_dict(), **{f"adapter {name}": p for name, p in subject.parameters().items()}}
-    buffers = {f"buffer {name}": buffer for name, buffer in subject.base.named_buffers()}
-    found: dict[str, object] = {name: bytes_of(value) for name, value in {**tensors, **buffers}.items()}
-    found["the config"] = subject.base.config.to_dict()
-    found["the generation config"] = subject.base.generation_config.to_dict()
-    return found
+def spares(trace: Trace, call: str) -> None:
+    """The call left the user's tensors as they were."""
+    if trace.touched:
+        raise wrong(f"the user's {', '.join(trace.touched)} after {call}", "changed", "as before")
 
 
 def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:

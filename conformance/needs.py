@@ -6,7 +6,7 @@ from typing import Literal
 
 from conformance.case import Case
 from conformance.families import family
-from conformance.relations import masked, one_token, padded, real_tokens, row_alone
+from conformance.relations import brief, masked, one_token, padded, real_tokens, row_alone
 
 
 def keys_of_text_fit(case: Case) -> bool:
@@ -65,7 +65,11 @@ def loaded_with_text(case: Case) -> tuple[Case, ...]:
 
 def both_sides(case: Case) -> tuple[Case, ...]:
     """Pads on the left and pads on the right."""
-    return (padded(case, "left"), padded(case, "right")) if case.padded else (case,)
+    if not case.padded:
+        return (case,)
+    # A decoder that answers after a pad is wrong at once, with or without a prefix: one step shows which it is.
+    right = padded(case if case.roles.encoder_layers else brief(case, 1), "right")
+    return (padded(case, "left"), right)
 
 
 def other_masks(case: Case) -> tuple[Case, ...]:

@@ -103,13 +103,21 @@ class ReferencePrefix(nn.Module):
             return self.base(**request)
         if self.kind.encoder_decoder:
             rows = request["decoder_input_ids"].shape[0]
-            return self.base(**request, past_key_values=self.cache(rows), use_cache=True)
+            return self.run(self.cache(rows), request)
         text = request["input_ids"] if request.get("input_ids") is not None else request["inputs_embeds"]
         rows, width = text.shape[:2]
         mask = self.mask(request.get("attention_mask"), rows, width)
         request["position_ids"] = self.positions(request.get("position_ids"), mask, width)
         request["attention_mask"] = self.attention(mask, width)
-        return self.base(**self.known(request), past_key_values=self.cache(rows), use_cache=True)
+        return self.run(self.cache(rows), self.known(request))
+
+    def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
+        """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
+        return self.base(**given, past_key_values=cache, use_cache=True, return_dict=True)
+
+    def choose(self, logits: Tensor, step: int) -> Tensor:
+        """The token that each row goes on with, ``(rows, 1)``."""
+        return logits.argmax(-1, keepdim=True)
 
     def known(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The part of ``request`` that this base model's forward accepts."""
@@ -150,13 +158,13 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
     cache, logits, tokens = wrapper.cache(rows), [], []
     step: dict[str, Any] = {"input_ids": text} if embeds is None else {"inputs_embeds": text}
     images = {name: value for name, value in request.items() if name.startswith(("pixel", "image"))}
-    for _ in range(steps):
+    for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1])
         given = wrapper.known({**step, **images, "attention_mask": attention, "position_ids": positions})
-        out = wrapper.base(**given, past_key_values=cache, use_cache=True, return_dict=True)
+        out = wrapper.run(cache, given, number)
         cache = out.past_key_values
         logits.append(out.logits[:, -1])
-        tokens.append(logits[-1].argmax(-1, keepdim=True))
+        tokens.append(wrapper.choose(logits[-1], number))
         step = {"input_ids": tokens[-1]}
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype)], dim=1)
         positions = positions[:, -1:] + 1
@@ -173,10 +181,10 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]
         mask = torch.ones(rows, width, dtype=torch.long)
     encoded = base.get_encoder()(**request, attention_mask=mask, return_dict=True)
     cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START)]
-    for _ in range(steps):
+    for number in range(steps):
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
-        out = base(**given, past_key_values=cache, use_cache=True, return_dict=True)
+        out = wrapper.run(cache, given, number)
         cache = out.past_key_values
         logits.append(out.logits[:, -1])
-        tokens.append(logits[-1].argmax(-1, keepdim=True))
+        tokens.append(wrapper.choose(logits[-1], number))
     return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=cache)

@@ -25,8 +25,13 @@ def rows_reversed(case: Case) -> Case:
 
 
 def one_token(case: Case) -> Case:
-    """One row of one token."""
-    return replace(case, rows=(replace(case.rows[0], length=1),))
+    """One row of one token, answered by one."""
+    return replace(case, rows=(replace(case.rows[0], length=1),), new_tokens=1)
+
+
+def brief(case: Case, steps: int = 3) -> Case:
+    """An answer of at most ``steps`` tokens: the beginning of the longer one."""
+    return replace(case, new_tokens=min(steps, case.new_tokens))
 
 
 def same_rows(case: Case, count: int) -> Case:

@@ -79,6 +79,8 @@ def _roles(case: Case) -> Iterator[Case]:
             yield to(heads=n, kv_heads=1 if roles.kv_heads == 1 else n, width=n * roles.head_dim)
     if roles.tied:
         yield to(tied=False)
+    if roles.rope not in ("", "default"):
+        yield to(rope="default")
 
 
 def _rest(case: Case) -> Iterator[Case]:

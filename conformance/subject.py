@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from conformance import prefix
 from conformance.case import Case
+from conformance.compat.caches import bytes_of
 from conformance.families import Family, family
 from conformance.families.build import build
 from conformance.reference import ReferencePrefix
@@ -61,6 +62,24 @@ class Subject:
         with torch.no_grad():
             for name, parameter in self.parameters().items():
                 parameter.copy_(values(name, tuple(parameter.shape)))
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """After the block the adapter's parameters have the values of before, copied in place."""
+        before = self.raw()
+        try:
+            yield
+        finally:
+            self.fill(lambda name, shape: before[name])
+
+    def contents(self) -> dict[str, object]:
+        """All it is made of, by name: the bytes of every parameter and buffer, and both configs."""
+        held = {**self.base.state_dict(), **{f"adapter {name}": p for name, p in self.parameters().items()}}
+        held.update((f"buffer {name}", buffer) for name, buffer in self.base.named_buffers())
+        found: dict[str, object] = {name: bytes_of(value) for name, value in held.items()}
+        found["the config"] = self.base.config.to_dict()
+        found["the generation config"] = self.base.generation_config.to_dict()
+        return found
 
     def disabled(self) -> AbstractContextManager[Any]:
         """Inside, the adapter is off."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class Forward:
 class Trace:
     """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
 
-    ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``error`` the error of a right
+    ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``touched`` the arguments whose
+    tensors the call has changed, ``error`` the error of a right
     computation of this Case in logits (``None``: over the cap), found only when asked for.
     """
 
@@ -50,10 +51,15 @@ class Trace:
     forwards: tuple[Forward, ...] = ()
     final: tuple[caches.LayerCache, ...] = ()
     loss: float | None = None
+    touched: tuple[str, ...] = ()
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""
         return replace(self, tokens=self.tokens[index : index + 1], logits=self.logits[index : index + 1])
+
+    def steps(self, count: int) -> Trace:
+        """Its first ``count`` steps."""
+        return replace(self, tokens=self.tokens[:, :count], logits=self.logits[:, :count])
 
 
 @dataclass
@@ -148,9 +154,10 @@ def _last(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def _package(filename: str) -> str | None:
-    parts = Path(filename).parts
-    return next((name for name in JUDGED if name in parts), None)
+def _package(frame: FrameType) -> str | None:
+    # By the module's name: a checkout may lie in a folder called `peft`, with torch installed inside it.
+    name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return name if name in JUDGED else None
 
 
 def _where(traceback: TracebackType | None) -> str:
@@ -158,10 +165,10 @@ def _where(traceback: TracebackType | None) -> str:
     place = ""
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        package = _package(code.co_filename)
+        package = _package(traceback.tb_frame)
         if package:
-            parts = Path(code.co_filename).parts
-            place = f"{'/'.join(parts[parts.index(package):])}:{traceback.tb_lineno} {code.co_name}"
+            inside = Path(code.co_filename).as_posix().rpartition(f"/{package}/")[2]
+            place = f"{package}/{inside}:{traceback.tb_lineno} {code.co_name}"
         traceback = traceback.tb_next
     return place
 
@@ -171,7 +178,7 @@ def _refuses(error: Exception) -> bool:
     import re
 
     last = _last(error.__traceback__)
-    if last is None or isinstance(error, AssertionError) or not _package(last.tb_frame.f_code.co_filename):
+    if last is None or isinstance(error, AssertionError) or not _package(last.tb_frame):
         return False
     raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
     # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE.

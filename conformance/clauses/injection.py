@@ -44,9 +44,10 @@ def faithful(lab: Lab, case: Case) -> None:
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
     from conformance.looks import grows_by_one
+    from conformance.relations import brief
 
     grows_by_one(case, lab.generate(case), "first")
-    grows_by_one(case, lab.generate_on(lab.subject(case), case), "second")
+    grows_by_one(brief(case), lab.again(case), "second")
 
 
 @clause(sources=("arXiv:2101.00190",), over=shortest, control="runs")
@@ -72,24 +73,24 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 def order_free(lab: Lab, case: Case) -> None:
     """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
     from conformance.compare import agree
-    from conformance.relations import prefix_reversed
+    from conformance.relations import brief, prefix_reversed
 
-    agree(lab.generate(prefix_reversed(case)), lab.generate(case), "the order of the virtual tokens matters")
+    short = brief(prefix_reversed(case))
+    agree(lab.generate(short), lab.generate(case).steps(3), "the order of the virtual tokens matters")
 
 
 @clause(sources=("huggingface/peft#2256",))
 def parameters_untouched(lab: Lab, case: Case) -> None:
     """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
-    from conformance.looks import unchanged_by
     from conformance.compare import identical
-    from conformance.relations import without_prefix
+    from conformance.looks import spares, unchanged_since
+    from conformance.relations import brief, without_prefix
 
-    subject = lab.new_subject(case)
-    with unchanged_by(subject, "generate"):
-        lab.generate_on(subject, case)
-    with unchanged_by(subject, "forward"):
-        lab.forward_on(subject, case)
-    bare = without_prefix(case)
+    subject, before = lab.subject(case), lab.contents_when_new(case)
+    spares(lab.generate(case), "generate")
+    spares(lab.forward(case), "forward")
+    unchanged_since(before, subject)
+    bare = brief(without_prefix(case))
     after = lab.generate_on(subject.bare(), bare)
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
@@ -97,27 +98,25 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2140",), control="runs")
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values."""
+    from conformance.compare import agree, identical
     from conformance.looks import optimiser_step
-    from conformance.compare import agree
+    from conformance.relations import brief
 
-    subject = lab.new_subject(case)
-    before = subject.raw()
-    lab.generate_on(subject, case)
-    optimiser_step(lab, subject, case)
-    got = lab.generate_on(subject, case)
-    agree(got, lab.predict_from(subject.raw(), case, got.tokens), "not the values after the optimiser step")
-    subject.fill(lambda name, shape: before[name])
-    again = lab.generate_on(subject, case)
-    agree(again, lab.predict_from(before, case, again.tokens), "not the values that were loaded back")
+    short, first, subject = brief(case), lab.generate(case), lab.subject(case)
+    with subject.restored():
+        optimiser_step(lab, subject, case)
+        got = lab.generate_on(subject, short)
+        agree(got, lab.predict_from(subject.raw(), short, got.tokens), "not the values after the optimiser step")
+    identical(lab.generate_on(subject, short), first.steps(3), "not the values that were loaded back")
 
 
 @clause(sources=("huggingface/peft#2043",))
 def same_for_all_rows(lab: Lab, case: Case) -> None:
     """Each row has the same prefix: equal texts have equal answers."""
     from conformance.compare import agree
-    from conformance.relations import same_rows
+    from conformance.relations import brief, same_rows
 
-    got = lab.generate(same_rows(case, 3))
+    got = lab.generate(brief(same_rows(case, 3), 2))
     for index in (1, 2):
         agree(got.row(index), got.row(0), f"row {index} differs from row 0, which has the same text")
 
@@ -126,8 +125,8 @@ def same_for_all_rows(lab: Lab, case: Case) -> None:
 def ignored_never(lab: Lab, case: Case) -> None:
     """Two different prefixes give different logits, in forward and in generate alike."""
     from conformance.compare import differ
-    from conformance.relations import other_prefix
+    from conformance.relations import brief, other_prefix
 
-    other = other_prefix(case)
+    other = brief(other_prefix(case), 1)
     differ(lab.generate(case), lab.generate(other), "generate gives the same logits with two prefixes")
     differ(lab.forward(case), lab.forward(other), "forward gives the same logits with two prefixes")

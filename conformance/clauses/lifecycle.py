@@ -23,42 +23,40 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     answers agree within the error.
     """
     from conformance.compare import agree, identical
-    from conformance.lifecycle import generated_afresh, loaded, saved
+    from conformance.lifecycle import generated_afresh, kept, reloaded
+    from conformance.relations import brief
 
-    first = lab.generate(case)
+    first, short = lab.generate(case).steps(3), brief(case)
     same = agree if case.prefix.projection else identical
-    with saved(lab.subject(case)) as folder:
-        here = lab.generate_on(loaded(lab, case, folder), case)
-        same(here, first, "the loaded adapter answers otherwise")
-        same(generated_afresh(lab, case, folder), first, "the adapter loaded in a fresh process answers otherwise")
+    same(lab.generate_on(reloaded(lab, case), short), first, "the loaded adapter answers otherwise")
+    afresh = generated_afresh(lab, short, kept(lab, case))
+    same(afresh, first, "the adapter loaded in a fresh process answers otherwise")
 
 
 @clause(sources=("huggingface/peft#2043",), when=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
     from conformance.looks import equal_rows
-    from conformance.lifecycle import loaded, saved
+    from conformance.lifecycle import reloaded
     from conformance.prefix import project
 
-    subject = lab.subject(case)
-    with saved(subject) as folder:
-        collapsed = loaded(lab, case, folder).collapsed()
-    equal_rows(collapsed, project(subject.raw()), "the collapsed rows")
+    equal_rows(reloaded(lab, case).collapsed(), project(lab.subject(case).raw()), "the collapsed rows")
 
 
 @clause(sources=("huggingface/peft#2256",), control="runs")
 def disabled(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() it is the base model, in generate and in forward; afterwards it is not."""
     from conformance.compare import agree, identical
-    from conformance.relations import without_prefix
+    from conformance.relations import brief, without_prefix
 
-    bare, subject = without_prefix(case), lab.subject(case)
-    first, base = lab.generate(case), lab.generate(bare)
+    short, subject, first = brief(case), lab.subject(case), lab.generate(case).steps(3)
+    bare = without_prefix(short)
+    base = lab.generate(bare)
     with subject.disabled():
-        agree(lab.generate_on(subject, case), base, "a disabled adapter still changes generate")
-        off = lab.forward_on(subject, case, base.tokens)
+        agree(lab.generate_on(subject, short), base, "a disabled adapter still changes generate")
+        off = lab.forward_on(subject, short, base.tokens)
     agree(off, lab.forward(bare, tokens=base.tokens), "a disabled adapter still changes forward")
-    identical(lab.generate_on(subject, case), first, "the adapter answers otherwise after it was disabled")
+    identical(lab.generate_on(subject, short), first, "the adapter answers otherwise after it was disabled")
 
 
 @clause(sources=STORY, story=story_case, decisive=1, control="runs")

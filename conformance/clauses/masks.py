@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def rows_alone(lab: Lab, case: Case) -> None:
     """Generate on a padded batch answers what it answers for each row alone, on every padding side the base supports."""
     from conformance.compare import agree
-    from conformance.relations import row_alone
+    from conformance.relations import brief, row_alone
 
-    got = lab.generate(case)
+    got = lab.generate(case).steps(3)
     for index in range(len(case.rows)):
-        agree(got.row(index), lab.generate(row_alone(case, index)), f"row {index} differs from the row alone")
+        agree(got.row(index), lab.generate(brief(row_alone(case, index))), f"row {index} differs from the row alone")
 
 
 @clause(sources=("huggingface/peft#869",), when=(many_rows,), over=both_sides)
@@ -45,9 +45,9 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
 def row_order(lab: Lab, case: Case) -> None:
     """Permuting the rows permutes the answers."""
     from conformance.compare import agree
-    from conformance.relations import rows_reversed
+    from conformance.relations import brief, rows_reversed
 
-    got, reversed_ = lab.generate(case), lab.generate(rows_reversed(case))
+    got, reversed_ = lab.generate(case).steps(2), lab.generate(brief(rows_reversed(case), 2))
     last = len(case.rows) - 1
     for index in range(len(case.rows)):
         agree(reversed_.row(last - index), got.row(index), f"row {index} answers otherwise in another place")
@@ -57,22 +57,23 @@ def row_order(lab: Lab, case: Case) -> None:
 def omitted_mask(lab: Lab, case: Case) -> None:
     """Without pads no mask equals a mask of ones; bool, int and float masks agree."""
     from conformance.compare import agree
-    from conformance.relations import masked
+    from conformance.relations import brief, masked
 
-    agree(lab.generate(case), lab.generate(masked(case, "long")), f"a {case.mask} mask answers otherwise")
+    agree(lab.generate(brief(case)), lab.generate(masked(case, "long")).steps(3), f"a {case.mask} mask answers otherwise")
 
 
 @clause(sources=("huggingface/transformers#33852",))
 def attention_implementations(lab: Lab, case: Case) -> None:
     """The eager implementation of attention and the default one agree."""
     from conformance.compare import agree
-    from conformance.relations import attending
+    from conformance.relations import attending, brief
     from conformance.signals import NotApplicable
 
     default, eager = attending(case, "default"), attending(case, "eager")
     if lab.base(default).config._attn_implementation == "eager":
         raise NotApplicable("this model class has one implementation of attention only")
-    agree(lab.generate(default), lab.generate(eager), "the implementations of attention differ")
+    other = brief(default if case.attention == "eager" else eager)
+    agree(lab.generate(other), lab.generate(case).steps(3), "the implementations of attention differ")
 
 
 @clause(sources=("huggingface/peft#2821",))
@@ -81,13 +82,14 @@ def given_positions(lab: Lab, case: Case) -> None:
     from conformance.looks import takes_positions
     from conformance.compare import agree
     from conformance.oracles import handmade_cache
-    from conformance.relations import positioned
+    from conformance.relations import brief, positioned
 
     takes_positions(lab, case)
-    default = lab.generate(case)
-    agree(lab.generate(positioned(case)), default, "generate answers otherwise with the default's own positions")
+    default, short = lab.generate(case), brief(case)
+    got = lab.generate(positioned(short))
+    agree(got, default.steps(3), "generate answers otherwise with the default's own positions")
     told = lab.forward(positioned(case), tokens=default.tokens)
     agree(told, lab.predict(case, handmade_cache, tokens=default.tokens), "forward does not honour the positions")
-    shifted = positioned(case, shift=3)
+    shifted = positioned(short, shift=3)
     got = lab.generate(shifted)
     agree(got, lab.predict(shifted, handmade_cache, tokens=got.tokens), "generate does not honour shifted positions")

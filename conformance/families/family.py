@@ -40,10 +40,21 @@ class Draw(Table):
     own_head_dim: bool = False
     tied: tuple[bool, ...] = (False,)
     activation: tuple[str, ...] = ("",)
-    rope: tuple[str, ...] = ("",)
-    rotary: tuple[int, ...] = (0,)
+    rope: tuple[Literal["", "default", "linear", "llama3"], ...] = ("",)
+    rotary: tuple[Annotated[int, Meta(ge=0, le=100)], ...] = (0,)
     sliding: tuple[tuple[bool, ...], ...] = ((),)
-    windows: tuple[int, ...] = ()
+    windows: Sizes = ()
+
+    @property
+    def room(self) -> int:
+        """Number of positions that the longest drawn Case takes: prefix, at most 6 tokens of text and 8 of answer."""
+        return max((7, *(window + 1 for window in self.windows))) + 6 + 8
+
+    @property
+    def roles(self) -> tuple[tuple[object, ...], ...]:
+        """The values of every role that has to take one."""
+        sizes = (self.layers, self.heads, self.head_dim, self.ffn, self.positions)
+        return (*sizes, self.tied, self.activation, self.rope, self.rotary, self.sliding)
 
 
 class Anatomy(Table):
@@ -117,6 +128,8 @@ def contradictions(family: Family, stem: str) -> list[str]:
         (family.encoder_decoder == (draw.encoder_layers == "none"), "task and draw.encoder_layers disagree about an encoder"),
         (family.anatomy.positions == "learned" and not family.anatomy.table, "anatomy.positions is learned but anatomy.table is empty"),
         (family.anatomy.positions == "rotary" and any(size % 2 for size in draw.head_dim), "rotary heads need an even draw.head_dim"),
-        (any(not values for values in (draw.layers, draw.heads, draw.head_dim, draw.ffn, draw.positions)), "a role has no value to take"),
+        (not all(draw.roles), "a role has no value to take"),
+        (draw.grouped and max(draw.heads, default=0) < 2, "draw.grouped needs a value of draw.heads above 1"),
+        (min(draw.positions, default=draw.room) < draw.room, f"draw.positions must hold {draw.room}: prefix, text and answer"),
     ]
     return [words for wrong, words in said if wrong]

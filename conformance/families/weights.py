@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from zlib import crc32
 
 import torch
@@ -38,8 +39,12 @@ def counters(seed: int, name: str, size: int) -> Tensor:
     return x ^ (x >> 16)
 
 
+@lru_cache(maxsize=4096)
 def normal(seed: int, name: str, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """About N(0, 1) in float32: the sum of four 3-bit uniforms, in quarters, from -3.5 to 3.5; 5 significant bits."""
+    """About N(0, 1) in float32: the sum of four 3-bit uniforms, in quarters, from -3.5 to 3.5; 5 significant bits.
+
+    Remembered, since the same weights are built for several subjects of one Case: copy it, never change it.
+    """
     bits = counters(seed, name, math.prod(shape))
     total = sum((bits >> shift) & 7 for shift in (3, 9, 15, 21))
     return ((total - 14).to(torch.float32) / 4).reshape(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -16,6 +16,18 @@ from conformance.subject import MAKERS, ReferenceSubject, Subject
 
 Fired = Callable[[], None]
 """A patch calls it when it runs: a fault whose patch never fired was not tested."""
+
+
+class Planted(ReferencePrefix):
+    """The base of reference wrappers that do one thing wrong."""
+
+    @staticmethod
+    def fired() -> None:
+        """The fault takes effect now; replaced while it is in force."""
+
+
+Wrapper = TypeVar("Wrapper", bound=type[Planted])
+Patch = TypeVar("Patch", bound=Callable[[Fired], AbstractContextManager[Any]])
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -38,15 +50,13 @@ class Fault(Struct, frozen=True, kw_only=True):
 _faults: dict[str, Fault] = {}
 
 
-def in_reference(
-    *, clause: str, family: str = "llama", weaker: Check | None = None
-) -> Callable[[type[ReferencePrefix]], type[ReferencePrefix]]:
+def in_reference(*, clause: str, family: str = "llama", weaker: Check | None = None) -> Callable[[Wrapper], Wrapper]:
     """Register a subclass of the reference wrapper that does one thing wrong; its docstring says what.
 
     The overriding methods call ``self.fired()`` where the bug takes effect.
     """
 
-    def register(wrapper: type[ReferencePrefix]) -> type[ReferencePrefix]:
+    def register(wrapper: Wrapper) -> Wrapper:
         name = _name(wrapper.__name__)
 
         @contextmanager
@@ -60,12 +70,10 @@ def in_reference(
     return register
 
 
-def in_peft(
-    *, clause: str, family: str = "llama", weaker: Check | None = None
-) -> Callable[[Callable[[Fired], AbstractContextManager[None]]], Callable[[Fired], AbstractContextManager[None]]]:
+def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) -> Callable[[Patch], Patch]:
     """Register a context manager that patches PEFT or transformers at run time; its docstring says what goes wrong."""
 
-    def register(patch: Callable[[Fired], AbstractContextManager[None]]) -> Callable[[Fired], AbstractContextManager[None]]:
+    def register(patch: Patch) -> Patch:
         name = patch.__name__
 
         @contextmanager

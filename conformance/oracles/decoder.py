@@ -37,11 +37,11 @@ def run_row(
     """
     past = filled[0][0].shape[-2] if filled else 0
     alone = surroundings(base, kind, case, index)
-    cache = _cache(base, filled, alone) if filled or len(chunks) > 1 else None
-    logits = []
+    remembers = bool(filled) or len(chunks) > 1
+    cache, logits = _cache(base, filled, alone) if remembers else None, []
     for piece in ids[None].split(list(chunks), dim=1):
-        out = base(**one_step(base, case, piece, past, alone, blind), past_key_values=cache, use_cache=cache is not None, return_dict=True)
-        cache, past, blind = out.past_key_values if cache is not None else None, past + piece.shape[1], 0
+        out = base(**one_step(base, case, piece, past, alone, blind), past_key_values=cache, use_cache=remembers, return_dict=True)
+        cache, past, blind = out.past_key_values if remembers else None, past + piece.shape[1], 0
         logits.append(out.logits[0])
     return torch.cat(logits)
 

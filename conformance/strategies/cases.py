@@ -24,7 +24,8 @@ class Stratum(Struct, frozen=True, kw_only=True):
     """One part of the space: what it pins. Everything it leaves at ``None`` is drawn.
 
     ``rows`` and ``spread`` give the batch (``spread``: no pads, some pads, all pads but one); ``length`` places the
-    number of virtual tokens relative to a boundary.
+    number of virtual tokens relative to a boundary (``below`` and ``above``: next to the window, if there is one).
+    With ``last`` the rarer variants that a family lists come first: ties, rotary embeddings, attention, encoder layers.
     """
 
     name: str
@@ -36,6 +37,11 @@ class Stratum(Struct, frozen=True, kw_only=True):
     kv: tuple[str, ...] = ("all", "one", "some")
     size: tuple[str, ...] = ("derived", "own")
     prompt: tuple[int, ...] = (3, 1, 2, 4, 5, 6)
+    last: bool = False
+
+    def variants(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """``values`` in the order in which this stratum tries them."""
+        return values[::-1] if self.last else values
 
 
 STRATA = (
@@ -44,9 +50,9 @@ STRATA = (
     Stratum(name="n equals the prompt", length=("prompt",), layers=(3, 2), spread=("even", "some"), kv=("one", "all")),
     Stratum(name="padded", rows=(3, 2), spread=("some",), layers=(2, 1, 4), prompt=(4, 3, 5)),
     Stratum(name="all pads but one", rows=(2, 3), spread=("one",), kv=("some", "one"), prompt=(5, 4, 6)),
-    Stratum(name="projection", projection=(4, 6), layers=(3, 2), rows=(2, 1), length=("free", "window")),
-    Stratum(name="narrow keys", kv=("one", "some"), size=("own",), layers=(2, 3), rows=(2, 1)),
-    Stratum(name="window", length=("window",), layers=(3, 2, 4), spread=("even", "some"), size=("own", "derived")),
+    Stratum(name="projection", projection=(4, 6), layers=(3, 2), rows=(2, 1), length=("below", "window")),
+    Stratum(name="narrow keys", kv=("one", "some"), size=("own",), layers=(2, 3), rows=(2, 1), length=("above", "free")),
+    Stratum(name="window", length=("window",), layers=(3, 2, 4), spread=("even", "some"), size=("own", "derived"), last=True),
 )
 
 
@@ -62,8 +68,8 @@ def cases(family: Family, stratum: Stratum) -> SearchStrategy[Case]:
             roles=roles,
             rows=rows,
             prefix=_prefix(draw, stratum, roles, max(row.length for row in rows)),
-            new_tokens=draw(st.sampled_from((5, 4, 6, 8))),
-            attention=draw(st.sampled_from(("default", "eager"))),
+            new_tokens=draw(st.sampled_from((5, 6, 4))),
+            attention=_pick(draw, stratum.variants(("default", "eager"))),
             seed=draw(st.integers(0, 9)),
         )
 
@@ -83,26 +89,26 @@ def _roles(draw: Drawer, space: Draw, stratum: Stratum) -> Roles:
     sliding = _pick(draw, space.sliding)
     return Roles(
         layers=layers,
-        encoder_layers=_encoder_layers(draw, space, layers),
+        encoder_layers=_encoder_layers(draw, space, stratum, layers),
         heads=heads,
         kv_heads=_kv_heads(draw, kv, heads),
         head_dim=head_dim,
         width=heads * (_pick(draw, tuple(n for n in (4, 6, 8) if n != head_dim)) if own else head_dim),
         ffn=_pick(draw, space.ffn),
         positions=_pick(draw, space.positions),
-        tied=_pick(draw, space.tied),
+        tied=_pick(draw, stratum.variants(space.tied)),
         activation=_pick(draw, space.activation),
-        rope=_pick(draw, space.rope),
+        rope=_pick(draw, stratum.variants(space.rope)),
         rotary=_pick(draw, space.rotary),
         window=_pick(draw, space.windows) if any(sliding) else 0,
         sliding=sliding,
     )
 
 
-def _encoder_layers(draw: Drawer, space: Draw, layers: int) -> int:
+def _encoder_layers(draw: Drawer, space: Draw, stratum: Stratum, layers: int) -> int:
     if space.encoder_layers == "none":
         return 0
-    return layers + (_pick(draw, (0, 1)) if space.encoder_layers == "free" else 0)
+    return layers + (_pick(draw, stratum.variants((0, 1))) if space.encoder_layers == "free" else 0)
 
 
 def _kv_heads(draw: Drawer, kv: str, heads: int) -> int:
@@ -126,5 +132,12 @@ def _prefix(draw: Drawer, stratum: Stratum, roles: Roles, prompt: int) -> Prefix
     where = _pick(draw, stratum.length)
     free = draw(st.sampled_from((2, 1, 3, 4, 5, 6)))
     edge = draw(st.sampled_from((0, -1, 1)))
-    length = {"one": 1, "prompt": prompt, "window": max(1, roles.window + edge) if roles.window else free}.get(where, free)
+    window = roles.window
+    length = {
+        "one": 1,
+        "prompt": prompt,
+        "window": max(1, window + edge) if window else free,
+        "below": max(1, window - 1) if window else free,
+        "above": max(prompt, window) + 1,
+    }.get(where, free)
     return Prefix(length=length, projection=_pick(draw, stratum.projection), seed=draw(st.integers(0, 9)))

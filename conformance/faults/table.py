@@ -1,0 +1,83 @@
+"""The table of faults: which clauses detect each, and after how many examples the clause that must does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from statistics import median
+
+from msgspec import Struct
+
+from conformance.clauses.registry import Clause, clauses
+from conformance.engine import Budget
+from conformance.errors import unknown
+from conformance.faults.detect import detected, examples, failing_before, in_force, judged, named
+from conformance.faults.registry import Fault, faults
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One fault.
+
+    ``clause`` is the one that must find it, ``clauses`` are all that do in the quick profile (none: it survives);
+    ``examples_median`` and ``examples_worst`` say how many examples the named clause needed, over the seeds, and are
+    ``None`` where it missed the fault with some seed.
+    """
+
+    fault: str
+    statement: str
+    clause: str
+    family: str
+    clauses: tuple[str, ...]
+    examples_median: float | None
+    examples_worst: int | None
+    fired: bool
+    cpu_seconds: float
+
+
+def table(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Row]:
+    """A row for each fault of ``ids`` (all if empty), as soon as it is known."""
+    known = faults()
+    for id in ids:
+        if id not in known:
+            raise unknown("fault", id, known)
+    for fault in (known[id] for id in ids or known):
+        yield _row(fault, seeds)
+
+
+def _row(fault: Fault, seeds: int) -> Row:
+    started = time.process_time()
+    finders, fired = _finders(fault)
+    needed = _needed(fault, seeds)
+    return Row(
+        fault=fault.id,
+        statement=fault.statement,
+        clause=fault.clause,
+        family=fault.family,
+        clauses=tuple(finders),
+        examples_median=None if None in needed else median(n for n in needed if n is not None),
+        examples_worst=None if None in needed else max(n for n in needed if n is not None),
+        fired=fired,
+        cpu_seconds=round(time.process_time() - started, 2),
+    )
+
+
+def _finders(fault: Fault) -> tuple[list[str], bool]:
+    """The ids of the clauses that detect the fault, and whether it took effect at all."""
+    budget = Budget(shrink=False)
+    before = {id: failing_before(clause, fault, budget) for id, clause in clauses().items()}
+    with in_force(fault) as planted:
+        verdicts = {id: judged(clause, planted, budget, before[id]) for id, clause in clauses().items()}
+    return [id for id, verdict in verdicts.items() if detected(verdict, planted)], planted.fired > 0
+
+
+def _needed(fault: Fault, seeds: int) -> list[int | None]:
+    """For each seed how many examples the named clause needed; ``None`` where it missed the fault."""
+    clause = named(fault)
+    return [_examples(clause, fault, Budget(seed=seed, shrink=False)) for seed in range(1 if clause.story else seeds)]
+
+
+def _examples(clause: Clause, fault: Fault, budget: Budget) -> int | None:
+    before = failing_before(clause, fault, budget)
+    with in_force(fault) as planted:
+        verdict = judged(clause, planted, budget, before)
+    return examples(verdict) if detected(verdict, planted) else None
