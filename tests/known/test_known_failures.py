@@ -1,0 +1,131 @@
+"""Each shipped known failure still fails, and the reason it gives is right: a patch of the named function turns it green."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from conformance import known, prefix
+from conformance.clauses import clauses
+from conformance.compat import caches
+from conformance.compat.versions import versions
+from conformance.confirm import confirm, examine
+from conformance.families import family
+from conformance.known import KnownFailure
+from conformance.lab import Lab
+from conformance.reference import ReferencePrefix
+from conformance.verdict import Outcome
+
+ENTRIES = {entry.id: entry for entry in known.load(known.shipped()) if entry.applies(versions())}
+
+
+@contextmanager
+def training_counts_pads(entry: KnownFailure) -> Iterator[None]:
+    """forward gives the text the positions that generate gives it."""
+    from peft import PeftModelForCausalLM
+
+    forward = PeftModelForCausalLM.forward
+
+    @wraps(forward)
+    def mended(self: Any, *args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        if attention_mask is not None and kwargs.get("position_ids") is None:
+            kwargs["position_ids"] = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+        return forward(self, *args, attention_mask=attention_mask, **kwargs)
+
+    with mock.patch.object(PeftModelForCausalLM, "forward", mended):
+        yield
+
+
+@contextmanager
+def pads_use_up_the_window(entry: KnownFailure) -> Iterator[None]:
+    """The window is counted in positions, which skip pads, rather than in slots of the cache."""
+    from peft import PeftModelForCausalLM
+
+    prepare = PeftModelForCausalLM.prepare_inputs_for_generation
+    wrapper = SimpleNamespace(sliding=True, shape_of=entry.case, kind=family(entry.case.family))
+
+    @wraps(prepare)
+    def mended(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = prepare(self, *args, **kwargs)
+        mask = given["attention_mask"].long()
+        given["attention_mask"] = ReferencePrefix.attention(wrapper, mask, given["input_ids"].shape[1])  # type: ignore[arg-type]
+        return given
+
+    with mock.patch.object(PeftModelForCausalLM, "prepare_inputs_for_generation", mended):
+        yield
+
+
+@contextmanager
+def encoder_decoder_head_size(entry: KnownFailure) -> Iterator[None]:
+    """The width of the prefix is the number of heads times their own size."""
+    from peft import peft_model
+
+    original = peft_model._prepare_prompt_learning_config
+
+    def mended(peft_config: Any, model_config: Any) -> Any:
+        fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
+        peft_config.token_dim = fields["num_heads"] * fields["d_kv"]
+        return original(peft_config, model_config)
+
+    with mock.patch.object(peft_model, "_prepare_prompt_learning_config", mended):
+        yield
+
+
+@contextmanager
+def rows_of_their_own(entry: KnownFailure) -> Iterator[None]:
+    """Each decoder layer reads two rows of its own, and there are rows for the decoder's layers only."""
+    from peft import PeftModelForSeq2SeqLM, peft_model
+
+    original = peft_model._prepare_prompt_learning_config
+
+    def sized(peft_config: Any, model_config: Any) -> Any:
+        fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
+        peft_config.num_layers = fields["num_decoder_layers"]
+        return original(peft_config, model_config)
+
+    def get_prompt(self: Any, batch_size: int, **_: Any) -> Any:
+        raw = dict(self.prompt_encoder[self.active_adapter].named_parameters())
+        filled = prefix.keys_values(prefix.project(raw), entry.case, prefix.plain_layout(entry.case))
+        return caches.make(self.base_model, [(k.expand(batch_size, -1, -1, -1), v.expand(batch_size, -1, -1, -1)) for k, v in filled])
+
+    with (
+        mock.patch.object(peft_model, "_prepare_prompt_learning_config", sized),
+        mock.patch.object(PeftModelForSeq2SeqLM, "get_prompt", get_prompt),
+        mock.patch.object(prefix, "doubled_layout", prefix.plain_layout),
+    ):
+        yield
+
+
+MENDED: dict[str, Callable[[KnownFailure], AbstractContextManager[None]]] = {
+    "training-counts-pads": training_counts_pads,
+    "pads-use-up-the-window": pads_use_up_the_window,
+    "encoder-decoder-head-size": encoder_decoder_head_size,
+    "encoder-decoder-layers-share-rows": rows_of_their_own,
+    "prefix-sized-by-the-encoder": rows_of_their_own,
+}
+
+
+def test_every_entry_for_these_versions_has_its_proof() -> None:
+    assert set(ENTRIES) == set(MENDED)
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_it_still_fails_and_is_matched_by_its_entry_and_by_no_other(entry: KnownFailure) -> None:
+    lab, clause = Lab(), clauses()[entry.clause]
+    example = confirm(clause, lab, examine(clause, lab, entry.case))
+    assert example.outcome is Outcome.VIOLATES
+    assert example.finding is not None
+    assert [other.id for other in ENTRIES.values() if other.matches(example.finding)] == [entry.id]
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_mending_the_named_function_turns_its_case_green(entry: KnownFailure) -> None:
+    with MENDED[entry.id](entry):
+        example = examine(clauses()[entry.clause], Lab(), entry.case)
+    assert example.outcome is Outcome.CONFORMS, example.reason or example.finding
