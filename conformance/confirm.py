@@ -12,7 +12,7 @@ from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.compat.versions import versions
 from conformance.features import features
-from conformance.relations import in_double, without_prefix
+from conformance.relations import embedded, in_double, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation
 from conformance.verdict import Blame, Difference, Finding, How, Outcome
 
@@ -46,7 +46,8 @@ def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
         return _violates(clause, case, violation.difference, violation.how, violation.where)
     except RunFailed as failed:
         if failed.refused:
-            return Example(case=case, outcome=Outcome.REFUSED, reason=f"refused: {failed.words}")
+            note = "refused, misleading" if _misleads(lab, case, failed) else "refused"
+            return Example(case=case, outcome=Outcome.REFUSED, reason=f"{note}: {failed.words}")
         difference = Difference(what=f"{failed.call} raised", got=failed.words, expected="an answer, or a refusal in words")
         return _violates(clause, case, difference, How.CRASH, failed.where)
     except NotApplicable as reason:
@@ -94,6 +95,21 @@ def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
         return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=f"the base model {result.reason}")
     told = f"the base model alone fails too: {evidence.difference.what}"
     return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=told, evidence=evidence)
+
+
+def _misleads(lab: Lab, case: Case, failed: RunFailed) -> bool:
+    """Whether a refusal blames the base model's class, which by itself answers such requests."""
+    if case.prefix.length == 0 or type(lab.base(case)).__name__ not in failed.words:
+        return False
+    return lab.once(("misleads", case.family, failed.words), lambda: _answers(lab, embedded(without_prefix(case))))
+
+
+def _answers(lab: Lab, case: Case) -> bool:
+    try:
+        lab.generate(case)
+    except RunFailed:
+        return False
+    return True
 
 
 def _run(lab: Lab, case: Case) -> None:

@@ -9,13 +9,15 @@ import typer
 
 from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption
 
-Names = Annotated[str | None, typer.Option(metavar="NAMES", help="separated by commas (default: all)")]
+Names = Annotated[
+    list[str] | None, typer.Option(metavar="NAMES", help="separated by commas, or repeated (default: all)")
+]
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     families: Names = None,
     clauses: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="ids, chapters or globs, separated by commas")
+        list[str] | None, typer.Option(metavar="NAMES", help="ids, chapters or globs, separated by commas")
     ] = None,
     profile: Annotated[str | None, typer.Option(metavar="NAME", help="quick (default), standard or thorough")] = None,
     examples: Annotated[
@@ -38,8 +40,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     from conformance.compat.versions import judged
 
     given = {
-        "families": families,
-        "clauses": clauses,
+        "families": ",".join(families) if families else None,
+        "clauses": ",".join(clauses) if clauses else None,
         "profile": profile,
         "examples": examples,
         "seed": seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from textwrap import fill, shorten
 
 from rich.console import Console
 from rich.text import Text
@@ -107,35 +108,45 @@ def _violations(cells: Iterable[Cell]) -> Iterator[Section]:
 
 
 def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:
-    matched: dict[str, list[str]] = {}
+    matched: dict[str, list[tuple[Cell, int]]] = {}
     for cell in cells:
         for id, number in cell.verdict.known.items() if cell.verdict else ():
-            matched.setdefault(id, []).append(f"{cell.item} {number}x")
+            matched.setdefault(id, []).append((cell, number))
     for replay in replays:
         if replay.state == "mended":
             continue
-        items = ", ".join(matched.pop(replay.id, ())) or "no drawn example"
-        reason = " ".join(replay.reason.split())
-        yield f"  {replay.id} ({replay.state}; in {items})\n    {replay.function}: {reason}"
+        reason = fill(" ".join(replay.reason.split()), 96, initial_indent="    ", subsequent_indent="    ")
+        yield f"  {replay.id}: {replay.state}; {_met(matched.pop(replay.id, []))}\n    {replay.function}\n{reason}"
         yield from (f"    {findings.link(link)}" for link in replay.links)
-    yield from (f"  {id} (not replayed; in {', '.join(items)})" for id, items in matched.items())
+    yield from (f"  {id}: not replayed; {_met(met)}" for id, met in matched.items())
+
+
+def _met(matches: list[tuple[Cell, int]]) -> str:
+    """How often, and where, drawn examples matched an entry."""
+    if not matches:
+        return "met by no drawn example"
+    families = ", ".join(dict.fromkeys(cell.family for cell, _ in matches))
+    clauses = len({cell.clause for cell, _ in matches})
+    return f"met by {sum(number for _, number in matches)} examples of {clauses} clauses in {families}"
 
 
 def _about_transformers(cells: Iterable[Cell]) -> Iterator[str]:
     seen: dict[str, list[str]] = {}
     for cell in cells:
         for finding in cell.verdict.evidence if cell.verdict else ():
-            seen.setdefault(finding.difference.what, []).append(cell.item)
-    yield from (f"  {what}: {', '.join(items)}" for what, items in seen.items())
+            seen.setdefault(f"{cell.clause}: {finding.difference.what}", []).append(cell.family)
+    yield from (f"  {what}, in {', '.join(families)}" for what, families in seen.items())
 
 
 def _left_out(cells: Iterable[Cell]) -> Iterator[str]:
-    grouped: dict[tuple[str, str], list[str]] = {}
+    """By clause and verdict; one reason stands for all families, whose reasons differ by a class name or not at all."""
+    grouped: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if word(cell) in UNDECIDED:
-            grouped.setdefault((word(cell), reasons(cell)), []).append(cell.item)
-    for (name, why), items in grouped.items():
-        yield f"  {name}: {', '.join(items)}" + (f"\n    {why}" if why else "")
+            grouped.setdefault((word(cell), cell.clause), []).append(cell)
+    for (name, clause), group in sorted(grouped.items()):
+        why = shorten(reasons(group[0]), 200, placeholder=" ...")
+        yield f"  {name}: {clause} in {', '.join(cell.family for cell in group)}" + (f"\n    {why}" if why else "")
 
 
 def _indented(text: str) -> str:
