@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.case import Case, Prefix, Roles, Row
-    from conformance.clauses.registry import clause, clauses
+    from conformance.clauses.registry import clause
     from conformance.engine import Budget, judge, search
-    from conformance.families import families, family, register
+    from conformance.families import family, register
     from conformance.lab import Lab
     from conformance.verdict import Finding, Verdict
 
@@ -26,8 +26,6 @@ __all__ = [
     "Row",
     "Verdict",
     "clause",
-    "clauses",
-    "families",
     "family",
     "judge",
     "register",
@@ -44,8 +42,6 @@ _HOME = {
     "Row": "case",
     "Verdict": "verdict",
     "clause": "clauses.registry",
-    "clauses": "clauses.registry",
-    "families": "families",
     "family": "families",
     "judge": "engine",
     "register": "families",

@@ -28,7 +28,7 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Base of a Case and its parts: frozen, unknown keys refused, defaults left out of repr and JSON."""
 
 
-class Roles(Part):
+class Roles(Part, frozen=True):
     """What the model is, in neutral roles; ``None`` or 0 where a family has no such thing.
 
     ``layers`` counts the layers that own a self-attention cache (the decoder's), ``encoder_layers`` an encoder's;
@@ -53,7 +53,7 @@ class Roles(Part):
     sliding: tuple[bool, ...] = ()
 
 
-class Prefix(Part):
+class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
     ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: the
@@ -68,7 +68,7 @@ class Prefix(Part):
     seed: Small = 0
 
 
-class Row(Part):
+class Row(Part, frozen=True):
     """One text of the batch: its length in tokens and the seed of its tokens (and of its image).
 
     With ``text`` the tokens are those of a byte-level tokenizer instead: one for each printable ASCII character.
@@ -87,7 +87,7 @@ class Row(Part):
 _ROLES, _PREFIX, _ROWS = Roles(), Prefix(), (Row(),)
 
 
-class Case(Part):
+class Case(Part, frozen=True):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.

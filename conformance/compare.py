@@ -45,7 +45,9 @@ def differ(one: Trace, other: Trace, what: str) -> None:
     if math.isnan(largest):
         raise Undecided("the logits are not numbers")
     if largest <= error:
-        raise Violation(Difference(what=what, got=f"largest difference {largest:.3g}", expected=f"more than {error:.3g}"))
+        raise Violation(
+            Difference(what=what, got=f"largest difference {largest:.3g}", expected=f"more than {error:.3g}")
+        )
     if largest <= CLEAR * error:
         raise Undecided(f"a difference of {largest:.3g} is within {CLEAR:g} errors of {error:.3g}")
 

@@ -48,7 +48,9 @@ def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
         if failed.refused:
             note = "refused, misleading" if _misleads(lab, case, failed) else "refused"
             return Example(case=case, outcome=Outcome.REFUSED, reason=f"{note}: {failed.words}")
-        difference = Difference(what=f"{failed.call} raised", got=failed.words, expected="an answer, or a refusal in words")
+        difference = Difference(
+            what=f"{failed.call} raised", got=failed.words, expected="an answer, or a refusal in words"
+        )
         return _violates(clause, case, difference, How.CRASH, failed.where)
     except NotApplicable as reason:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=str(reason))
@@ -76,16 +78,15 @@ def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
         return example
     again = attempt(clause, lab.fresh(), example.case)
     if again.outcome is not Outcome.VIOLATES:
-        return Example(case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated")
+        return Example(
+            case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
+        )
     return _in_double(clause, lab, example)
 
 
 def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
     control = without_prefix(example.case)
-    if clause.control == "same":
-        result = attempt(clause, lab, control)
-    else:
-        result = attempt(_RUNS, lab, control)
+    result = attempt(clause if clause.control == "same" else _RUNS, lab, control)
     if result.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE, Outcome.UNDECIDED):
         return example
     if result.outcome is Outcome.BROKEN:
@@ -131,7 +132,9 @@ def _in_double(clause: Clause, lab: Lab, example: Example) -> Example:
     runs = double.outcome in (Outcome.CONFORMS, Outcome.UNDECIDED)
     if not runs and margin > FLOAT32_MARGIN * error:
         return example
-    return Example(case=example.case, outcome=Outcome.UNDECIDED, reason="wrong in float32 only; float64 agrees or cannot run")
+    return Example(
+        case=example.case, outcome=Outcome.UNDECIDED, reason="wrong in float32 only; float64 agrees or cannot run"
+    )
 
 
 def _violates(clause: Clause, case: Case, difference: Difference, how: How, where: str) -> Example:

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 from msgspec import Struct
 
-from conformance import families
 from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.confirm import Example, confirm, examine
 from conformance.families import Family
+from conformance.families import family as family_named
 from conformance.known import KnownFailure
 from conformance.simplify import simplify
 from conformance.strategies import STRATA, Stratum, cases
@@ -131,7 +131,7 @@ def drawn(family: str, stratum: Stratum, examples: int, start: int) -> tuple[Cas
     """The Cases that Hypothesis draws: the same for every clause of a family, so they are drawn once."""
     found: list[Case] = []
     budget = Budget(examples=examples, seed=start)
-    _hypothesis(cases(families.family(family), stratum), found.append, budget, Phase.generate)
+    _hypothesis(cases(family_named(family), stratum), found.append, budget, Phase.generate)
     return tuple(found)
 
 

@@ -32,7 +32,7 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "one_layer": lambda c: c.roles.layers == 1,
     "even_layers": lambda c: c.roles.layers % 2 == 0,
     "odd_layers": lambda c: c.roles.layers % 2 == 1,
-    "three_layers": lambda c: c.roles.layers >= 3,
+    "three_layers": lambda c: c.roles.layers > 2,  # noqa: PLR2004
     "even_encoder_layers": lambda c: c.roles.encoder_layers > 0 and c.roles.encoder_layers % 2 == 0,
     "more_encoder_layers": lambda c: c.roles.encoder_layers > c.roles.layers,
     "one_kv_head": lambda c: c.roles.kv_heads == 1,

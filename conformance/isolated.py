@@ -47,7 +47,7 @@ class Judge(Struct, frozen=True, tag="judge"):
 class Answer(Struct, frozen=True):
     """What came of a request: a Cell for an item, nothing for a generate, or the exception in words."""
 
-    cell: Union[Cell, None] = None
+    cell: Cell | None = None
     error: str = ""
 
 
@@ -147,7 +147,7 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    decoder: Any = msgspec.json.Decoder(Union[Generate, Judge])
+    decoder: Any = msgspec.json.Decoder(Union[Generate, Judge])  # noqa: UP007 - evaluated on Python 3.10 too
     with os.fdopen(int(os.environ[CHANNEL]), "wb") as answers:
         for line in sys.stdin.buffer:
             try:

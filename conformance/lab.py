@@ -19,7 +19,7 @@ from conformance.oracles.handmade import hand_filled, handmade_cache, handmade_l
 from conformance.oracles.real_tokens import keys_values_of_text
 from conformance.relations import brief, same_rows, without_prefix
 from conformance.requests import Finished, embeds, finish
-from conformance.signals import Signal
+from conformance.signals import Signal, wrong
 from conformance.subject import MAKERS, Subject
 from conformance.trace import Recorder, Trace, failed, recording
 
@@ -48,9 +48,9 @@ class Lab:
                 self._memo[key] = (make(), None)
             except Signal as signal:
                 self._memo[key] = (None, signal)
-        value, signal = self._memo[key]
-        if signal is not None:
-            raise signal.with_traceback(None)
+        value, ended = self._memo[key]
+        if ended is not None:
+            raise ended.with_traceback(None)
         found: T = value
         return found
 
@@ -150,6 +150,8 @@ class Lab:
             before = _copies(given.request)
             out = guarded("forward", lambda: subject.model(**given.request), seen)
         logits = out.logits[given.rows, given.columns]
+        if grad and not logits.requires_grad:
+            raise wrong("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
         loss = None if out.loss is None else float(out.loss.detach())
         touched = _changed(before, given.request)
         return Trace(case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, touched=touched)
@@ -187,7 +189,16 @@ def model_of(case: Case) -> Case:
     """The Case with everything forgotten that does not change the wrapped model."""
     # An encoder-decoder's keys of a real text depend on what the encoder read.
     rows = case.rows[:1] if case.prefix.content == "tokens" else (Row(),)
-    return replace(case, rows=rows, new_tokens=5, padding="left", mask="long", inputs="ids", given_positions=False, position_shift=0)
+    return replace(
+        case,
+        rows=rows,
+        new_tokens=5,
+        padding="left",
+        mask="long",
+        inputs="ids",
+        given_positions=False,
+        position_shift=0,
+    )
 
 
 def _copies(given: dict[str, Tensor]) -> dict[str, Tensor]:

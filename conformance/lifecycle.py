@@ -47,7 +47,9 @@ def _kept(lab: Lab, case: Case) -> tempfile.TemporaryDirectory[str]:
 def reloaded(lab: Lab, case: Case) -> Subject:
     """A fresh base model with the adapter loaded in this process, shared by those who do not change it."""
     folder = kept(lab, case)
-    return lab.once(("loaded", model_of(case)), lambda: guarded("from_pretrained", lambda: lab.maker.load(case, folder)))
+    return lab.once(
+        ("loaded", model_of(case)), lambda: guarded("from_pretrained", lambda: lab.maker.load(case, folder))
+    )
 
 
 def generated_afresh(lab: Lab, case: Case, folder: Path) -> Trace:

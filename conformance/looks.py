@@ -59,7 +59,9 @@ def equal_rows(got: Tensor, expected: Tensor, what: str) -> None:
     apart = (got - expected).abs() > CLOSE
     if apart.any():
         token, index = (int(i) for i in apart.nonzero()[0])
-        raise wrong(f"{what}, virtual token {token}, number {index}", float(got[token, index]), float(expected[token, index]))
+        raise wrong(
+            f"{what}, virtual token {token}, number {index}", float(got[token, index]), float(expected[token, index])
+        )
 
 
 def grows_by_one(case: Case, trace: Trace, call: str) -> None:
@@ -70,7 +72,9 @@ def grows_by_one(case: Case, trace: Trace, call: str) -> None:
     for step, (layers, length) in enumerate(zip(seen, expected, strict=True)):
         for index, layer in enumerate(layers):
             if layer.length != length:
-                raise wrong(f"{call} call: length of layer {index} before forward {step}", layer.length, length, step=step)
+                raise wrong(
+                    f"{call} call: length of layer {index} before forward {step}", layer.length, length, step=step
+                )
 
 
 def no_layer_repeats(first: Forward) -> None:
@@ -90,11 +94,9 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
     tokens = lab.generate(case).tokens
     logits = lab.forward_on(subject, double, tokens, grad=True).logits
     named = subject.parameters()
-    found = torch.autograd.grad(logits.pow(2).sum(), list(named.values()), allow_unused=True)
-    gradients = {
-        name: torch.zeros_like(parameter) if gradient is None else gradient
-        for (name, parameter), gradient in zip(named.items(), found, strict=True)
-    }
+    # A parameter that is not used at all has a gradient of zero too.
+    found = torch.autograd.grad(logits.pow(2).sum(), list(named.values()), allow_unused=True, materialize_grads=True)
+    gradients = dict(zip(named, found, strict=True))
     by_token = gradients[prefix.EMBEDDING]
     by_flat = gradients[prefix.OUT_WEIGHT] if case.prefix.projection else by_token.T
     return by_token != 0, by_flat.reshape(lab.layout(case).rows, -1) != 0
@@ -110,8 +112,8 @@ def visible_tokens(case: Case) -> range:
 def unchanged_since(before: dict[str, object], subject: Subject) -> None:
     """What the subject is made of is the same to the bit as ``before``."""
     after = subject.contents()
-    for name in before:
-        if before[name] != after.get(name):
+    for name, held in before.items():
+        if held != after.get(name):
             raise wrong(f"{name} after forward and generate", "changed", "as before")
 
 
@@ -175,5 +177,5 @@ def takes_positions(lab: Lab, case: Case) -> None:
     """Not applicable where the base model's forward has no ``position_ids``."""
     from conformance.families.build import parameters_of_forward
 
-    if "position_ids" not in parameters_of_forward(type(lab.base(case))):
+    if "position_ids" not in parameters_of_forward(lab.base(case)):
         raise NotApplicable("the base model takes no position_ids")

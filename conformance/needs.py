@@ -49,7 +49,11 @@ def keys_carry_position(case: Case) -> bool:
 
 def in_reach(case: Case) -> bool:
     """The last token of the text is too far from the prefix: every layer's window ends before it."""
-    slides = [case.roles.sliding[i % len(case.roles.sliding)] for i in range(case.roles.layers)] if case.roles.sliding else [False]
+    slides = (
+        [case.roles.sliding[i % len(case.roles.sliding)] for i in range(case.roles.layers)]
+        if case.roles.sliding
+        else [False]
+    )
     return not all(slides) or case.longest < case.roles.window
 
 
@@ -74,5 +78,7 @@ def both_sides(case: Case) -> tuple[Case, ...]:
 
 def other_masks(case: Case) -> tuple[Case, ...]:
     """The same batch with each other kind of mask; none at all only where nothing is padded."""
-    kinds: tuple[Literal["bool", "float", "omitted"], ...] = ("bool", "float") if case.padded else ("omitted", "bool", "float")
+    kinds: tuple[Literal["bool", "float", "omitted"], ...] = (
+        ("bool", "float") if case.padded else ("omitted", "bool", "float")
+    )
     return tuple(masked(case, kind) for kind in kinds)

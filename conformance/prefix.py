@@ -17,6 +17,7 @@ from conformance.case import Case
 from conformance.compat.caches import KeysValues
 from conformance.families.weights import near, normal
 
+
 class Layout(NamedTuple):
     """How many rows there are, and for each decoder layer the row of its keys and the row of its values."""
 
@@ -53,7 +54,13 @@ def shapes(case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
     n, hidden, flat = case.prefix.length, case.prefix.projection, layout.rows * size
     if not hidden:
         return {EMBEDDING: (n, flat)}
-    return {EMBEDDING: (n, size), IN_WEIGHT: (hidden, size), IN_BIAS: (hidden,), OUT_WEIGHT: (flat, hidden), OUT_BIAS: (flat,)}
+    return {
+        EMBEDDING: (n, size),
+        IN_WEIGHT: (hidden, size),
+        IN_BIAS: (hidden,),
+        OUT_WEIGHT: (flat, hidden),
+        OUT_BIAS: (flat,),
+    }
 
 
 def draw(case: Case, name: str, shape: tuple[int, ...]) -> Tensor:

@@ -121,7 +121,7 @@ class ReferencePrefix(nn.Module):
 
     def known(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The part of ``request`` that this base model's forward accepts."""
-        accepted = parameters_of_forward(type(self.base))
+        accepted = parameters_of_forward(self.base)
         return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ IGNORED = -100
 
 
 class Finished(NamedTuple):
-    """Arguments of forward, and the indices of the answer's logits: ``logits[rows, columns]`` is ``(rows, steps, vocabulary)``."""
+    """Arguments of forward, and the answer's indices: ``logits[rows, columns]`` is ``(rows, steps, vocabulary)``."""
 
     request: dict[str, Any]
     rows: Tensor

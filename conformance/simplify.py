@@ -19,7 +19,10 @@ def simplify(case: Case, fails: Callable[[Case], bool]) -> Case:
     tried = {case}
     while True:
         for simpler in candidates(case):
-            if simpler not in tried and (tried.add(simpler) or fails(simpler)):
+            if simpler in tried:
+                continue
+            tried.add(simpler)
+            if fails(simpler):
                 case = simpler
                 break
         else:
@@ -28,7 +31,7 @@ def simplify(case: Case, fails: Callable[[Case], bool]) -> Case:
 
 def candidates(case: Case) -> Iterator[Case]:
     """Cases one step simpler than ``case``, the boldest first."""
-    return chain(_rows(case), _prefix(case), _roles(case), _rest(case))
+    return chain(_rows(case), _prefix(case), _together(case), _roles(case), _rest(case))
 
 
 def _smaller(value: int, least: int) -> Iterator[int]:
@@ -41,7 +44,8 @@ def _rows(case: Case) -> Iterator[Case]:
             yield replace(case, rows=case.rows[:dropped] + case.rows[dropped + 1 :])
     for index, row in enumerate(case.rows):
         for simpler in chain(
-            (replace(row, length=n) for n in _smaller(row.length, 1)), (replace(row, seed=n) for n in _smaller(row.seed, 0))
+            (replace(row, length=n) for n in _smaller(row.length, 1)),
+            (replace(row, seed=n) for n in _smaller(row.seed, 0)),
         ):
             rows: tuple[Row, ...] = (*case.rows[:index], simpler, *case.rows[index + 1 :])
             yield replace(case, rows=rows)
@@ -58,6 +62,22 @@ def _prefix(case: Case) -> Iterator[Case]:
     yield from (to(seed=n) for n in _smaller(case.prefix.seed, 0))
 
 
+def _together(case: Case) -> Iterator[Case]:
+    """Where the prefix is as long as the text, both shorter: each alone would lose the boundary."""
+    if case.prefix.length == case.longest:
+        for n in _smaller(case.longest, 1):
+            rows = tuple(replace(row, length=min(row.length, n)) for row in case.rows)
+            yield replace(case, rows=rows, prefix=replace(case.prefix, length=n))
+
+
+def _layers(roles: Roles) -> Iterator[Roles]:
+    extra = max(0, roles.encoder_layers - roles.layers)
+    for n in _smaller(roles.layers, 1):
+        yield replace(roles, layers=n, encoder_layers=n + extra if roles.encoder_layers else 0)
+    if extra:
+        yield replace(roles, encoder_layers=roles.layers)
+
+
 def _roles(case: Case) -> Iterator[Case]:
     roles = case.roles
 
@@ -65,11 +85,7 @@ def _roles(case: Case) -> Iterator[Case]:
         simpler: Roles = replace(roles, **changes)
         return replace(case, roles=simpler)
 
-    extra = max(0, roles.encoder_layers - roles.layers)
-    for n in _smaller(roles.layers, 1):
-        yield to(layers=n, encoder_layers=n + extra if roles.encoder_layers else 0)
-    if extra and roles.encoder_layers:
-        yield to(encoder_layers=roles.layers)
+    yield from (replace(case, roles=simpler) for simpler in _layers(roles))
     if roles.kv_heads != roles.heads:
         yield to(kv_heads=roles.heads)
     if roles.width != roles.heads * roles.head_dim:

@@ -52,12 +52,14 @@ def teach(lab: Lab, subject: Subject, case: Case) -> None:
         right = logits[0].gather(-1, target[0, :, None])
         others = logits[0].scatter(-1, target[0, :, None], float("-inf")).amax(-1, keepdim=True)
         # Well above the error of the computation: what was learnt must not hang on a near tie.
-        if float((right - others).min()) >= LEAD:
+        if float((right - others).detach().min()) >= LEAD:
             return
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
-    raise wrong(f"loss after {STEPS} steps of training", f"{float(loss):.3f}", f"the right tokens lead by {LEAD} logits")
+    raise wrong(
+        f"loss after {STEPS} steps of training", f"{float(loss):.3f}", f"the right tokens lead by {LEAD} logits"
+    )
 
 
 def said(trace: Trace) -> str:

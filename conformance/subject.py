@@ -133,8 +133,9 @@ def _wrap(base: nn.Module, case: Case, kind: Family) -> Any:
     from peft import PrefixTuningConfig, get_peft_model
 
     hidden = case.prefix.projection
-    projected = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
-    return get_peft_model(base, PrefixTuningConfig(task_type=kind.task, num_virtual_tokens=case.prefix.length, **projected))
+    projected: dict[str, Any] = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
+    config = PrefixTuningConfig(task_type=kind.task, num_virtual_tokens=case.prefix.length, **projected)
+    return get_peft_model(base, config)
 
 
 def _loaded(base: nn.Module, folder: Path) -> Any:

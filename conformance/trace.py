@@ -90,7 +90,9 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
         recorder.forwards.append(
             Forward(
                 queries=_queries(args, kwargs),
-                cache=caches.snapshot(found) if first else tuple(caches.LayerCache(l.length, None, None) for l in found),
+                cache=caches.snapshot(found)
+                if first
+                else tuple(caches.LayerCache(layer.length, None, None) for layer in found),
                 mask=tuple(mask.shape) if isinstance(mask := kwargs.get("attention_mask"), Tensor) else None,
             )
         )
@@ -110,7 +112,9 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
 
 def _queries(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     names = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
-    given = [kwargs[name] for name in names if isinstance(kwargs.get(name), Tensor)] or [a for a in args if isinstance(a, Tensor)]
+    given = [kwargs[name] for name in names if isinstance(kwargs.get(name), Tensor)] or [
+        a for a in args if isinstance(a, Tensor)
+    ]
     return int(given[0].shape[1]) if given else 0
 
 
@@ -125,7 +129,9 @@ def _position_hooks(base: nn.Module, kind: Family, recorder: Recorder) -> list[A
 
 def _rotary_hook(recorder: Recorder) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and not t.is_floating_point() and t.ndim > 1]
+        given = [
+            t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and not t.is_floating_point() and t.ndim > 1
+        ]
         # Families with two kinds of layers ask twice per forward for the same positions.
         if given and len(recorder.positions) < len(recorder.forwards):
             recorder.positions.append(given[0].detach().clone())

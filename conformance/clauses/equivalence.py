@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.needs import keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
+from conformance.needs import keys_of_text_fit, loaded_with_text
 
 if TYPE_CHECKING:
     from conformance.case import Case

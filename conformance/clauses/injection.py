@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.needs import in_reach, keys_carry_position, many_virtual_tokens, shortest
 from conformance.clauses.registry import clause
+from conformance.needs import in_reach, keys_carry_position, many_virtual_tokens, shortest
 
 if TYPE_CHECKING:
     from conformance.case import Case

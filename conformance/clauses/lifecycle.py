@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.needs import projection
 from conformance.clauses.registry import clause
+from conformance.needs import projection
 from conformance.story import story_case
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",), when=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
-    from conformance.looks import equal_rows
     from conformance.lifecycle import reloaded
+    from conformance.looks import equal_rows
     from conformance.prefix import project
 
     equal_rows(reloaded(lab, case).collapsed(), project(lab.subject(case).raw()), "the collapsed rows")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.needs import both_sides, many_rows, other_masks
 from conformance.clauses.registry import clause
+from conformance.needs import both_sides, many_rows, other_masks
 
 if TYPE_CHECKING:
     from conformance.case import Case
@@ -26,8 +26,8 @@ def rows_alone(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#869",), when=(many_rows,), over=both_sides)
 def training_rows_alone(lab: Lab, case: Case) -> None:
     """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
-    from conformance.looks import counted_labels
     from conformance.compare import agree, agree_on_loss
+    from conformance.looks import counted_labels
     from conformance.relations import padded, row_alone
 
     tokens = lab.generate(padded(case, "left")).tokens
@@ -36,8 +36,9 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
     for index, row in enumerate(alone):
         agree(got.row(index), row, f"row {index} differs from the row alone")
     counts = [counted_labels(case, index) for index in range(len(case.rows))]
-    total = sum(row.loss * count for row, count in zip(alone, counts, strict=True) if row.loss is not None and count)
-    if got.loss is not None and sum(counts):
+    # A row without any label of its own has no loss: a mean over nothing.
+    total = sum((row.loss or 0.0) * count for row, count in zip(alone, counts, strict=True) if count)
+    if got.loss is not None and max(counts):
         agree_on_loss(got.loss, total / sum(counts), got)
 
 
@@ -59,7 +60,9 @@ def omitted_mask(lab: Lab, case: Case) -> None:
     from conformance.compare import agree
     from conformance.relations import brief, masked
 
-    agree(lab.generate(brief(case)), lab.generate(masked(case, "long")).steps(3), f"a {case.mask} mask answers otherwise")
+    agree(
+        lab.generate(brief(case)), lab.generate(masked(case, "long")).steps(3), f"a {case.mask} mask answers otherwise"
+    )
 
 
 @clause(sources=("huggingface/transformers#33852",))
@@ -79,8 +82,8 @@ def attention_implementations(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2821",))
 def given_positions(lab: Lab, case: Case) -> None:
     """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
-    from conformance.looks import takes_positions
     from conformance.compare import agree
+    from conformance.looks import takes_positions
     from conformance.oracles import handmade_cache
     from conformance.relations import brief, positioned
 

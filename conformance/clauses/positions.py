@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.needs import no_pads, pads
 from conformance.clauses.registry import clause
+from conformance.needs import no_pads, pads
 
 if TYPE_CHECKING:
     from conformance.case import Case

@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from conformance.cli.common import Format, FormatOption, print_json
 
+COLUMNS = ("fault", "found by", "examples, median", "worst", "seconds")
 
-def faults(format: FormatOption = Format.TEXT) -> None:
+
+def faults(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Faults to plant; all of them if none is named.", metavar="FAULT")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds over which examples are counted.")] = 10,
+    format: FormatOption = Format.TEXT,
+) -> None:
     """Plant every fault and print which clauses detect it, after how many examples; exit 1 if one survives."""
     import msgspec
+    import torch
+
+    torch.set_num_threads(1)
+    rows = []
+    for row in import_module("conformance.faults").table(ids or (), seeds):
+        rows.append(msgspec.to_builtins(row))
+        if format is Format.TEXT:
+            typer.echo(f"{row.fault}: {'found' if row.clauses else 'SURVIVES'}", err=True)
+    if format is Format.JSON:
+        print_json(rows)
+    else:
+        _print(rows)
+    raise typer.Exit(1 if any(not row["clauses"] for row in rows) else 0)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = [msgspec.to_builtins(row) for row in import_module("conformance.faults").table()]
-    if format is Format.JSON:
-        print_json(rows)
-    elif rows:
-        table = Table(box=None, pad_edge=False)
-        for column in rows[0]:
-            table.add_column(column)
-        for row in rows:
-            table.add_row(
-                *(", ".join(value) if isinstance(value, (list, tuple)) else str(value) for value in row.values())
-            )
-        Console(highlight=False).print(table)
-    raise typer.Exit(1 if any(not row["clauses"] for row in rows) else 0)
+    table = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold", justify="left" if column in COLUMNS[:2] else "right")
+    for row in rows:
+        numbers = (row["examples_median"], row["examples_worst"], row["cpu_seconds"])
+        table.add_row(row["fault"], _finders(row), *("-" if n is None else f"{n:g}" for n in numbers))
+    Console(highlight=False).print(table)
+
+
+def _finders(row: dict[str, Any]) -> str:
+    """The clauses that found the fault, the one that had to first."""
+    if not row["clauses"]:
+        return "nobody: it survives" if row["fired"] else "nobody: it never took effect"
+    others = [id for id in row["clauses"] if id != row["clause"]]
+    return ", ".join([row["clause"] if row["clause"] in row["clauses"] else f"not {row['clause']}", *others])

@@ -38,7 +38,10 @@ def require() -> dict[str, str]:
     for name in ("torch", *JUDGED):
         if name not in found:
             raise UserError(
-                "missing-package", f"{name} is not installed here", "there is nothing to judge without it", f"pip install {name}"
+                "missing-package",
+                f"{name} is not installed here",
+                "there is nothing to judge without it",
+                f"pip install {name}",
             )
     for name, oldest in OLDEST.items():
         if Version(found[name]) < Version(oldest):

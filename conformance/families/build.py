@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, cast
 
@@ -46,7 +47,9 @@ def config(case: Case) -> Any:
 def build(case: Case) -> nn.Module:
     """The base model of ``case``. Two calls give two equal models that share nothing."""
     # Half the time of making it anew; several subjects of one Case need the same model.
-    return copy.deepcopy(_made(Case(case.family, roles=case.roles, attention=case.attention, dtype=case.dtype, seed=case.seed)))
+    return copy.deepcopy(
+        _made(Case(case.family, roles=case.roles, attention=case.attention, dtype=case.dtype, seed=case.seed))
+    )
 
 
 @lru_cache(maxsize=64)
@@ -84,7 +87,11 @@ def decoder_layers(model: nn.Module, kind: Family) -> list[nn.Module]:
     return list(cast("nn.ModuleList", model.get_submodule(kind.anatomy.layers)))
 
 
+def parameters_of_forward(model: nn.Module) -> frozenset[str]:
+    """The names that the forward of ``model`` accepts."""
+    return _parameters(type(model).forward)
+
+
 @cache
-def parameters_of_forward(model_class: type) -> frozenset[str]:
-    """The names that the forward of ``model_class`` accepts."""
-    return frozenset(inspect.signature(model_class.forward).parameters)  # type: ignore[attr-defined]
+def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)

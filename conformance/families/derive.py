@@ -71,7 +71,7 @@ def _base(config: type) -> dict[str, Any]:
 def _set(fields: dict[str, Any], names: dict[str, Any], role: str, known: tuple[str, ...], roles: Roles) -> None:
     value = getattr(roles, role)
     field = next((name for name in known if name in names), None)
-    if role == "encoder_layers" and not value or role == "activation" and not value:
+    if (role == "encoder_layers" and not value) or (role == "activation" and not value):
         return
     if field is not None:
         fields[field] = value

@@ -23,7 +23,7 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a table of a family file: frozen, unknown keys refused."""
 
 
-class Draw(Table):
+class Draw(Table, frozen=True):
     """What varies within the family: the values that each neutral role may take, simplest first.
 
     ``grouped``: fewer key/value heads than query heads; ``own_head_dim``: a head size other than width / heads;
@@ -47,8 +47,8 @@ class Draw(Table):
 
     @property
     def room(self) -> int:
-        """Number of positions that the longest drawn Case takes: prefix, at most 6 tokens of text and 8 of answer."""
-        return max((7, *(window + 1 for window in self.windows))) + 6 + 8
+        """Number of positions that the longest drawn Case takes: prefix, at most 6 tokens of text and 6 of answer."""
+        return max((7, *(window + 1 for window in self.windows))) + 6 + 6
 
     @property
     def roles(self) -> tuple[tuple[object, ...], ...]:
@@ -57,7 +57,7 @@ class Draw(Table):
         return (*sizes, self.tied, self.activation, self.rope, self.rotary, self.sliding)
 
 
-class Anatomy(Table):
+class Anatomy(Table, frozen=True):
     """Where things are inside the model, as dotted module names; where its positions can be seen."""
 
     layers: str
@@ -65,14 +65,14 @@ class Anatomy(Table):
     table: str = ""
 
 
-class Pixels(Table):
+class Pixels(Table, frozen=True):
     """Images that belong to the text: one per row, ``channels`` x ``size`` x ``size``."""
 
     size: int
     channels: int = 3
 
 
-class Family(Table):
+class Family(Table, frozen=True):
     """A kind of model and, in one sentence, the hazard it stands for.
 
     ``model`` and ``config`` are class names of transformers; ``task`` is PEFT's task type; ``fix`` holds config fields
@@ -123,13 +123,28 @@ def contradictions(family: Family, stem: str) -> list[str]:
     draw = family.draw
     said = [
         (family.name != stem, f"name is {family.name!r} but the file is called {stem!r}"),
-        (any(any(p) for p in draw.sliding) and not draw.windows, "draw.sliding has sliding layers but draw.windows is empty"),
+        (
+            any(any(p) for p in draw.sliding) and not draw.windows,
+            "draw.sliding has sliding layers but draw.windows is empty",
+        ),
         (bool(draw.windows) and not any(any(p) for p in draw.sliding), "draw.windows is given but no layer slides"),
-        (family.encoder_decoder == (draw.encoder_layers == "none"), "task and draw.encoder_layers disagree about an encoder"),
-        (family.anatomy.positions == "learned" and not family.anatomy.table, "anatomy.positions is learned but anatomy.table is empty"),
-        (family.anatomy.positions == "rotary" and any(size % 2 for size in draw.head_dim), "rotary heads need an even draw.head_dim"),
+        (
+            family.encoder_decoder == (draw.encoder_layers == "none"),
+            "task and draw.encoder_layers disagree about an encoder",
+        ),
+        (
+            family.anatomy.positions == "learned" and not family.anatomy.table,
+            "anatomy.positions is learned but anatomy.table is empty",
+        ),
+        (
+            family.anatomy.positions == "rotary" and any(size % 2 for size in draw.head_dim),
+            "rotary heads need an even draw.head_dim",
+        ),
         (not all(draw.roles), "a role has no value to take"),
-        (draw.grouped and max(draw.heads, default=0) < 2, "draw.grouped needs a value of draw.heads above 1"),
-        (min(draw.positions, default=draw.room) < draw.room, f"draw.positions must hold {draw.room}: prefix, text and answer"),
+        (draw.grouped and set(draw.heads) <= {1}, "draw.grouped needs a value of draw.heads above 1"),
+        (
+            min(draw.positions, default=draw.room) < draw.room,
+            f"draw.positions must hold {draw.room}: prefix, text and answer",
+        ),
     ]
     return [words for wrong, words in said if wrong]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from conformance.case import FIRST_TEXT_TOKEN, VOCABULARY
 
@@ -26,9 +26,9 @@ def tokenizer() -> Tokenizer:
 
 def encode(text: str) -> list[int]:
     """The token ids of ``text``, one per character."""
-    return cast("list[int]", tokenizer().encode(text).ids)
+    return tokenizer().encode(text).ids
 
 
 def decode(ids: list[int]) -> str:
     """The text of ``ids``."""
-    return cast("str", tokenizer().decode(ids))
+    return tokenizer().decode(ids)

@@ -46,7 +46,7 @@ def normal(seed: int, name: str, shape: tuple[int, ...] | torch.Size) -> Tensor:
     Remembered, since the same weights are built for several subjects of one Case: copy it, never change it.
     """
     bits = counters(seed, name, math.prod(shape))
-    total = sum((bits >> shift) & 7 for shift in (3, 9, 15, 21))
+    total = torch.stack([(bits >> shift) & 7 for shift in (3, 9, 15, 21)]).sum(0)
     return ((total - 14).to(torch.float32) / 4).reshape(shape)
 
 

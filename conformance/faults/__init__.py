@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.faults.registry import Fault, Fired, faults, in_peft, in_reference, maker_named
-    from conformance.faults.table import Row, table
+    from conformance.faults.rows import Row, table
 
 __all__ = ["Fault", "Fired", "Row", "faults", "in_peft", "in_reference", "maker_named", "table"]
 
@@ -18,7 +18,4 @@ __all__ = ["Fault", "Fired", "Row", "faults", "in_peft", "in_reference", "maker_
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{'table' if name in ('Row', 'table') else 'registry'}"), name)
-    # Importing the submodule has put the module itself under the function's name.
-    globals()[name] = found
-    return found
+    return getattr(import_module(f"{__name__}.{'rows' if name in ('Row', 'table') else 'registry'}"), name)

@@ -51,6 +51,19 @@ class BoolMaskInverted(Planted):
         return super().mask(given, rows, width)
 
 
+@in_reference(clause="masks.omitted_mask")
+class OmittedMaskHidesPrefix(Planted):
+    """Where no mask is given, the first virtual token is hidden."""
+
+    def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
+        """Hide it."""
+        mask = super().mask(given, rows, width)
+        if given is None and self.length:
+            self.fired()
+            mask[:, 0] = 0
+        return mask
+
+
 @in_reference(clause="masks.attention_implementations", weaker=weaker.default_attention)
 class EagerBlind(Planted):
     """The eager implementation of attention does not see the first virtual token."""

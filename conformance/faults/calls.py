@@ -114,6 +114,20 @@ class LargestBatchRemembered(Planted):
         return mask
 
 
+@in_reference(clause="injection.parameters_untouched")
+class ParametersHalved(Planted):
+    """Each generate call halves the adapter's parameters."""
+
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Answer, then halve."""
+        out = super().generate(max_new_tokens=max_new_tokens, **request)
+        self.fired()
+        with torch.no_grad():
+            for parameter in self.named_raw().values():
+                parameter.mul_(0.5)
+        return out
+
+
 @in_reference(clause="injection.parameters_untouched", weaker=weaker.parameters_close)
 class OneBitTouched(Planted):
     """Each generate call changes the last bit of one parameter."""

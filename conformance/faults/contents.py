@@ -102,6 +102,17 @@ class OnlyTheFirstDecoderLayer(Planted):
         return [first, *((0 * keys, 0 * values) for keys, values in others)]
 
 
+@in_reference(clause="injection.same_for_all_rows")
+class OnlyTheFirstRow(Planted):
+    """Only the first row of a batch has the adapter's values, the others hold zeros."""
+
+    def layers(self, rows: int) -> Layers:
+        """Clear the others."""
+        if rows > 1:
+            self.fired()
+        return [(keys, torch.cat([values[:1], torch.zeros_like(values[1:])])) for keys, values in super().layers(rows)]
+
+
 @in_reference(clause="injection.same_for_all_rows", weaker=weaker.two_equal_rows)
 class OnlyTheThirdRow(Planted):
     """The third row of a batch has half the values."""
@@ -142,6 +153,16 @@ class LayersTied(Planted):
             self.fired()
             filled[1] = (filled[0][0], filled[1][1])
         return filled
+
+
+@in_reference(clause="injection.every_parameter_matters")
+class NoGradient(Planted):
+    """The whole prefix is right but gets no gradient: nothing is learnt."""
+
+    def flat(self) -> Tensor:
+        """Cut it off."""
+        self.fired()
+        return super().flat().detach()
 
 
 @in_reference(clause="injection.every_parameter_matters", weaker=weaker.any_gradient)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -57,7 +57,7 @@ class SavesRounded(Saves):
 class LoadsFromMemory(Saves):
     """What is loaded in the same process comes from its memory; the file holds zeros, as a fresh process finds out."""
 
-    remembered: dict[str, Tensor] = {}
+    remembered: ClassVar[dict[str, Tensor]] = {}
 
     def rewritten(self, rows: Tensor) -> Tensor:
         """Write zeros."""

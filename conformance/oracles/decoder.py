@@ -24,12 +24,22 @@ def answers(case: Case, tokens: Tensor) -> list[Tensor]:
 
     start = torch.tensor([START])
     encoder = family(case.family).encoder_decoder
-    return [torch.cat([start if encoder else text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
+    return [
+        torch.cat([start if encoder else text(case, row), told[:-1]])
+        for row, told in zip(case.rows, tokens, strict=True)
+    ]
 
 
 @torch.no_grad()
 def run_row(
-    base: Any, kind: Family, case: Case, index: int, ids: Tensor, filled: caches.KeysValues, chunks: Sequence[int], blind: int = 0
+    base: Any,
+    kind: Family,
+    case: Case,
+    index: int,
+    ids: Tensor,
+    filled: caches.KeysValues,
+    chunks: Sequence[int],
+    blind: int = 0,
 ) -> Tensor:
     """Logits ``(length, vocabulary)`` of the base model over ``ids`` after a prefix whose keys and values are ``filled``.
 
@@ -40,7 +50,12 @@ def run_row(
     remembers = bool(filled) or len(chunks) > 1
     cache, logits = _cache(base, filled, alone) if remembers else None, []
     for piece in ids[None].split(list(chunks), dim=1):
-        out = base(**one_step(base, case, piece, past, alone, blind), past_key_values=cache, use_cache=remembers, return_dict=True)
+        out = base(
+            **one_step(base, case, piece, past, alone, blind),
+            past_key_values=cache,
+            use_cache=remembers,
+            return_dict=True,
+        )
         cache, past, blind = out.past_key_values if remembers else None, past + piece.shape[1], 0
         logits.append(out.logits[0])
     return torch.cat(logits)
@@ -54,7 +69,10 @@ def surroundings(base: Any, kind: Family, case: Case, index: int) -> dict[str, A
     if kind.encoder_decoder:
         ids = text(case, case.rows[index])[None]
         mask = torch.ones_like(ids)
-        return {"encoder_outputs": base.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True), "attention_mask": mask}
+        return {
+            "encoder_outputs": base.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True),
+            "attention_mask": mask,
+        }
     return pixels(alone, kind)
 
 
@@ -63,8 +81,12 @@ def one_step(base: Any, case: Case, piece: Tensor, past: int, alone: dict[str, A
     width = piece.shape[1]
     if base.config.is_encoder_decoder:
         return {"decoder_input_ids": piece, **alone}
-    step: dict[str, Any] = {"input_ids": piece, "attention_mask": torch.ones(1, past + width, dtype=torch.long), **alone}
-    if "position_ids" in parameters_of_forward(type(base)):
+    step: dict[str, Any] = {
+        "input_ids": piece,
+        "attention_mask": torch.ones(1, past + width, dtype=torch.long),
+        **alone,
+    }
+    if "position_ids" in parameters_of_forward(base):
         step["position_ids"] = torch.arange(past, past + width)[None] + case.position_shift
     if "image_attention_mask" in alone:
         step["image_attention_mask"] = (torch.arange(width) >= blind).long()[None, :, None]

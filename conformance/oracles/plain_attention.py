@@ -59,10 +59,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, before: KeyValue | None) -> Tensor:
 
 def frequencies(roles: Roles) -> Tensor:
     """Radians per position for each pair of a head's dimensions, shape ``(head_dim / 2,)``."""
-    plain = THETA ** -(torch.arange(0, roles.head_dim, 2, dtype=torch.float64) / roles.head_dim)
+    exponents = torch.arange(0, roles.head_dim, 2, dtype=torch.float64) / roles.head_dim
+    plain = torch.pow(torch.tensor(THETA, dtype=torch.float64), -exponents)
     scaling = SCALED[roles.rope or "default"]
     if roles.rope == "linear":
-        return plain / scaling["factor"]
+        slower: float = scaling["factor"]
+        return plain / slower
     if roles.rope == "llama3":
         return _by_wavelength(plain, **scaling)
     return plain

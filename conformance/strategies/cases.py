@@ -51,8 +51,12 @@ STRATA = (
     Stratum(name="padded", rows=(3, 2), spread=("some",), layers=(2, 1, 4), prompt=(4, 3, 5)),
     Stratum(name="all pads but one", rows=(2, 3), spread=("one",), kv=("some", "one"), prompt=(5, 4, 6)),
     Stratum(name="projection", projection=(4, 6), layers=(3, 2), rows=(2, 1), length=("below", "window")),
-    Stratum(name="narrow keys", kv=("one", "some"), size=("own",), layers=(2, 3), rows=(2, 1), length=("above", "free")),
-    Stratum(name="window", length=("window",), layers=(3, 2, 4), spread=("even", "some"), size=("own", "derived"), last=True),
+    Stratum(
+        name="narrow keys", kv=("one", "some"), size=("own",), layers=(2, 3), rows=(2, 1), length=("above", "free")
+    ),
+    Stratum(
+        name="window", length=("window",), layers=(3, 2, 4), spread=("even", "some"), size=("own", "derived"), last=True
+    ),
 )
 
 
@@ -133,11 +137,12 @@ def _prefix(draw: Drawer, stratum: Stratum, roles: Roles, prompt: int) -> Prefix
     free = draw(st.sampled_from((2, 1, 3, 4, 5, 6)))
     edge = draw(st.sampled_from((0, -1, 1)))
     window = roles.window
-    length = {
+    lengths: dict[str, int] = {
         "one": 1,
         "prompt": prompt,
         "window": max(1, window + edge) if window else free,
         "below": max(1, window - 1) if window else free,
         "above": max(prompt, window) + 1,
-    }.get(where, free)
+    }
+    length: int = lengths.get(where, free)
     return Prefix(length=length, projection=_pick(draw, stratum.projection), seed=draw(st.integers(0, 9)))

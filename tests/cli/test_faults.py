@@ -3,30 +3,80 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import msgspec
 import pytest
-from msgspec import Struct
 
 from conformance import faults
+from conformance.faults import Row
 
 Call = Callable[..., "tuple[int, str, str]"]
 
 
-class Row(Struct):
-    """One fault."""
+def row(clauses: tuple[str, ...], fired: bool = True) -> Row:
+    return Row(
+        fault="cache_empty",
+        statement="The cache is empty.",
+        clause="a.b",
+        family="llama",
+        clauses=clauses,
+        examples_median=1.5 if clauses else None,
+        examples_worst=7 if clauses else None,
+        fired=fired,
+        cpu_seconds=0.25,
+    )
 
-    fault: str
-    clauses: tuple[str, ...]
-    median: int = 1
+
+def planted(monkeypatch: pytest.MonkeyPatch, found: Row) -> list[tuple[list[str], int]]:
+    asked: list[tuple[list[str], int]] = []
+
+    def table(ids: Iterable[str], seeds: int) -> list[Row]:
+        asked.append((list(ids), seeds))
+        return [found]
+
+    monkeypatch.setattr(faults, "table", table)
+    return asked
 
 
-@pytest.mark.parametrize(("clauses", "code"), [(("a.b", "a.c"), 0), ((), 1)])
-def test_a_survivor_exits_1(call: Call, monkeypatch: pytest.MonkeyPatch, clauses: tuple[str, ...], code: int) -> None:
-    monkeypatch.setattr(faults, "table", lambda: [Row("cache_empty", clauses)], raising=False)
+@pytest.mark.parametrize(
+    ("found", "code", "told"),
+    [
+        (row(("a.c", "a.b")), 0, ["a.b, a.c", "1.5", "7", "0.25"]),
+        (row(("a.c",)), 0, ["not a.b, a.c"]),
+        (row(()), 1, ["nobody: it survives", "-"]),
+        (row((), fired=False), 1, ["nobody: it never took effect"]),
+    ],
+)
+def test_a_survivor_exits_1(
+    call: Call, monkeypatch: pytest.MonkeyPatch, found: Row, code: int, told: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    planted(monkeypatch, found)
     exit_code, out, _ = call("faults")
     assert exit_code == code
     assert "cache_empty" in out
-    assert ", ".join(clauses) in out
+    assert all(text in out for text in told)
+
+
+@pytest.mark.parametrize(("clauses", "code"), [(("a.b",), 0), ((), 1)])
+def test_json_has_every_column(
+    call: Call, monkeypatch: pytest.MonkeyPatch, clauses: tuple[str, ...], code: int
+) -> None:
+    planted(monkeypatch, row(clauses))
     exit_code, out, _ = call("faults", "--format", "json")
-    assert json.loads(out) == [{"fault": "cache_empty", "clauses": list(clauses), "median": 1}]
+    assert exit_code == code
+    assert json.loads(out) == [json.loads(msgspec.json.encode(row(clauses)))]
+
+
+def test_faults_and_seeds_can_be_chosen(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = planted(monkeypatch, row(("a.b",)))
+    call("faults", "cache_empty", "stale_prompt", "--seeds", "3")
+    assert asked == [(["cache_empty", "stale_prompt"], 3)]
+
+
+def test_an_unknown_fault_is_the_callers_mistake(call: Call) -> None:
+    exit_code, out, err = call("faults", "cache_emty_in_generate")
+    assert exit_code == 2
+    assert not out
+    assert "cache_empty_in_generate" in err

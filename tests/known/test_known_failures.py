@@ -22,6 +22,7 @@ from conformance.lab import Lab
 from conformance.reference import ReferencePrefix
 from conformance.verdict import Outcome
 
+SIZING = "_prepare_prompt_learning_config"
 ENTRIES = {entry.id: entry for entry in known.load(known.shipped()) if entry.applies(versions())}
 
 
@@ -30,13 +31,13 @@ def training_counts_pads(entry: KnownFailure) -> Iterator[None]:
     """forward gives the text the positions that generate gives it."""
     from peft import PeftModelForCausalLM
 
-    forward = PeftModelForCausalLM.forward
+    forward: Any = PeftModelForCausalLM.forward
 
     @wraps(forward)
-    def mended(self: Any, *args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
-        if attention_mask is not None and kwargs.get("position_ids") is None:
-            kwargs["position_ids"] = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-        return forward(self, *args, attention_mask=attention_mask, **kwargs)
+    def mended(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("attention_mask") is not None and kwargs.get("position_ids") is None:
+            kwargs["position_ids"] = (kwargs["attention_mask"].long().cumsum(-1) - 1).clamp(min=0)
+        return forward(self, *args, **kwargs)
 
     with mock.patch.object(PeftModelForCausalLM, "forward", mended):
         yield
@@ -47,7 +48,7 @@ def pads_use_up_the_window(entry: KnownFailure) -> Iterator[None]:
     """The window is counted in positions, which skip pads, rather than in slots of the cache."""
     from peft import PeftModelForCausalLM
 
-    prepare = PeftModelForCausalLM.prepare_inputs_for_generation
+    prepare: Any = PeftModelForCausalLM.prepare_inputs_for_generation
     wrapper = SimpleNamespace(sliding=True, shape_of=entry.case, kind=family(entry.case.family))
 
     @wraps(prepare)
@@ -66,14 +67,14 @@ def encoder_decoder_head_size(entry: KnownFailure) -> Iterator[None]:
     """The width of the prefix is the number of heads times their own size."""
     from peft import peft_model
 
-    original = peft_model._prepare_prompt_learning_config
+    original: Any = vars(peft_model)[SIZING]
 
     def mended(peft_config: Any, model_config: Any) -> Any:
         fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
         peft_config.token_dim = fields["num_heads"] * fields["d_kv"]
         return original(peft_config, model_config)
 
-    with mock.patch.object(peft_model, "_prepare_prompt_learning_config", mended):
+    with mock.patch.object(peft_model, SIZING, mended):
         yield
 
 
@@ -82,7 +83,7 @@ def rows_of_their_own(entry: KnownFailure) -> Iterator[None]:
     """Each decoder layer reads two rows of its own, and there are rows for the decoder's layers only."""
     from peft import PeftModelForSeq2SeqLM, peft_model
 
-    original = peft_model._prepare_prompt_learning_config
+    original: Any = vars(peft_model)[SIZING]
 
     def sized(peft_config: Any, model_config: Any) -> Any:
         fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
@@ -92,10 +93,11 @@ def rows_of_their_own(entry: KnownFailure) -> Iterator[None]:
     def get_prompt(self: Any, batch_size: int, **_: Any) -> Any:
         raw = dict(self.prompt_encoder[self.active_adapter].named_parameters())
         filled = prefix.keys_values(prefix.project(raw), entry.case, prefix.plain_layout(entry.case))
-        return caches.make(self.base_model, [(k.expand(batch_size, -1, -1, -1), v.expand(batch_size, -1, -1, -1)) for k, v in filled])
+        rows = [(keys.expand(batch_size, -1, -1, -1), values.expand(batch_size, -1, -1, -1)) for keys, values in filled]
+        return caches.make(self.base_model, rows)
 
     with (
-        mock.patch.object(peft_model, "_prepare_prompt_learning_config", sized),
+        mock.patch.object(peft_model, SIZING, sized),
         mock.patch.object(PeftModelForSeq2SeqLM, "get_prompt", get_prompt),
         mock.patch.object(prefix, "doubled_layout", prefix.plain_layout),
     ):
