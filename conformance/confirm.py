@@ -11,6 +11,7 @@ from msgspec import Struct
 from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.compat.versions import versions
+from conformance.families import family
 from conformance.features import features
 from conformance.relations import embedded, in_double, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation
@@ -100,7 +101,7 @@ def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
 
 def _misleads(lab: Lab, case: Case, failed: RunFailed) -> bool:
     """Whether a refusal blames the base model's class, which by itself answers such requests."""
-    if case.prefix.length == 0 or type(lab.base(case)).__name__ not in failed.words:
+    if case.prefix.length == 0 or family(case.family).model not in failed.words:
         return False
     return lab.once(("misleads", case.family, failed.words), lambda: _answers(lab, embedded(without_prefix(case))))
 

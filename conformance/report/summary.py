@@ -127,7 +127,12 @@ def _met(matches: list[tuple[Cell, int]]) -> str:
         return "met by no drawn example"
     families = ", ".join(dict.fromkeys(cell.family for cell, _ in matches))
     clauses = len({cell.clause for cell, _ in matches})
-    return f"met by {sum(number for _, number in matches)} examples of {clauses} clauses in {families}"
+    examples = sum(number for _, number in matches)
+    return f"met by {_many(examples, 'example')} of {_many(clauses, 'clause')} in {families}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _about_transformers(cells: Iterable[Cell]) -> Iterator[str]:
