@@ -63,7 +63,9 @@ class _Search:
         """
         for follow in self.clause.cases(case):
             example = examine(self.clause, self.lab, follow, self._match)
-            if self._shrinks(example) if self.worst else not self._tally(example):
+            if self.worst is None:
+                self.worst = self._tally(example)
+            elif self._shrinks(example):
                 self.worst = example
         if self.worst and self.worst.case in self.clause.cases(case):
             # Hypothesis tells failures apart by the line that raises: there is one.
@@ -76,20 +78,20 @@ class _Search:
         finding = example.finding
         return next((entry for entry in self.entries if finding and entry.matches(finding)), None)
 
-    def _tally(self, example: Example) -> bool:
-        """Count the example; False if it is a confirmed violation that no entry matches, or breaks the harness."""
+    def _tally(self, example: Example) -> Example | None:
+        """Count the example; give it back if it is a confirmed violation that no entry matches, or breaks the harness."""
         entry = self._match(example)
         if entry:
             self.counts[Outcome.VIOLATES.value] += 1
             self.known[entry.id] += 1
-            return True
+            return None
         example = confirm(self.clause, self.lab, example)
         self.counts[example.outcome.value] += 1
         if example.reason:
             self.reasons[example.reason] += 1
         if example.evidence:
             self.evidence.setdefault(example.evidence.difference.what, example.evidence)
-        return example.outcome not in (Outcome.VIOLATES, Outcome.BROKEN)
+        return example if example.outcome in (Outcome.VIOLATES, Outcome.BROKEN) else None
 
 
 def search(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Verdict:
@@ -121,7 +123,7 @@ def _look(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> N
         for case in drawn(family.name, stratum, budget.examples, budget.seed):
             state.visit(case)
     except Found:
-        if budget.shrink:
+        if budget.shrink and state.worst and state.worst.outcome is Outcome.VIOLATES:
             _hypothesis(cases(family, stratum), state.visit, budget, Phase.generate, Phase.shrink)
         raise
 
@@ -173,7 +175,7 @@ def _verdict(state: _Search, family: Family, budget: Budget, spent: float) -> Ve
     decisive = counts[Outcome.CONFORMS.value]
     if worst is not None and worst.outcome is not Outcome.VIOLATES:
         outcome = Outcome.BROKEN
-        state.reasons[worst.reason or "the minimal Case of a violation did not violate again"] += 1
+        state.reasons.setdefault(worst.reason or "the minimal Case of a violation did not violate again", 1)
     elif counts[Outcome.VIOLATES.value]:
         outcome = Outcome.VIOLATES
     elif decisive >= budget.decisive(state.clause):

@@ -68,7 +68,7 @@ def examples(verdict: Verdict) -> int:
 def weaker_clause(check: Check) -> Clause:
     """A weaker check, to be searched like a clause."""
     name, said = check.__name__, (check.__doc__ or "").partition("\n")[0]
-    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check)
+    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs")
 
 
 def named(fault: Fault) -> Clause:

@@ -16,7 +16,7 @@ from conformance.requests import IGNORED
 Patched = AbstractContextManager[Any]
 
 
-@in_peft(clause="equivalence.step_logits", weaker=weaker.first_steps)
+@in_peft(clause="equivalence.step_logits")
 def peft_from_the_fifth_token(fired: Fired) -> Patched:
     """From the fifth token on, the first virtual token is no longer seen."""
 
@@ -28,7 +28,7 @@ def peft_from_the_fifth_token(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="equivalence.step_logits", weaker=weaker.twenty_virtual_tokens)
+@in_peft(clause="equivalence.step_logits")
 def peft_as_long_as_the_prompt(fired: Fired) -> Patched:
     """Where the prefix is as long as the prompt, the first virtual token is hidden."""
 
@@ -40,7 +40,7 @@ def peft_as_long_as_the_prompt(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="masks.attention_implementations", weaker=weaker.default_attention)
+@in_peft(clause="masks.attention_implementations")
 def peft_eager_blind(fired: Fired) -> Patched:
     """The eager implementation of attention does not see the first virtual token."""
 
@@ -52,7 +52,7 @@ def peft_eager_blind(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="masks.rows_alone", weaker=weaker.alone)
+@in_peft(clause="masks.rows_alone")
 def peft_mask_one_short_on_the_wrong_side(fired: Fired) -> Patched:
     """The mask of the virtual tokens is one short on the left and one long on the right, which only pads show."""
 
@@ -64,7 +64,7 @@ def peft_mask_one_short_on_the_wrong_side(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="masks.omitted_mask", weaker=weaker.omitted_is_ones)
+@in_peft(clause="masks.omitted_mask")
 def peft_bool_mask_inverted(fired: Fired) -> Patched:
     """In a bool mask True is taken for a pad."""
 
@@ -78,7 +78,7 @@ def peft_bool_mask_inverted(fired: Fired) -> Patched:
     return around(CAUSAL, "generate", wrapper)
 
 
-@in_peft(clause="positions.start_after_prefix", weaker=weaker.greedy_tokens)
+@in_peft(clause="positions.start_after_prefix")
 def peft_position_sticks(fired: Fired) -> Patched:
     """The fourth and later tokens have the position of the token before."""
 
@@ -101,7 +101,7 @@ def peft_positions_start_at_zero(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="positions.skip_padding", weaker=weaker.alone)
+@in_peft(clause="positions.skip_padding")
 def peft_pads_counted(fired: Fired) -> Patched:
     """Pads between prefix and text are counted as positions in generate."""
 
@@ -115,7 +115,7 @@ def peft_pads_counted(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="masks.row_order", weaker=weaker.equal_lengths)
+@in_peft(clause="masks.row_order")
 def peft_positions_of_the_first_row(fired: Fired) -> Patched:
     """Every row is given the positions of the first."""
 
@@ -127,7 +127,7 @@ def peft_positions_of_the_first_row(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="positions.fit_the_table", family="gpt2", weaker=weaker.full_table)
+@in_peft(clause="positions.fit_the_table", family="gpt2")
 def peft_clamped_to_the_table(fired: Fired) -> Patched:
     """Positions beyond the learned table are clamped to its last row, so that there is an answer."""
 
@@ -140,7 +140,7 @@ def peft_clamped_to_the_table(fired: Fired) -> Patched:
     return inputs(change)
 
 
-@in_peft(clause="masks.given_positions", weaker=weaker.step_logits)
+@in_peft(clause="masks.given_positions")
 def peft_given_positions_not_offset(fired: Fired) -> Patched:
     """The training forward uses explicit position_ids as they are, without n."""
 
@@ -174,7 +174,7 @@ def peft_runner_up(fired: Fired) -> Patched:
     return around(CAUSAL, "generate", wrapper)
 
 
-@in_peft(clause="equivalence.forward_agrees_with_generate", weaker=weaker.step_logits)
+@in_peft(clause="equivalence.forward_agrees_with_generate")
 def peft_forward_hides_one(fired: Fired) -> Patched:
     """The training forward's cache has lost the first virtual token's values, generate's has not."""
     inside: list[bool] = []
@@ -196,7 +196,7 @@ def peft_forward_hides_one(fired: Fired) -> Patched:
     return both(around(CAUSAL, "forward", forward), around(MODEL, "get_prompt", get_prompt))
 
 
-@in_peft(clause="masks.training_rows_alone", weaker=weaker.forward_logits_alone)
+@in_peft(clause="masks.training_rows_alone")
 def peft_loss_counts_pads(fired: Fired) -> Patched:
     """Ignored labels count towards the loss, as if the pad were to be predicted there."""
 

@@ -40,7 +40,7 @@ def peft_contents_ignored(fired: Fired) -> Patched:
     return around(ENCODER, "forward", wrapper)
 
 
-@in_peft(clause="injection.faithful", weaker=weaker.shapes)
+@in_peft(clause="injection.faithful")
 def peft_keys_and_values_swapped(fired: Fired) -> Patched:
     """The last layer has its keys as values and its values as keys."""
 
@@ -53,7 +53,7 @@ def peft_keys_and_values_swapped(fired: Fired) -> Patched:
     return prompt(change)
 
 
-@in_peft(clause="injection.faithful", weaker=weaker.two_layers)
+@in_peft(clause="injection.faithful")
 def peft_layers_exchanged(fired: Fired) -> Patched:
     """The second and the third layer have each other's prefix."""
 
@@ -66,7 +66,7 @@ def peft_layers_exchanged(fired: Fired) -> Patched:
     return prompt(change)
 
 
-@in_peft(clause="injection.faithful", weaker=weaker.all_kv_heads)
+@in_peft(clause="injection.faithful")
 def peft_one_key_value_head(fired: Fired) -> Patched:
     """With fewer key/value heads than query heads, the last of them has no values."""
 
@@ -80,7 +80,7 @@ def peft_one_key_value_head(fired: Fired) -> Patched:
     return prompt(change)
 
 
-@in_peft(clause="injection.same_for_all_rows", weaker=weaker.two_equal_rows)
+@in_peft(clause="injection.same_for_all_rows")
 def peft_only_the_third_row(fired: Fired) -> Patched:
     """The third row of a batch has half the values."""
 
@@ -120,7 +120,7 @@ def peft_layers_tied(fired: Fired) -> Patched:
     return prompt(change)
 
 
-@in_peft(clause="injection.every_parameter_matters", weaker=weaker.any_gradient)
+@in_peft(clause="injection.every_parameter_matters")
 def peft_gradient_cut(fired: Fired) -> Patched:
     """The keys of the last layer are right but get no gradient."""
 
@@ -132,7 +132,7 @@ def peft_gradient_cut(fired: Fired) -> Patched:
     return prompt(change)
 
 
-@in_peft(clause="equivalence.step_logits", weaker=weaker.unprojected)
+@in_peft(clause="equivalence.step_logits")
 def peft_only_with_projection(fired: Fired) -> Patched:
     """The projection forgets the bias of its last layer."""
 
@@ -160,7 +160,7 @@ def peft_rounded_without_projection(fired: Fired) -> Patched:
     return around(ENCODER, "forward", wrapper)
 
 
-@in_peft(clause="injection.current", weaker=weaker.forward_is_current)
+@in_peft(clause="injection.current")
 def peft_stale_prompt(fired: Fired) -> Patched:
     """Generate remembers the prompt of its first call."""
     remembered: dict[Any, Any] = {}

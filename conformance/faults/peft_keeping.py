@@ -30,7 +30,7 @@ def peft_base_left_patched(fired: Fired) -> Patched:
     return around(CAUSAL, "generate", wrapper)
 
 
-@in_peft(clause="injection.parameters_untouched", weaker=weaker.parameters_close)
+@in_peft(clause="injection.parameters_untouched")
 def peft_one_bit_touched(fired: Fired) -> Patched:
     """Each generate call changes the last bit of one parameter."""
 
@@ -59,7 +59,7 @@ def peft_users_pads_touched(fired: Fired) -> Patched:
     return around(CAUSAL, "generate", wrapper)
 
 
-@in_peft(clause="decoding.repeatable", weaker=weaker.twice)
+@in_peft(clause="decoding.repeatable")
 def peft_largest_batch_remembered(fired: Fired) -> Patched:
     """After a larger batch, a smaller one no longer sees the last virtual token."""
     largest: dict[int, tuple[Any, int]] = {}
@@ -88,7 +88,7 @@ def peft_saves_half(fired: Fired) -> Patched:
     return saved(change)
 
 
-@in_peft(clause="lifecycle.saved_and_loaded", weaker=weaker.loaded_here_unprojected)
+@in_peft(clause="lifecycle.saved_and_loaded")
 def peft_saves_rounded(fired: Fired) -> Patched:
     """The adapter is saved in bfloat16, which shows where the values are not exact in it."""
 
@@ -129,7 +129,7 @@ def peft_collapsed_without_tanh(fired: Fired) -> Patched:
     return saved(change)
 
 
-@in_peft(clause="lifecycle.learned_mapping_survives", weaker=weaker.loaded_here)
+@in_peft(clause="lifecycle.learned_mapping_survives")
 def peft_saves_what_it_first_ran(fired: Fired) -> Patched:
     """The values of the first forward are saved, not those of the last optimiser step."""
     first: dict[int, tuple[Any, Any]] = {}
@@ -150,7 +150,7 @@ def peft_saves_what_it_first_ran(fired: Fired) -> Patched:
     return both(prompt(remember), saved(change))
 
 
-@in_peft(clause="lifecycle.disabled", weaker=weaker.disabled_in_forward)
+@in_peft(clause="lifecycle.disabled")
 def peft_not_disabled_in_generate(fired: Fired) -> Patched:
     """disable_adapter() replaces forward, and leaves PEFT's prepare_inputs_for_generation in place."""
 
@@ -166,7 +166,7 @@ def peft_not_disabled_in_generate(fired: Fired) -> Patched:
     return around(CAUSAL, "generate", wrapper)
 
 
-@in_peft(clause="lifecycle.disabled", weaker=weaker.disabled_in_generate)
+@in_peft(clause="lifecycle.disabled")
 def peft_not_disabled_in_forward(fired: Fired) -> Patched:
     """disable_adapter() leaves PEFT's forward in place."""
 

@@ -14,13 +14,16 @@ from conformance.errors import unknown
 from conformance.faults.detect import detected, examples, failing_before, in_force, judged, named
 from conformance.faults.registry import Fault, faults
 
+QUICK, SWEEP = Budget(shrink=False), Budget(examples=1, shrink=False)
+"""The named clause gets the quick profile, the others one example per stratum: each boundary once, at a third of the cost."""
+
 
 class Row(Struct, frozen=True, kw_only=True):
     """One fault.
 
-    ``clause`` is the one that must find it, ``clauses`` are all that do in the quick profile (none: it survives);
-    ``examples_median`` and ``examples_worst`` say how many examples the named clause needed, over the seeds, and are
-    ``None`` where it missed the fault with some seed.
+    ``clause`` is the one that must find it, ``clauses`` are all that do (none: it survives); ``examples_median`` and
+    ``examples_worst`` say how many examples the named clause needed, over the seeds, and are ``None`` where it missed
+    the fault with some seed.
     """
 
     fault: str
@@ -37,11 +40,12 @@ class Row(Struct, frozen=True, kw_only=True):
 def table(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Row]:
     """A row for each fault of ``ids`` (all if empty), as soon as it is known."""
     known = faults()
-    for id in ids:
+    wanted = tuple(ids) or tuple(known)
+    for id in wanted:
         if id not in known:
             raise unknown("fault", id, known)
-    for fault in (known[id] for id in ids or known):
-        yield _row(fault, seeds)
+    for id in wanted:
+        yield _row(known[id], seeds)
 
 
 def _row(fault: Fault, seeds: int) -> Row:
@@ -53,7 +57,7 @@ def _row(fault: Fault, seeds: int) -> Row:
         statement=fault.statement,
         clause=fault.clause,
         family=fault.family,
-        clauses=tuple(finders),
+        clauses=finders,
         examples_median=None if None in needed else median(n for n in needed if n is not None),
         examples_worst=None if None in needed else max(n for n in needed if n is not None),
         fired=fired,
@@ -61,13 +65,13 @@ def _row(fault: Fault, seeds: int) -> Row:
     )
 
 
-def _finders(fault: Fault) -> tuple[list[str], bool]:
+def _finders(fault: Fault) -> tuple[tuple[str, ...], bool]:
     """The ids of the clauses that detect the fault, and whether it took effect at all."""
-    budget = Budget(shrink=False)
-    before = {id: failing_before(clause, fault, budget) for id, clause in clauses().items()}
+    budgets = {id: QUICK if id == fault.clause else SWEEP for id in clauses()}
+    before = {id: failing_before(clause, fault, budgets[id]) for id, clause in clauses().items()}
     with in_force(fault) as planted:
-        verdicts = {id: judged(clause, planted, budget, before[id]) for id, clause in clauses().items()}
-    return [id for id, verdict in verdicts.items() if detected(verdict, planted)], planted.fired > 0
+        verdicts = {id: judged(clause, planted, budgets[id], before[id]) for id, clause in clauses().items()}
+    return tuple(id for id, verdict in verdicts.items() if detected(verdict, planted)), planted.fired > 0
 
 
 def _needed(fault: Fault, seeds: int) -> list[int | None]:

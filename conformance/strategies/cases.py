@@ -134,7 +134,7 @@ def _rows(draw: Drawer, stratum: Stratum) -> tuple[Row, ...]:
 
 def _prefix(draw: Drawer, stratum: Stratum, roles: Roles, prompt: int) -> Prefix:
     where = _pick(draw, stratum.length)
-    free = draw(st.sampled_from((2, 1, 3, 4, 5, 6)))
+    free: int = draw(st.sampled_from((2, 1, 3, 4, 5, 6)))
     edge = draw(st.sampled_from((0, -1, 1)))
     window = roles.window
     lengths: dict[str, int] = {

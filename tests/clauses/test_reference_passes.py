@@ -1,0 +1,62 @@
+"""The reference subject passes every clause, on the boundary Case of each stratum. (That each clause fails on it with its
+fault is in tests/faults.)
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from conformance.clauses import Clause, clauses
+from conformance.engine import Budget, search
+from conformance.families import family
+from conformance.isolated import loader
+from conformance.lab import Lab
+from conformance.verdict import Outcome
+
+NAMES = ("llama", "gpt2", "t5", "gemma3")
+STORIES = ("llama", "qwen2", "gpt2", "t5")
+CHECKED = {id: found for id, found in clauses().items() if not found.story}
+SILENT = {
+    ("equivalence.plain_attention_agrees", "t5"),
+    ("equivalence.plain_attention_agrees", "gemma3"),
+    ("injection.order_free", "t5"),
+    ("injection.order_free", "gemma3"),
+    ("masks.given_positions", "t5"),
+    ("positions.start_after_prefix", "t5"),
+    ("positions.skip_padding", "t5"),
+}
+"""Items that say nothing, each for a reason that lies in the family."""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def lab(request: pytest.FixtureRequest) -> tuple[str, Lab]:
+    """One lab per family, so that the clauses share their runs as they do in a real run."""
+    return request.param, Lab("reference")
+
+
+@pytest.mark.parametrize("clause", CHECKED.values(), ids=CHECKED)
+def test_the_reference_subject_passes(lab: tuple[str, Lab], clause: Clause) -> None:
+    name, its = lab
+    verdict = search(clause, family(name), Budget(examples=1), (), its)
+    expected = Outcome.NOT_APPLICABLE if (clause.id, name) in SILENT else Outcome.CONFORMS
+    assert verdict.outcome is expected, verdict.finding or verdict.reasons
+    assert not {"violates", "refused", "undecided", "broken harness"} & set(verdict.counts), verdict.reasons
+
+
+@pytest.mark.parametrize("maker", ["reference", "peft"])
+def test_the_story_is_learnt_told_and_kept_within_its_time(maker: str) -> None:
+    """Twenty seconds of CPU time for four families; the fresh process that loads the adapter is not counted."""
+    story = clauses()["lifecycle.learned_mapping_survives"]
+    loader()
+    started = time.process_time()
+    outcomes = {name: search(story, family(name), Budget(), (), Lab(maker)) for name in STORIES}
+    assert time.process_time() - started < 20
+    assert {name: verdict.outcome for name, verdict in outcomes.items()} == dict.fromkeys(STORIES, Outcome.CONFORMS)
+
+
+def test_families_that_are_not_taught_have_no_story() -> None:
+    story = clauses()["lifecycle.learned_mapping_survives"]
+    verdict = search(story, family("opt"), Budget(), (), Lab("reference"))
+    assert verdict.reasons == {"this family has no story": 1}

@@ -1,0 +1,67 @@
+"""Fine faults: a weaker check, which one might have written instead of the clause, does not find them.
+
+That the clause does is shown in test_faults; that the weaker check is a check at all, here.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.engine import Budget
+from conformance.faults import Fault, faults
+from conformance.faults.detect import detected, in_force, judged, weaker_clause
+from conformance.verdict import Outcome
+
+QUICK = Budget(shrink=False)
+FINE = {id: fault for id, fault in faults().items() if fault.weaker}
+GROSS = {
+    "all_kv_heads": "contents_ignored",
+    "alone": "contents_ignored",
+    "any_gradient": "no_gradient",
+    "default_attention": "contents_ignored",
+    "disabled_in_forward": "not_disabled_in_forward",
+    "disabled_in_generate": "not_disabled_in_generate",
+    "equal_lengths": "only_the_first_row",
+    "first_call_grows": "injected_twice",
+    "first_steps": "contents_ignored",
+    "forward_is_current": "no_gradient",
+    "forward_logits_alone": "mask_one_short_on_the_wrong_side",
+    "full_table": "contents_ignored",
+    "greedy_tokens": "contents_ignored",
+    "loaded_here": "saves_half",
+    "loaded_here_unprojected": "saves_half",
+    "omitted_is_ones": "omitted_mask_hides_prefix",
+    "parameters_close": "parameters_halved",
+    "shapes": "injected_twice",
+    "step_logits": "contents_ignored",
+    "twenty_virtual_tokens": "contents_ignored",
+    "twice": "cache_reused",
+    "two_equal_rows": "only_the_first_row",
+    "two_layers": "contents_ignored",
+    "unprojected": "contents_ignored",
+}
+"""For each weaker check a fault that even it finds."""
+
+
+@pytest.mark.parametrize("fault", FINE.values(), ids=FINE)
+def test_the_weaker_check_misses_it(fault: Fault) -> None:
+    assert fault.weaker is not None
+    with in_force(fault) as planted:
+        verdict = judged(weaker_clause(fault.weaker), planted, QUICK)
+    assert verdict.outcome is Outcome.CONFORMS, verdict
+
+
+@pytest.mark.parametrize("check", GROSS)
+def test_the_weaker_check_finds_a_gross_fault(check: str) -> None:
+    (found,) = {fault.weaker for fault in FINE.values() if fault.weaker and fault.weaker.__name__ == check}
+    with in_force(faults()[GROSS[check]]) as planted:
+        verdict = judged(weaker_clause(found), planted, QUICK)
+    assert detected(verdict, planted), verdict
+
+
+def test_every_weaker_check_is_shown_to_find_something() -> None:
+    assert {fault.weaker.__name__ for fault in FINE.values() if fault.weaker} == set(GROSS)
+
+
+def test_there_are_enough_fine_faults() -> None:
+    assert len(FINE) >= 10

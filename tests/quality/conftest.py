@@ -1,0 +1,100 @@
+"""Clauses without models: the engine and the strategy are real, what is judged is a function of the Case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from conformance.case import Case
+from conformance.clauses.registry import Clause, Control, Predicate
+from conformance.engine import Budget, search
+from conformance.families import family
+from conformance.known import KnownFailure
+from conformance.lab import Lab
+from conformance.signals import RunFailed, Violation
+from conformance.verdict import Difference, How, Verdict
+
+Ends = Callable[[Case], Exception | None]
+"""How a run of a Case with a prefix ends: with what is returned, or well."""
+Search = Callable[..., Verdict]
+
+
+def wrong_answer(
+    words: str = "the logits differ", margin: float | None = None, error: float | None = None
+) -> Violation:
+    return Violation(Difference(what=words, got="1", expected="2", margin=margin, error=error))
+
+
+def crash(where: str = "peft/x.py:1 f") -> RunFailed:
+    return RunFailed("generate", RuntimeError("shapes"), where, refused=False)
+
+
+def refusal() -> RunFailed:
+    return RunFailed("generate", ValueError("no `StaticCache`"), "peft/x.py:1 f", refused=True)
+
+
+class NoModels:
+    """A lab in which nothing is built; ``runs`` says how the base model alone runs."""
+
+    def __init__(self, runs: Ends = lambda case: None) -> None:
+        self.runs = runs
+
+    def fresh(self) -> NoModels:
+        return self
+
+    def base(self, case: Case) -> object:
+        return self
+
+    def generate(self, case: Case) -> None:
+        error = self.runs(case)
+        if error is not None:
+            raise error
+
+
+def look_for(
+    ends: Ends,
+    *,
+    control: Control = "same",
+    when: tuple[Predicate, ...] = (),
+    story: Callable[[Any], Case | None] | None = None,
+    base: Ends = lambda case: None,
+    name: str = "llama",
+    budget: Budget | None = None,
+    known: tuple[KnownFailure, ...] = (),
+    decisive: int = 5,
+) -> Verdict:
+    """Search a family for Cases with a prefix that end badly; without one, ``base`` says how they end."""
+
+    def check(lab: Lab, case: Case) -> None:
+        error = ends(case) if case.prefix.length else base(case)
+        if error is not None:
+            raise error
+
+    clause = Clause(
+        id="quality.claim",
+        statement="It holds.",
+        explanation="",
+        check=check,
+        when=when,
+        control=control,
+        story=story,
+        decisive=decisive,
+    )
+    return search(clause, family(name), budget or Budget(), known, cast("Lab", NoModels(base)))
+
+
+class Kit:
+    """What the tests of this folder use."""
+
+    search = staticmethod(look_for)
+    wrong = staticmethod(wrong_answer)
+    crash = staticmethod(crash)
+    refusal = staticmethod(refusal)
+    how = How
+
+
+@pytest.fixture
+def kit() -> type[Kit]:
+    return Kit

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+import conformance
+from conformance.case import Case, Part, Prefix, Roles, Row, from_json
+from conformance.errors import UserError
+
+PLAIN = Case(family="llama")
+RICH = Case(
+    family="gemma3",
+    roles=Roles(layers=3, heads=4, kv_heads=2, head_dim=4, width=24, tied=True, window=5, sliding=(True, False)),
+    prefix=Prefix(length=7, projection=4, order="reversed", seed=3),
+    rows=(Row(), Row(length=4, seed=9)),
+    new_tokens=8,
+    padding="right",
+    mask="bool",
+    inputs="embeds",
+    given_positions=True,
+    position_shift=2,
+    attention="eager",
+    dtype="float64",
+    seed=5,
+)
+STORY = Case(family="t5", roles=Roles(encoder_layers=2, layers=2), rows=(Row(length=4, text="1+1="),), new_tokens=2)
+
+IDS = {"f99f3c74b41e": PLAIN, "9e2ac3fd6036": RICH, "a03d857f6c33": STORY}
+
+parts = st.builds(
+    Case,
+    family=st.sampled_from(("llama", "t5", "x")),
+    roles=st.builds(
+        Roles,
+        layers=st.integers(1, 64),
+        encoder_layers=st.integers(0, 99),
+        tied=st.booleans(),
+        activation=st.sampled_from(("", "silu")),
+        rotary=st.integers(0, 100),
+        sliding=st.lists(st.booleans(), max_size=4).map(tuple),
+    ),
+    prefix=st.builds(
+        Prefix,
+        length=st.integers(0, 99),
+        content=st.sampled_from(("random", "tokens")),
+        order=st.sampled_from(("drawn", "reversed")),
+    ),
+    rows=st.lists(st.builds(Row, length=st.integers(1, 64), seed=st.integers(0, 99)), min_size=1, max_size=8).map(
+        tuple
+    ),
+    new_tokens=st.integers(1, 32),
+    padding=st.sampled_from(("left", "right")),
+    mask=st.sampled_from(("long", "bool", "float", "omitted")),
+    given_positions=st.booleans(),
+    dtype=st.sampled_from(("float32", "float64")),
+)
+
+
+@given(parts)
+@settings(deadline=None, derandomize=True, database=None)
+def test_json_and_repr_give_the_case_back(case: Case) -> None:
+    again = from_json(case.to_json())
+    assert again == case
+    assert again.id == case.id
+    assert again.to_json() == case.to_json()
+    assert eval(repr(case), {name: getattr(conformance, name) for name in ("Case", "Prefix", "Roles", "Row")}) == case
+
+
+@pytest.mark.parametrize(("name", "case"), IDS.items())
+def test_the_id_of_a_case_never_changes(name: str, case: Case) -> None:
+    assert case.id == name
+
+
+def test_json_is_canonical() -> None:
+    shuffled = json.dumps(dict(reversed(json.loads(RICH.to_json()).items())), indent=2)
+    assert from_json(shuffled).to_json() == RICH.to_json()
+    assert PLAIN.to_json() == '{"family":"llama"}'
+
+
+def test_a_default_that_is_spelt_out_does_not_change_the_id() -> None:
+    assert from_json('{"family":"llama","new_tokens":5,"prefix":{"length":1}}').id == PLAIN.id
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"family":"llama","colour":1}', "unknown field `colour`"),
+        ('{"family":"llama","roles":{"depth":1}}', "unknown field `depth`"),
+        ('{"family":"llama","roles":{"layers":0}}', "`int` >= 1"),
+        ('{"family":"llama","roles":{"layers":65}}', "`int` <= 64"),
+        ('{"family":"llama","prefix":{"length":100}}', "`int` <= 99"),
+        ('{"family":"llama","prefix":{"length":-1}}', "`int` >= 0"),
+        ('{"family":"llama","rows":[]}', "length >= 1"),
+        ('{"family":"llama","rows":[{},{},{},{},{},{},{},{},{}]}', "length <= 8"),
+        ('{"family":"llama","rows":[{"length":3,"text":"1+1="}]}', "has length 4, not 3"),
+        ('{"family":"llama","rows":[{"length":3,"text":"a b"}]}', "matching regex"),
+        ('{"family":"llama","new_tokens":33}', "`int` <= 32"),
+        ('{"family":"llama","padding":"both"}', "both"),
+        ('{"family":"llama","dtype":"float16"}', "float16"),
+        ('{"family":"llama","method":"LORA"}', "LORA"),
+        ('{"roles":{}}', "missing required field `family`"),
+        ('{"model_type":"llama","hidden_size":8}', "unknown field `model_type`"),
+        ("[1, 2]", "got `array`"),
+        ('{"family":"llama"', "truncated"),
+        ('{"family":"llama"} {}', "trailing"),
+        ("", "truncated"),
+    ],
+)
+def test_what_is_not_exactly_a_case_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        from_json(text, "case.json")
+    assert error.value.code == "malformed-case"
+    assert error.value.message.startswith("case.json is not a Case")
+    assert said in error.value.message
+
+
+def test_bytes_that_are_not_text_are_refused() -> None:
+    with pytest.raises(UserError, match="malformed-case"):
+        from_json(b'{"family":"\xff"}')
+
+
+@pytest.mark.parametrize("part", [PLAIN, Roles(), Prefix(), Row()])
+def test_every_part_is_frozen_and_hashable(part: Part) -> None:
+    with pytest.raises(AttributeError, match="immutable"):
+        setattr(part, part.__struct_fields__[0], 2)
+    assert len({part, msgspec.structs.replace(part)}) == 1
+
+
+def test_the_longest_row_says_whether_there_are_pads() -> None:
+    even = replace(PLAIN, rows=(Row(length=4), Row(length=4)))
+    assert (RICH.longest, RICH.padded) == (4, True)
+    assert (even.longest, even.padded) == (4, False)

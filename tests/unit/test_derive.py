@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from conformance.case import PAD, START, VOCABULARY, Roles
+from conformance.families.derive import accepted, config_fields
+from conformance.families.family import Anatomy, Draw, Family
+from conformance.signals import NotApplicable
+
+KIND = Family(
+    schema=1,
+    name="made",
+    hazard="None.",
+    model="M",
+    config="C",
+    anatomy=Anatomy(layers="layers", positions="none"),
+    fix={"flavour": "plain"},
+)
+ROLES = Roles(
+    layers=3,
+    heads=4,
+    kv_heads=2,
+    head_dim=4,
+    width=24,
+    ffn=12,
+    positions=32,
+    tied=True,
+    activation="silu",
+    rope="linear",
+    rotary=50,
+)
+PLAIN = Roles(layers=3, heads=4, kv_heads=4, head_dim=4, width=16)
+
+
+@dataclass
+class Base:
+    vocab_size: int = 1000
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = 2
+    tie_word_embeddings: bool = False
+
+
+@dataclass
+class Today(Base):
+    """As transformers 5 writes a config."""
+
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 32
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    hidden_size: int = 4096
+    intermediate_size: int = 11008
+    max_position_embeddings: int = 2048
+    hidden_act: str = "gelu"
+    rope_parameters: dict[str, Any] | None = None
+    sliding_window: int | None = 4096
+    layer_types: list[str] | None = None
+    attention_dropout: float = 0.1
+    resid_pdrop: float = 0.1
+    layerdrop: float = 0.2
+
+
+class Old:
+    """As transformers 4 wrote one: a plain class with a signature, under other names, and without most roles."""
+
+    def __init__(
+        self,
+        n_layer: int = 12,
+        n_head: int = 12,
+        n_embd: int = 768,
+        n_inner: int | None = None,
+        n_positions: int = 1024,
+        activation_function: str = "gelu_new",
+        embd_pdrop: float = 0.1,
+        dropout_rate: float = 0.1,
+        **rest: Any,
+    ) -> None:
+        self.given = rest
+
+
+class OldWithWindow(Old):
+    def __init__(
+        self, n_layer: int = 1, n_head: int = 1, n_embd: int = 8, sliding_window: int | None = None, **rest: Any
+    ) -> None:
+        super().__init__(n_layer, n_head, n_embd, **rest)
+
+
+class OldRotary(Old):
+    def __init__(
+        self,
+        n_layer: int = 1,
+        n_head: int = 1,
+        n_embd: int = 8,
+        rotary_pct: float = 1.0,
+        rope_scaling: dict[str, Any] | None = None,
+        **rest: Any,
+    ) -> None:
+        super().__init__(n_layer, n_head, n_embd, **rest)
+
+
+def test_names_are_read_from_dataclasses_and_from_signatures() -> None:
+    assert list(accepted(Today)) == [field.name for field in fields(Today)]
+    assert set(accepted(Old)) >= {"n_layer", "n_head", "dropout_rate"}
+
+
+def test_a_dataclass_config_gets_every_role_under_its_own_name() -> None:
+    assert config_fields(KIND, ROLES, Today) == {
+        "vocab_size": VOCABULARY,
+        "pad_token_id": PAD,
+        "bos_token_id": START,
+        "eos_token_id": None,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 4,
+        "hidden_size": 24,
+        "intermediate_size": 12,
+        "max_position_embeddings": 32,
+        "tie_word_embeddings": True,
+        "hidden_act": "silu",
+        "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0, "partial_rotary_factor": 0.5},
+        "attention_dropout": 0.0,
+        "resid_pdrop": 0.0,
+        "layerdrop": 0.0,
+        "flavour": "plain",
+    }
+    made = {name: value for name, value in config_fields(KIND, ROLES, Today).items() if name != "flavour"}
+    assert Today(**made).hidden_size == 24
+
+
+def test_a_plain_class_config_gets_the_names_of_its_time() -> None:
+    found = config_fields(KIND, replace(PLAIN, ffn=12, positions=32, activation="relu"), Old)
+    assert {
+        name: found[name] for name in ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "activation_function")
+    } == {
+        "n_layer": 3,
+        "n_head": 4,
+        "n_embd": 16,
+        "n_inner": 12,
+        "n_positions": 32,
+        "activation_function": "relu",
+    }
+    assert (found["embd_pdrop"], found["dropout_rate"]) == (0.0, 0.0)
+    assert found["tie_word_embeddings"] is False
+
+
+@pytest.mark.parametrize(
+    ("roles", "config", "said"),
+    [
+        (replace(PLAIN, kv_heads=2), Old, "no field for kv_heads"),
+        (replace(PLAIN, head_dim=8), Old, "no field for head_dim"),
+        (replace(PLAIN, rope="linear"), Old, "cannot scale rotary"),
+        (replace(PLAIN, window=5, sliding=(True,)), Old, "has no sliding window"),
+        (replace(PLAIN, window=5, sliding=(True, False)), OldWithWindow, "cannot alternate"),
+    ],
+)
+def test_a_role_that_the_class_cannot_say_is_not_applicable(roles: Roles, config: type, said: str) -> None:
+    with pytest.raises(NotApplicable, match=said):
+        config_fields(KIND, roles, config)
+
+
+def test_a_role_that_the_class_does_anyway_needs_no_field() -> None:
+    assert "num_key_value_heads" not in config_fields(KIND, PLAIN, Old)
+
+
+def test_rotary_embeddings_of_old_classes() -> None:
+    found = config_fields(KIND, replace(PLAIN, rope="linear", rotary=25), OldRotary)
+    assert found["rotary_pct"] == 0.25
+    assert found["rope_scaling"] == {"rope_type": "linear", "type": "linear", "factor": 2.0}
+    assert "rope_scaling" not in config_fields(KIND, replace(PLAIN, rope="default"), OldRotary)
+
+
+@pytest.mark.parametrize(
+    ("sliding", "window", "config", "expected"),
+    [
+        (
+            (True, False),
+            5,
+            Today,
+            {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+        ),
+        ((True,), 5, OldWithWindow, {"sliding_window": 5}),
+        ((), 0, OldWithWindow, {"sliding_window": None}),
+        ((), 0, Today, {}),
+    ],
+)
+def test_windows(sliding: tuple[bool, ...], window: int, config: type, expected: dict[str, Any]) -> None:
+    found = config_fields(KIND, replace(PLAIN, sliding=sliding, window=window), config)
+    assert {name: found[name] for name in ("sliding_window", "layer_types") if name in found} == expected
+
+
+def test_an_encoder_decoder_counts_both_stacks_and_starts_its_decoder() -> None:
+    @dataclass
+    class Two(Base):
+        num_layers: int = 6
+        num_decoder_layers: int | None = None
+        num_heads: int = 8
+        d_model: int = 512
+        d_kv: int = 64
+        feed_forward_proj: str = "relu"
+
+    kind = replace(KIND, task="SEQ_2_SEQ_LM", draw=Draw(encoder_layers="free"))
+    found = config_fields(kind, replace(PLAIN, encoder_layers=5, activation="gated-gelu"), Two)
+    wanted = {
+        "num_layers": 5,
+        "num_decoder_layers": 3,
+        "d_kv": 4,
+        "feed_forward_proj": "gated-gelu",
+        "decoder_start_token_id": START,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+
+
+def test_what_a_family_fixes_wins() -> None:
+    assert config_fields(replace(KIND, fix={"hidden_act": "relu"}), ROLES, Today)["hidden_act"] == "relu"

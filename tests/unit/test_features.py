@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from conformance.case import Case, Prefix, Roles, Row
+from conformance.features import FEATURES, features
+
+
+def case(
+    roles: Roles | None = None, n: int = 2, lengths: tuple[int, ...] = (3,), projection: int = 0, **rest: object
+) -> Case:
+    rows = tuple(Row(length=length) for length in lengths)
+    return Case(family="x", roles=roles or Roles(), prefix=Prefix(length=n, projection=projection), rows=rows, **rest)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Pair:
+    has: Case
+    lacks: Case
+
+
+SLIDING = Roles(window=5, sliding=(True,))
+PAIRS = {
+    "one_row": Pair(case(), case(lengths=(3, 3))),
+    "many_rows": Pair(case(lengths=(3, 3)), case()),
+    "left_padded": Pair(case(lengths=(2, 3)), case(lengths=(2, 3), padding="right")),
+    "right_padded": Pair(case(lengths=(2, 3), padding="right"), case(lengths=(3, 3), padding="right")),
+    "all_pads_but_one": Pair(case(lengths=(1, 3)), case(lengths=(1, 1))),
+    "mask_omitted": Pair(case(mask="omitted"), case()),
+    "bool_mask": Pair(case(mask="bool"), case(mask="float")),
+    "float_mask": Pair(case(mask="float"), case(mask="bool")),
+    "embeds": Pair(case(inputs="embeds"), case()),
+    "given_positions": Pair(case(given_positions=True), case()),
+    "shifted_positions": Pair(case(given_positions=True, position_shift=1), case(given_positions=True)),
+    "eager": Pair(case(attention="eager"), case()),
+    "projection": Pair(case(projection=4), case()),
+    "no_projection": Pair(case(), case(projection=4)),
+    "real_tokens": Pair(Case(family="x", prefix=Prefix(content="tokens")), case()),
+    "one_virtual_token": Pair(case(n=1), case(n=0)),
+    "many_virtual_tokens": Pair(case(n=2), case(n=1)),
+    "n_equals_prompt": Pair(case(n=3, lengths=(1, 3)), case(n=1, lengths=(1, 3))),
+    "n_above_prompt": Pair(case(n=4), case(n=3)),
+    "n_below_prompt": Pair(case(n=2), case(n=3)),
+    "one_token_prompt": Pair(case(lengths=(1, 1)), case(lengths=(1, 2))),
+    "long_prompt": Pair(case(lengths=(1, 2)), case(lengths=(1, 1))),
+    "one_layer": Pair(case(Roles(layers=1)), case(Roles(layers=2))),
+    "even_layers": Pair(case(Roles(layers=2)), case(Roles(layers=3))),
+    "odd_layers": Pair(case(Roles(layers=3)), case(Roles(layers=2))),
+    "three_layers": Pair(case(Roles(layers=4)), case(Roles(layers=2))),
+    "even_encoder_layers": Pair(case(Roles(encoder_layers=2)), case(Roles(encoder_layers=0))),
+    "more_encoder_layers": Pair(case(Roles(layers=2, encoder_layers=3)), case(Roles(layers=2, encoder_layers=2))),
+    "one_kv_head": Pair(case(Roles(heads=4, kv_heads=1)), case(Roles(heads=4, kv_heads=2))),
+    "grouped_query": Pair(case(Roles(heads=4, kv_heads=2)), case(Roles(heads=4, kv_heads=4))),
+    "all_kv_heads": Pair(case(Roles(heads=4, kv_heads=4)), case(Roles(heads=4, kv_heads=2))),
+    "own_head_dim": Pair(case(Roles(heads=2, head_dim=4, width=12)), case(Roles(heads=2, head_dim=4, width=8))),
+    "tied": Pair(case(Roles(tied=True)), case()),
+    "scaled_rope": Pair(case(Roles(rope="linear")), case(Roles(rope="default"))),
+    "sliding": Pair(case(SLIDING), case(Roles(window=5, sliding=(False,)))),
+    "alternating": Pair(case(Roles(window=5, sliding=(True, False))), case(SLIDING)),
+    "n_below_window": Pair(case(SLIDING, n=4), case(SLIDING, n=5)),
+    "n_reaches_window": Pair(case(SLIDING, n=5), case(SLIDING, n=4)),
+    "window_edge": Pair(case(SLIDING, n=6), case(SLIDING, n=7)),
+    "crosses_window": Pair(case(SLIDING, n=1, new_tokens=2), case(SLIDING, n=1, lengths=(1,), new_tokens=2)),
+}
+
+
+def test_the_list_is_closed_and_every_feature_has_its_pair() -> None:
+    assert set(PAIRS) == set(FEATURES)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_case_has_the_feature_and_another_lacks_it(name: str) -> None:
+    assert name in features(PAIRS[name].has)
+    assert name not in features(PAIRS[name].lacks)
+
+
+def test_windows_count_only_where_a_layer_slides() -> None:
+    windowed = {"sliding", "alternating", "n_below_window", "n_reaches_window", "window_edge", "crosses_window"}
+    assert not windowed & features(case(Roles(window=5, sliding=()), n=5))
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"one_row", "many_rows"},
+        {"projection", "no_projection"},
+        {"n_equals_prompt", "n_above_prompt", "n_below_prompt"},
+        {"one_token_prompt", "long_prompt"},
+        {"even_layers", "odd_layers"},
+        {"grouped_query", "all_kv_heads"},
+    ],
+)
+def test_a_case_has_exactly_one_of_a_group(group: set[str]) -> None:
+    for pair in PAIRS.values():
+        assert len(group & features(pair.has)) == 1

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from conformance import known
+from conformance.case import Case, Prefix, Row
+from conformance.errors import UserError
+from conformance.features import features
+from conformance.known import KnownFailure
+from conformance.verdict import Blame, Difference, Finding, How
+
+CASE = Case(family="mistral", prefix=Prefix(length=3), rows=(Row(length=3), Row()))
+VERSIONS = {"peft": "0.21.2", "transformers": "5.23.0"}
+FINDING = Finding(
+    clause="masks.rows_alone",
+    statement="",
+    family="mistral",
+    case=CASE,
+    features=tuple(sorted(features(CASE))),
+    how=How.WRONG,
+    difference=Difference(what="", got="", expected=""),
+    blame=Blame.PEFT,
+    versions=VERSIONS,
+)
+ENTRY = KnownFailure(
+    id="window",
+    clauses=("masks.*", "equivalence.step_logits"),
+    families=("mistral", "gemma?"),
+    how=How.WRONG,
+    features=("left_padded", "n_equals_prompt"),
+    without=("projection",),
+    peft=">=0.20",
+    transformers="<6",
+    function="transformers.cache_utils.f",
+    reason="counts pads",
+    clause="masks.rows_alone",
+    case=CASE,
+)
+TEXT = """
+schema = 1
+
+[[failure]]
+id = "window"
+clauses = ["masks.*"]
+families = ["mistral"]
+how = "wrong answer"
+features = ["left_padded"]
+without = ["projection"]
+peft = ">=0.20"
+transformers = "<6"
+function = "transformers.cache_utils.f"
+reason = "counts pads"
+clause = "masks.rows_alone"
+
+[failure.case]
+family = "mistral"
+rows = [{ length = 3 }, {}]
+"""
+
+
+def test_an_entry_matches_its_own_failure() -> None:
+    assert ENTRY.matches(FINDING)
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        replace(FINDING, clause="positions.skip_padding"),
+        replace(FINDING, family="llama"),
+        replace(FINDING, how=How.CRASH),
+        replace(FINDING, features=("left_padded",)),
+        replace(FINDING, features=(*FINDING.features, "projection")),
+        replace(FINDING, versions={**VERSIONS, "peft": "0.19.1"}),
+        replace(FINDING, versions={**VERSIONS, "transformers": "6.0"}),
+    ],
+    ids=["clause", "family", "how", "feature missing", "feature too many", "peft", "transformers"],
+)
+def test_an_entry_does_not_match_another_failure(finding: Finding) -> None:
+    assert not ENTRY.matches(finding)
+
+
+@pytest.mark.parametrize(
+    "finding", [replace(FINDING, family="gemma3"), replace(FINDING, clause="equivalence.step_logits")]
+)
+def test_names_and_globs_both_match(finding: Finding) -> None:
+    assert ENTRY.matches(finding)
+
+
+@pytest.mark.parametrize(
+    ("peft", "applies"),
+    [("0.20.0", True), ("0.22.0.dev0", True), ("0.20.0rc1", False), ("0.13.2", False)],
+)
+def test_an_entry_applies_to_a_range_of_versions_main_branches_included(peft: str, applies: bool) -> None:
+    assert ENTRY.applies({**VERSIONS, "peft": peft}) is applies
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(TEXT, "utf-8")
+    (entry,) = known.load(path)
+    assert (entry.id, entry.how, entry.case) == (
+        "window",
+        How.WRONG,
+        Case(family="mistral", rows=(Row(length=3), Row())),
+    )
+
+
+def test_a_file_without_entries_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text("schema = 1", "utf-8")
+    assert known.load(path) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TEXT.replace("reason =", "motive ="), "`motive`"),
+        (TEXT.replace("reason =", "#"), "`reason`"),
+        (TEXT.replace("schema = 1", "schema = 2"), "schema"),
+        (TEXT.replace("schema = 1", ""), "schema"),
+        (TEXT.replace(">=0.20", ">=new"), "'>=new' is not a version range"),
+        (TEXT.replace("<6", "six"), "'six' is not a version range"),
+        (TEXT.replace('"left_padded"', '"padded_left"'), "no feature 'padded_left'"),
+        (TEXT.replace('"projection"', '"projected"'), "no feature 'projected'"),
+        (TEXT.replace("wrong answer", "wrong"), "wrong"),
+        (TEXT.replace("length = 3", "length = 0"), "`int` >= 1"),
+        (TEXT + TEXT.replace("schema = 1", ""), "two entries are called 'window'"),
+        (TEXT[:-30], "known.toml"),
+        ("[failure", "known.toml"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "known.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(UserError) as error:
+        known.load(path)
+    assert error.value.code == "malformed-known-failures"
+    assert error.value.message.startswith("known.toml: ")
+    assert said in error.value.message
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="malformed-known-failures"):
+        known.load(tmp_path / "none.toml")
+
+
+def test_the_shipped_entries_match_the_cases_they_were_made_from() -> None:
+    for entry in known.load(known.shipped()):
+        held = features(entry.case)
+        assert set(entry.features) <= held, entry.id
+        assert not set(entry.without) & held, entry.id

@@ -1,0 +1,114 @@
+"""What an exception of the judged code means: a refusal in words, or a crash. Judged packages are made on the spot."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from conformance.lab import guarded
+from conformance.signals import NotApplicable, RunFailed
+from conformance.trace import Recorder
+
+SOURCE = """
+import torch
+
+def refuses(): raise ValueError("Prefix tuning does not work with `StaticCache`.")
+def refuses_a_class(): raise NotImplementedError("MambaCache cannot hold a prefix")
+def refuses_an_argument(): raise TypeError("past_key_values is not accepted here")
+def refuses_in_an_except_block():
+    try:
+        {}["key"]
+    except KeyError as error:
+        raise ValueError("use_cache must be True") from error
+def says_nothing(): raise ValueError("it did not work")
+def asserts(): assert False, "past_key_values must be given"
+def raises_an_assertion(): raise AssertionError("past_key_values must be given")
+def misses_a_key(): return {}["past_key_values"]
+def misses_an_attribute(): return None.get_seq_length
+def shapes(): return torch.ones(2, 3) @ torch.ones(2, 3)
+def in_torch(): return torch.nn.functional.embedding_bag(torch.ones(1, 1, 1, dtype=torch.long), torch.ones(2, 2))
+def calls(other): return other()
+"""
+
+
+def module(folder: Path, name: str) -> Any:
+    """A module that calls itself ``name``, without anything else learning of it."""
+    path = folder.joinpath(*name.split(".")).with_suffix(".py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(SOURCE, "utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def failure(run: Callable[[], object], layer_ran: bool = False) -> RunFailed:
+    with pytest.raises(RunFailed) as error:
+        guarded("generate", run, Recorder(layer_ran=layer_ran))
+    return error.value
+
+
+@pytest.mark.parametrize("package", ["peft.inner", "transformers.inner", "accelerate.inner"])
+@pytest.mark.parametrize("name", ["refuses", "refuses_a_class", "refuses_an_argument", "refuses_in_an_except_block"])
+def test_a_raise_in_judged_code_that_names_something_is_a_refusal(tmp_path: Path, package: str, name: str) -> None:
+    failed = failure(getattr(module(tmp_path, package), name))
+    assert failed.refused
+    assert failed.where.startswith(f"{package.replace('.', '/')}.py:")
+    assert failed.where.endswith(f" {name}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["says_nothing", "asserts", "raises_an_assertion", "misses_a_key", "misses_an_attribute", "shapes", "in_torch"],
+)
+def test_anything_else_is_a_crash(tmp_path: Path, name: str) -> None:
+    failed = failure(getattr(module(tmp_path, "peft.inner"), name))
+    assert not failed.refused
+    assert failed.where.endswith(f" {name}")
+
+
+def test_after_a_layer_ran_there_are_no_refusals(tmp_path: Path) -> None:
+    assert not failure(module(tmp_path, "peft.inner").refuses, layer_ran=True).refused
+
+
+def test_code_that_is_not_judged_cannot_refuse(tmp_path: Path) -> None:
+    outside, judged = module(tmp_path, "peftlike.inner"), module(tmp_path, "peft.inner")
+    failed = failure(outside.refuses)
+    assert (failed.refused, failed.where) == (False, "")
+    through = failure(lambda: judged.calls(outside.refuses))
+    assert not through.refused
+    assert through.where.endswith(" calls")
+
+
+def test_the_place_is_the_innermost_judged_line(tmp_path: Path) -> None:
+    outer, inner = module(tmp_path, "peft.outer"), module(tmp_path, "transformers.inner")
+    assert failure(lambda: outer.calls(inner.misses_a_key)).where.startswith("transformers/inner.py:")
+
+
+@pytest.mark.parametrize("home", ["peft", "transformers"])
+def test_a_checkout_called_like_a_judged_package_judges_nothing_else(tmp_path: Path, home: str) -> None:
+    outside = module(tmp_path / home, "torchlike.inner")
+    failed = failure(outside.refuses)
+    assert (failed.refused, failed.where) == (False, "")
+    inside = failure(module(tmp_path / home / "src", "peft.inner").refuses)
+    assert inside.where == "peft/inner.py:4 refuses"
+
+
+def test_our_own_signals_pass_through() -> None:
+    def run() -> None:
+        raise NotApplicable("no")
+
+    with pytest.raises(NotApplicable):
+        guarded("generate", run)
+
+
+def test_what_runs_is_not_touched() -> None:
+    assert torch.equal(guarded("generate", lambda: torch.ones(2)), torch.ones(2))

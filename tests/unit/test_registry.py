@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from conformance.case import Case, Prefix, Row
+from conformance.clauses import clauses, registry, select
+from conformance.clauses.registry import Clause
+from conformance.errors import UserError
+
+CASE = Case(family="llama")
+
+
+def needs_two_rows(case: Case) -> bool:
+    """There is only one row.
+
+    More words that nobody is shown.
+    """
+    return len(case.rows) > 1
+
+
+def needs_length(case: Case) -> bool:
+    """The prefix has no length"""
+    return case.prefix.length > 0
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Clause:
+    clauses()
+    monkeypatch.setattr(registry, "_clauses", {})
+
+    @registry.clause(
+        sources=["peft#1"], when=[needs_length, needs_two_rows], over=lambda case: (case, case), decisive=7
+    )
+    def claim(lab: object, case: Case) -> None:
+        """It holds.
+
+        Because it must.
+        """
+
+    return registry._clauses["test_registry.claim"]
+
+
+def test_a_docstring_becomes_statement_and_explanation(made: Clause) -> None:
+    assert (made.statement, made.explanation) == ("It holds.", "Because it must.")
+    assert (made.id, made.chapter, made.sources, made.decisive) == (
+        "test_registry.claim",
+        "test_registry",
+        ("peft#1",),
+        7,
+    )
+
+
+def test_what_a_case_lacks_is_told_in_words(made: Clause) -> None:
+    assert made.missing(CASE) == "There is only one row"
+    assert made.missing(Case(family="llama", prefix=Prefix(length=0))) == "The prefix has no length"
+    assert made.missing(Case(family="llama", rows=(Row(), Row()))) == ""
+
+
+def test_follow_up_cases_are_judged_in_the_place_of_the_drawn_one(made: Clause) -> None:
+    assert made.cases(CASE) == (CASE, CASE)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["masks.row_order"], {"masks.row_order"}),
+        (["*.row_order", "positions.fit_*"], {"masks.row_order", "positions.fit_the_table"}),
+        (["decoding"], {"decoding.repeatable"}),
+        (["decoding", "decoding.*"], {"decoding.repeatable"}),
+    ],
+)
+def test_clauses_are_selected_by_id_chapter_or_glob(patterns: list[str], expected: set[str]) -> None:
+    found = set(select(patterns))
+    assert expected <= found
+    assert {id.partition(".")[0] for id in found} == {id.partition(".")[0] for id in expected}
+    assert found == expected or patterns[0].startswith("decoding")
+
+
+def test_no_pattern_selects_all() -> None:
+    assert select([]) == clauses()
+
+
+@pytest.mark.parametrize("pattern", ["masks.row_ordr", "mask", "nothing.*", ""])
+def test_a_pattern_that_selects_nothing_is_refused(pattern: str) -> None:
+    with pytest.raises(UserError, match=r"^unknown-clause: "):
+        select(["masks", pattern])
+
+
+def test_a_misspelt_clause_gets_the_nearest_one() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'masks\.row_order'"):
+        select(["masks.row_ordr"])
+
+
+@pytest.mark.parametrize("found", clauses().values(), ids=lambda clause: str(clause.id))
+def test_every_clause_is_what_its_function_says(found: Clause) -> None:
+    module = importlib.import_module(found.check.__module__)
+    assert Path(str(module.__file__)).stem == found.chapter
+    assert getattr(module, found.check.__name__) is found.check
+    assert re.fullmatch(r"[A-Z].*\.", found.statement), found.statement
+    assert found.sources
+    assert all(
+        re.fullmatch(r"huggingface/(peft|transformers)#\d+|arXiv:\d{4}\.\d{5}", source) for source in found.sources
+    )
+    assert all(needs.__doc__ for needs in found.when)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import asdict, replace
+
+from conformance import relations
+from conformance.case import Case, Prefix, Roles, Row
+
+CASE = Case(
+    family="llama",
+    roles=Roles(layers=2, positions=32),
+    prefix=Prefix(length=3, projection=4, order="reversed", seed=99),
+    rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=3, seed=3)),
+    new_tokens=4,
+)
+BARE = Prefix(length=0, seed=99)
+CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
+    "without_prefix": (relations.without_prefix, {"prefix": BARE}),
+    "row_alone": (lambda c: relations.row_alone(c, 1), {"rows": CASE.rows[1:2]}),
+    "rows_reversed": (relations.rows_reversed, {"rows": CASE.rows[::-1]}),
+    "one_token": (relations.one_token, {"rows": (Row(length=1, seed=1),), "new_tokens": 1}),
+    "brief": (lambda c: relations.brief(c, 3), {"new_tokens": 3}),
+    "brief enough": (lambda c: relations.brief(c, 8), {}),
+    "same_rows": (lambda c: relations.same_rows(c, 2), {"rows": (CASE.rows[0], CASE.rows[0])}),
+    "padded": (lambda c: relations.padded(c, "right"), {"padding": "right"}),
+    "masked": (lambda c: relations.masked(c, "float"), {"mask": "float"}),
+    "embedded": (relations.embedded, {"inputs": "embeds"}),
+    "positioned": (lambda c: relations.positioned(c, 3), {"given_positions": True, "position_shift": 3}),
+    # 3 virtual tokens, 26 of text, and the last of 4 new tokens is never read: 3 + 26 + 3 = 32.
+    "filling": (relations.filling, {"rows": (Row(length=26, seed=1),)}),
+    "filling beyond": (lambda c: relations.filling(c, beyond=1), {"rows": (Row(length=27, seed=1),)}),
+    "attending": (lambda c: relations.attending(c, "eager"), {"attention": "eager"}),
+    "other_prefix": (relations.other_prefix, {"prefix": replace(CASE.prefix, seed=0)}),
+    "prefix_reversed": (
+        lambda c: relations.prefix_reversed(relations.without_prefix(c)),
+        {"prefix": replace(BARE, order="reversed")},
+    ),
+    "real_tokens": (relations.real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
+    "in_double": (relations.in_double, {"dtype": "float64"}),
+}
+
+
+def test_every_relation_is_here() -> None:
+    public = {
+        name
+        for name, found in vars(relations).items()
+        if getattr(found, "__module__", "") == relations.__name__ and name[0] != "_"
+    }
+    assert {name.partition(" ")[0] for name in CHANGES} == public
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_relation_changes_what_it_says_and_nothing_else(name: str) -> None:
+    relation, changes = CHANGES[name]
+    before = CASE.to_json()
+    follow = relation(CASE)
+    assert follow is not None
+    assert asdict(follow) == {**asdict(CASE), **changes}
+    assert CASE.to_json() == before
+
+
+def test_a_prefix_that_leaves_no_room_cannot_be_filled_up() -> None:
+    full = replace(CASE, prefix=Prefix(length=29))
+    assert relations.filling(full) is None
+    assert relations.filling(full, beyond=1) is not None
+
+
+def test_relations_that_undo_themselves() -> None:
+    assert relations.rows_reversed(relations.rows_reversed(CASE)) == CASE
+    assert relations.without_prefix(relations.without_prefix(CASE)) == relations.without_prefix(CASE)
+    assert relations.other_prefix(CASE).prefix.seed != CASE.prefix.seed

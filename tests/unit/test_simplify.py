@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from conformance.case import Case, Prefix, Roles, Row
+from conformance.families import families
+from conformance.features import FEATURES
+from conformance.simplify import candidates, simplify
+from conformance.strategies import STRATA, cases
+
+LARGE = Case(
+    family="llama",
+    roles=Roles(layers=4, heads=4, kv_heads=2, head_dim=4, width=24, tied=True, rope="llama3"),
+    prefix=Prefix(length=6, projection=4, seed=7),
+    rows=(Row(length=3, seed=4), Row(length=5, seed=6), Row(seed=8)),
+    new_tokens=8,
+    attention="eager",
+    seed=9,
+)
+EVERY = st.one_of([cases(kind, stratum) for kind in families().values() for stratum in STRATA])
+
+
+def test_what_needs_nothing_shrinks_to_the_smallest_case() -> None:
+    smallest = Roles(head_dim=4, width=4, rope="default")
+    assert simplify(LARGE, lambda _: True) == Case(family="llama", roles=smallest, new_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("needed", "changes"),
+    [
+        (lambda c: c.roles.layers % 2 == 0, {"roles": Roles(layers=2, head_dim=4, width=4, rope="default")}),
+        (lambda c: c.prefix.projection > 0, {"prefix": Prefix(projection=4)}),
+        (lambda c: c.prefix.length == c.longest > 1, {"prefix": Prefix(length=2), "rows": (Row(length=2),)}),
+        (lambda c: len(c.rows) > 1, {"rows": (Row(), Row())}),
+        (lambda c: c.padded, {"rows": (Row(length=2), Row())}),
+        (lambda c: c.attention == "eager", {"attention": "eager"}),
+        (lambda c: c.new_tokens >= 5, {"new_tokens": 5}),
+        (lambda c: c.roles.rope == "llama3", {"roles": Roles(head_dim=4, width=4, rope="llama3")}),
+        (lambda c: c.seed > 3, {"seed": 4}),
+    ],
+)
+def test_what_is_needed_stays_and_the_rest_goes(needed: Callable[[Case], bool], changes: dict[str, object]) -> None:
+    start = LARGE
+    if not needed(start):
+        start = replace(LARGE, prefix=Prefix(length=5))
+    plain = Case(family="llama", roles=Roles(head_dim=4, width=4, rope="default"), new_tokens=1)
+    assert simplify(start, needed) == replace(plain, **changes)
+
+
+@given(EVERY, st.sampled_from(sorted(FEATURES)))
+@settings(deadline=None, derandomize=True, database=None, max_examples=150)
+def test_it_never_leaves_the_cases_that_fail_and_ends_where_no_step_fails(case: Case, feature: str) -> None:
+    holds = FEATURES[feature]
+    needed = holds if holds(case) else lambda c: not holds(c)
+    tried: list[Case] = []
+
+    def fails(candidate: Case) -> bool:
+        tried.append(candidate)
+        return needed(candidate)
+
+    result = simplify(case, fails)
+    assert needed(result)
+    assert len(tried) == len(set(tried)), "a Case was run twice"
+    assert not any(needed(simpler) for simpler in candidates(result) if simpler not in tried)
+    assert len(tried) < 400
+
+
+@given(EVERY)
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
+def test_every_step_changes_the_case_and_keeps_it_valid(case: Case) -> None:
+    for simpler in candidates(case):
+        assert simpler != case
+        assert simpler.roles.heads % simpler.roles.kv_heads == 0
+        assert (simpler.roles.encoder_layers >= simpler.roles.layers) == (case.roles.encoder_layers > 0)
+        assert simpler.prefix.length >= 1
+        assert simpler.padding == case.padding

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from conformance.compat import versions
+from conformance.errors import UserError
+
+HERE = {"torch": "2.13.0", "peft": "0.21.2", "transformers": "5.23.0", "hypothesis": "6.170.0"}
+Install = Callable[[dict[str, str]], None]
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    def install(packages: dict[str, str]) -> None:
+        def version(name: str) -> str:
+            if name not in packages:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return packages[name]
+
+        monkeypatch.setattr(versions, "version", version)
+        versions.versions.cache_clear()
+
+    yield install
+    versions.versions.cache_clear()
+
+
+def test_what_is_installed_is_recorded_and_what_is_not_is_left_out(installed: Install) -> None:
+    installed(HERE)
+    assert versions.versions() == {"python": platform.python_version(), **HERE}
+    assert versions.judged() == "peft 0.21.2 x transformers 5.23.0"
+
+
+@pytest.mark.parametrize("name", ["torch", "peft", "transformers"])
+def test_a_missing_package_is_refused(installed: Install, name: str) -> None:
+    installed({other: number for other, number in HERE.items() if other != name})
+    with pytest.raises(UserError) as error:
+        versions.require()
+    assert (error.value.code, error.value.message, error.value.cure) == (
+        "missing-package",
+        f"{name} is not installed here",
+        f"pip install {name}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("peft", "0.9.0"), ("transformers", "4.37.2"), ("transformers", "4.38.0rc1")]
+)
+def test_a_version_before_the_supported_range_is_refused(installed: Install, name: str, number: str) -> None:
+    installed({**HERE, name: number})
+    with pytest.raises(UserError) as error:
+        versions.require()
+    assert error.value.code == "unsupported-version"
+    assert error.value.message.startswith(f"{name} {number} is older than ")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("peft", "0.10.0"), ("transformers", "4.38.0"), ("peft", "0.22.0.dev0"), ("peft", "1.0")]
+)
+def test_the_range_has_an_end_only_at_the_old_side(installed: Install, name: str, number: str) -> None:
+    installed({**HERE, name: number})
+    assert versions.require()[name] == number

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conformance.case import FIRST_TEXT_TOKEN, VOCABULARY
+from conformance.families.vocabulary import decode, encode, tokenizer
+
+PRINTABLE = "".join(map(chr, range(33, 127)))
+
+
+@given(st.text(PRINTABLE, min_size=1, max_size=64))
+@settings(deadline=None, derandomize=True, database=None)
+def test_a_text_comes_back_from_its_tokens(text: str) -> None:
+    ids = encode(text)
+    assert len(ids) == len(text)
+    assert decode(ids) == text
+
+
+def test_every_token_of_a_text_is_a_printable_character() -> None:
+    ids = encode(PRINTABLE)
+    assert ids == list(range(FIRST_TEXT_TOKEN, VOCABULARY))
+    assert decode(ids) == PRINTABLE
+
+
+def test_the_vocabulary_fits_the_models() -> None:
+    assert tokenizer().get_vocab_size() == VOCABULARY - FIRST_TEXT_TOKEN
