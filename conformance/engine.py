@@ -54,6 +54,7 @@ class _Search:
         self.known: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.evidence: dict[str, Finding] = {}
+        self.first: Example | None = None
         self.worst: Example | None = None
 
     def visit(self, case: Case) -> None:
@@ -64,7 +65,7 @@ class _Search:
         for follow in self.clause.cases(case):
             example = examine(self.clause, self.lab, follow, self._match)
             if self.worst is None:
-                self.worst = self._tally(example)
+                self.first = self.worst = self._tally(example)
             elif self._shrinks(example):
                 self.worst = example
         if self.worst and self.worst.case in self.clause.cases(case):
@@ -167,7 +168,9 @@ def _settle(state: _Search, budget: Budget) -> Example:
         example = examine(state.clause, state.lab, case)
         return worst.alike(example) and not state._match(example)
 
-    return confirm(state.clause, state.lab, examine(state.clause, state.lab, simplify(worst.case, fails)))
+    minimal = confirm(state.clause, state.lab, examine(state.clause, state.lab, simplify(worst.case, fails)))
+    # The first one was confirmed; a shrink may end where float32 alone is wrong, which makes the first no less wrong.
+    return state.first if minimal.outcome is Outcome.UNDECIDED and state.first else minimal
 
 
 def _verdict(state: _Search, family: Family, budget: Budget, spent: float) -> Verdict:

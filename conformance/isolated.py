@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from conformance.case import Case
+from conformance.signals import RunFailed
 from conformance.verdict import Cell
 
 ANSWER_FILE = "answer.safetensors"
@@ -45,10 +46,14 @@ class Judge(Struct, frozen=True, tag="judge"):
 
 
 class Answer(Struct, frozen=True):
-    """What came of a request: a Cell for an item, nothing for a generate, or the exception in words."""
+    """What came of a request: a Cell for an item, nothing for a generate, or the exception in words.
+
+    ``ours`` tells an exception of the harness from one of what is judged.
+    """
 
     cell: Cell | None = None
     error: str = ""
+    ours: bool = False
 
 
 class ChildDied(RuntimeError):
@@ -123,11 +128,12 @@ def _generate(request: Generate) -> None:
     from safetensors.torch import save_file
 
     from conformance.faults import maker_named
-    from conformance.lab import Lab
+    from conformance.lab import Lab, guarded
 
     folder = Path(request.folder)
     with maker_named(request.maker) as maker:
-        trace = Lab(maker).generate_on(maker.load(request.case, folder), request.case)
+        subject = guarded("from_pretrained", lambda: maker.load(request.case, folder))
+        trace = Lab(maker).generate_on(subject, request.case)
     save_file({"tokens": trace.tokens.contiguous(), "logits": trace.logits.contiguous()}, folder / ANSWER_FILE)
 
 
@@ -152,8 +158,10 @@ def serve() -> None:
         for line in sys.stdin.buffer:
             try:
                 answer = _answer(decoder.decode(line))
+            except RunFailed as failed:
+                answer = Answer(error=failed.words)
             except Exception as error:
-                answer = Answer(error=f"{type(error).__name__}: {error}")
+                answer = Answer(error=f"{type(error).__name__}: {error}", ours=True)
             answers.write(msgspec.json.encode(answer) + b"\n")
             answers.flush()
 

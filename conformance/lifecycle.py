@@ -55,6 +55,8 @@ def reloaded(lab: Lab, case: Case) -> Subject:
 def generated_afresh(lab: Lab, case: Case, folder: Path) -> Trace:
     """What generate answers in a fresh process that loads the adapter in ``folder``."""
     answer = loader().ask(Generate(maker=lab.maker.maker, case=case, folder=str(folder)))
+    if answer.ours:
+        raise RuntimeError(f"the child process failed: {answer.error}")
     if answer.error:
         told = Difference(what="a fresh process that loads the adapter raised", got=answer.error, expected="an answer")
         raise Violation(told, How.CRASH)

@@ -312,3 +312,15 @@ def test_the_time_that_was_spent_is_told(kit: Any) -> None:
         sum(range(20_000))
 
     assert kit.search(ends).cpu_seconds > 0
+
+
+def test_a_shrink_that_ends_where_only_float32_is_wrong_leaves_the_first_confirmed_case(kit: Any) -> None:
+    """Alone a row is wrong in float32 only, so the first violation that is confirmed is of two; the shrink ends at one."""
+
+    def ends(case: Case) -> object:
+        right = case.dtype == "float64" and len(case.rows) == 1
+        return None if right else kit.wrong("the logits differ", margin=1.0, error=1e-5)
+
+    verdict = kit.search(ends)
+    assert verdict.outcome is Outcome.VIOLATES
+    assert len(verdict.finding.case.rows) > 1

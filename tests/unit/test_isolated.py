@@ -76,6 +76,13 @@ def test_what_goes_wrong_is_answered_in_words_and_the_child_lives_on(
 ) -> None:
     assert child.ask(request_).error.startswith(said)
     assert child.ask(request_).cell is None
+    assert child.ask(request_).ours
+
+
+def test_an_exception_of_what_is_judged_is_not_ours(child: Child, tmp_path: Path) -> None:
+    answer = child.ask(Generate(maker="peft", case=Case(family="llama"), folder=str(tmp_path)))
+    assert answer.error
+    assert not answer.ours
 
 
 def fake(folder: Path, body: str) -> Child:
