@@ -19,7 +19,9 @@ from typing import Any, Union
 import msgspec
 from msgspec import Struct
 
+from conformance import families
 from conformance.case import Case
+from conformance.families import Family
 from conformance.signals import RunFailed
 from conformance.verdict import Cell
 
@@ -28,11 +30,15 @@ CHANNEL = "CONFORMANCE_ANSWERS"
 
 
 class Generate(Struct, frozen=True, tag="generate"):
-    """Load the adapter in ``folder`` onto the Case's base model and generate; the answer goes into the folder."""
+    """Load the adapter in ``folder`` onto the Case's base model and generate; the answer goes into the folder.
+
+    ``kind`` is the Case's family where the child cannot know it, since it does not come with this project.
+    """
 
     maker: str
     case: Case
     folder: str
+    kind: Family | None = None
 
 
 class Judge(Struct, frozen=True, tag="judge"):
@@ -131,6 +137,8 @@ def _generate(request: Generate) -> None:
     from conformance.lab import Lab, guarded
 
     folder = Path(request.folder)
+    if request.kind:
+        families.adopt(request.kind)
     with maker_named(request.maker) as maker:
         subject = guarded("from_pretrained", lambda: maker.load(request.case, folder))
         trace = Lab(maker).generate_on(subject, request.case)

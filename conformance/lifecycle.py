@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file
 
+from conformance import families
 from conformance.isolated import ANSWER_FILE, Generate, loader
 from conformance.lab import guarded, model_of
 from conformance.signals import Violation
@@ -54,7 +55,8 @@ def reloaded(lab: Lab, case: Case) -> Subject:
 
 def generated_afresh(lab: Lab, case: Case, folder: Path) -> Trace:
     """What generate answers in a fresh process that loads the adapter in ``folder``."""
-    answer = loader().ask(Generate(maker=lab.maker.maker, case=case, folder=str(folder)))
+    kind = None if families.shipped(case.family) else families.family(case.family)
+    answer = loader().ask(Generate(maker=lab.maker.maker, case=case, folder=str(folder), kind=kind))
     if answer.ours:
         raise RuntimeError(f"the child process failed: {answer.error}")
     if answer.error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from conformance.errors import unknown
+from conformance.errors import UserError, unknown
 from conformance.families.family import Family, read
 
-__all__ = ["Family", "families", "family", "register"]
+__all__ = ["Family", "adopt", "families", "family", "register", "shipped"]
 
 _extra: dict[str, Family] = {}
 
@@ -38,8 +38,29 @@ def family(name: str) -> Family:
     return known[name]
 
 
+def shipped(name: str) -> bool:
+    """Whether the family called ``name`` comes with this project."""
+    return name in _shipped()
+
+
 def register(path: Path) -> Family:
-    """Add a family file of another repository. Raises :class:`~conformance.errors.UserError` if it is malformed."""
+    """Add a family file of another repository.
+
+    Raises :class:`~conformance.errors.UserError` if it is malformed, or named like a shipped family: a Case says no more
+    than the name, and would mean another model elsewhere.
+    """
     found = read(path)
-    _extra[found.name] = found
+    if shipped(found.name):
+        raise UserError(
+            "taken-family",
+            f"{path.name}: the name {found.name!r} is taken by a family that comes with this project",
+            "a Case names its family, and must mean the same model wherever it is replayed",
+            "give the file and the family another name",
+        )
+    adopt(found)
     return found
+
+
+def adopt(found: Family) -> None:
+    """Add a family that another process has read."""
+    _extra[found.name] = found

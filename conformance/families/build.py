@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import cache, lru_cache
+from importlib import import_module
 from typing import Any, cast
 
 import torch
@@ -29,18 +30,23 @@ def absent(kind: Family) -> str:
 
 @cache
 def _exists(name: str) -> bool:
-    import transformers
+    try:
+        named(name)
+    except (AttributeError, ImportError):
+        return False
+    return True
 
-    # hasattr also imports the lazy module; a class whose optional dependency is missing raises something else.
-    return hasattr(transformers, name)
+
+def named(name: str) -> Any:
+    """The class called ``name``: one of transformers, or ``module:Class``."""
+    module, _, short = name.rpartition(":")
+    return getattr(import_module(module or "transformers"), short)
 
 
 def config(case: Case) -> Any:
     """The tiny config. Raises :class:`~conformance.signals.NotApplicable` where this release cannot say a role."""
-    import transformers
-
     kind = family(case.family)
-    made = getattr(transformers, kind.config)
+    made = named(kind.config)
     return made(**config_fields(kind, case.roles, made))
 
 
@@ -54,7 +60,6 @@ def build(case: Case) -> nn.Module:
 
 @lru_cache(maxsize=64)
 def _made(case: Case) -> nn.Module:
-    import transformers
 
     kind = family(case.family)
     made = config(case)
@@ -63,7 +68,7 @@ def _made(case: Case) -> nn.Module:
     # Buffers that are random or uninitialised after __init__ would differ between two builds.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = getattr(transformers, kind.model)(made)
+        model = named(kind.model)(made)
     redraw(model, case.seed)
     # Frozen from the start, as prompt learning freezes it: torch takes other kernels, with other last bits, otherwise.
     model = model.to(getattr(torch, case.dtype)).eval().requires_grad_(False)

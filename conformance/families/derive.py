@@ -19,7 +19,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "layers": ("num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers"),
     "encoder_layers": ("encoder_layers", "num_layers"),
     "heads": ("num_attention_heads", "n_head", "num_heads"),
-    "kv_heads": ("num_key_value_heads",),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads", "kv_n_heads"),
     "head_dim": ("head_dim", "d_kv"),
     "width": ("hidden_size", "n_embd", "d_model"),
     "ffn": ("intermediate_size", "ffn_dim", "n_inner", "d_ff"),

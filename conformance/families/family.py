@@ -75,8 +75,8 @@ class Pixels(Table, frozen=True):
 class Family(Table, frozen=True):
     """A kind of model and, in one sentence, the hazard it stands for.
 
-    ``model`` and ``config`` are class names of transformers; ``task`` is PEFT's task type; ``fix`` holds config fields
-    with the same value in every member; ``learns`` marks the families that are taught ``1+1=`` in
+    ``model`` and ``config`` are class names of transformers, or ``module:Class``; ``task`` is PEFT's task type; ``fix``
+    holds config fields with the same value in every member; ``learns`` marks the families that are taught ``1+1=`` in
     ``lifecycle.learned_mapping_survives``; ``bias_by_distance`` says that attention depends on the distance between
     positions in the cache (ALiBi, relative biases), so that the order of the virtual tokens matters by design.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from conformance.families import shipped
 from conformance.verdict import Difference, Finding
 
 LONGEST = 240
@@ -19,7 +20,9 @@ def link(source: str) -> str:
 
 def repeat(finding: Finding) -> str:
     """The one line that repeats ``finding``."""
-    return f"peft-conformance replay --clause {finding.clause} {shlex.quote(finding.case.to_json())}"
+    line = f"peft-conformance replay --clause {finding.clause} {shlex.quote(finding.case.to_json())}"
+    # A family file is called like its family; only the reader knows where it lies.
+    return line if shipped(finding.family) else f"{line} --family-file {finding.family}.toml"
 
 
 def text(finding: Finding) -> str:
@@ -42,7 +45,7 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "repeat", repeat(finding)
     yield "explain", f"peft-conformance explain {finding.clause}"
     for source in finding.sources[:4]:
-        yield "upstream", link(source)
+        yield "source", link(source)
 
 
 def _difference(difference: Difference) -> Iterator[tuple[str, str]]:

@@ -138,9 +138,14 @@ def _many(count: int, what: str) -> str:
 def _about_transformers(cells: Iterable[Cell]) -> Iterator[str]:
     seen: dict[str, list[str]] = {}
     for cell in cells:
-        for finding in cell.verdict.evidence if cell.verdict else ():
+        for finding in filter(_supported, cell.verdict.evidence if cell.verdict else ()):
             seen.setdefault(f"{cell.clause}: {finding.difference.what}", []).append(cell.family)
     yield from (f"  {what}, in {', '.join(families)}" for what, families in seen.items())
+
+
+def _supported(finding: Finding) -> bool:
+    """Decoders are not meant to answer after pads on the right: that they do not is no news."""
+    return finding.case.padding == "left" or finding.case.roles.encoder_layers > 0
 
 
 def _left_out(cells: Iterable[Cell]) -> Iterator[str]:

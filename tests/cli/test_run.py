@@ -135,9 +135,13 @@ def test_ctrl_c_leaves_an_incomplete_run(command: Command, tmp_path: Path) -> No
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "miniature"), str(ROOT)])}
     start = "from conformance.cli import main; main()"
     arguments = (*llama("slow"), "--known", "none", "--report", str(report))
-    with subprocess.Popen(
+    # A job in the background of a shell ignores interrupts, and hands that down, unless it handles them itself.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    child = subprocess.Popen(
         [sys.executable, "-c", start, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
+    )
+    signal.signal(signal.SIGINT, before)
+    with child:
         for _ in range(600):
             if report.exists() and '"event":"start"' in report.read_text("utf-8"):
                 break
