@@ -58,7 +58,7 @@ def build(case: Case) -> nn.Module:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _made(case: Case) -> nn.Module:
 
     kind = family(case.family)
