@@ -93,9 +93,7 @@ class Lab:
     # -- the adapter --------------------------------------------------------------------------------------------------
     def layout(self, case: Case) -> prefix.Layout:
         """Which row of the adapter serves which layer, for this maker's subjects."""
-        if self.maker.maker == "peft" and self.kind(case).encoder_decoder:
-            return prefix.doubled_layout(case)
-        return prefix.plain_layout(case)
+        return self.maker.layout(case)
 
     def raw(self, case: Case) -> dict[str, Tensor]:
         """The raw parameters that the Case says, drawn without any wrapper."""

@@ -85,7 +85,8 @@ class ReferencePrefix(nn.Module):
             torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
             for allowed in (causal, causal & near)
         )
-        if self.kind.config == "Gemma3TextConfig":
+        # A config that gives each layer a type wants a mask for each type.
+        if hasattr(self.base.config, "layer_types"):
             return {"full_attention": full, "sliding_attention": windowed}
         return windowed
 

@@ -25,13 +25,17 @@ class Subject:
     ``model`` is what is called; ``base`` is the model of transformers inside, where hooks are put.
     """
 
-    layout: Callable[[Case], prefix.Layout] = staticmethod(prefix.plain_layout)
     maker = "base"
 
     def __init__(self, case: Case) -> None:
         self.case, self.kind = case, family(case.family)
         self.base: Any = build(case)
         self.model: Any = self.base
+
+    @classmethod
+    def layout(cls, case: Case) -> prefix.Layout:
+        """Which row of the adapter serves which layer."""
+        return prefix.plain_layout(case)
 
     def generate(self, **request: Any) -> Any:
         """Greedy generate; returns sequences, per-step logits and the cache."""
@@ -106,9 +110,13 @@ class PeftSubject(Subject):
 
     def __init__(self, case: Case, folder: Path | None = None) -> None:
         super().__init__(case)
-        self.layout = prefix.doubled_layout if self.kind.encoder_decoder else prefix.plain_layout
         self.model = _wrap(self.base, case, self.kind) if folder is None else _loaded(self.base, folder)
         self.model.eval()
+
+    @classmethod
+    def layout(cls, case: Case) -> prefix.Layout:
+        """PEFT's own for encoder-decoders."""
+        return prefix.doubled_layout(case) if family(case.family).encoder_decoder else prefix.plain_layout(case)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """PEFT's own parameters of the active adapter."""

@@ -12,16 +12,9 @@ from conformance.report import finding as findings
 from conformance.report.events import Replayed, Run
 from conformance.report.table import STYLES, matrix
 from conformance.report.tally import KNOWN, MEANING, WORDS, exit_code, reasons, word
-from conformance.verdict import Cell, Finding, Outcome, State
+from conformance.verdict import Cell, Finding, Outcome
 
-UNDECIDED = (
-    Outcome.REFUSED.value,
-    Outcome.UNDECIDED.value,
-    Outcome.NOT_APPLICABLE.value,
-    State.ABSENT.value,
-    State.IMPOSSIBLE.value,
-    State.NOT_RUN.value,
-)
+UNDECIDED = WORDS[WORDS.index(Outcome.CONFORMS.value) + 1 :]
 
 
 def show(run: Run, console: Console) -> None:

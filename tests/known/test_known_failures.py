@@ -16,7 +16,6 @@ from conformance.clauses import clauses
 from conformance.compat import caches
 from conformance.compat.versions import versions
 from conformance.confirm import confirm, examine
-from conformance.families import family
 from conformance.known import KnownFailure
 from conformance.lab import Lab
 from conformance.reference import ReferencePrefix
@@ -49,7 +48,7 @@ def pads_use_up_the_window(entry: KnownFailure) -> Iterator[None]:
     from peft import PeftModelForCausalLM
 
     prepare: Any = PeftModelForCausalLM.prepare_inputs_for_generation
-    wrapper = SimpleNamespace(sliding=True, shape_of=entry.case, kind=family(entry.case.family))
+    wrapper = SimpleNamespace(sliding=True, shape_of=entry.case, base=SimpleNamespace(config=SimpleNamespace()))
 
     @wraps(prepare)
     def mended(self: Any, *args: Any, **kwargs: Any) -> Any:

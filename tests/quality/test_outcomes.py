@@ -16,7 +16,7 @@ from conformance.known import KnownFailure
 from conformance.needs import many_rows
 from conformance.signals import NotApplicable, Undecided
 from conformance.strategies import STRATA
-from conformance.verdict import Blame, How, Outcome, encode
+from conformance.verdict import Blame, How, Outcome
 
 QUICK = PROFILES["quick"] * len(STRATA)
 TOLD = Case(family="llama", rows=(Row(length=4, text="1+1="),))
@@ -293,34 +293,3 @@ def test_a_family_without_a_story_has_no_verdict_on_it(kit: Any) -> None:
     verdict = kit.search(lambda case: kit.wrong(), story=lambda kind: None, decisive=1)
     assert (verdict.outcome, verdict.counts) == (Outcome.NOT_APPLICABLE, {"not applicable": 1})
     assert verdict.reasons == {"this family has no story": 1}
-
-
-# -- determinism ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("needed", [None, "padded", "refused"])
-def test_the_same_search_gives_the_same_verdict(kit: Any, needed: str | None) -> None:
-    def ends(case: Case) -> Exception | None:
-        if needed == "refused":
-            return kit.refusal() if case.padded else None
-        return kit.wrong() if needed and case.padded else None
-
-    one, other = (encode(replace(kit.search(ends), cpu_seconds=0.0)) for _ in range(2))
-    assert one == other
-
-
-def test_the_time_that_was_spent_is_told(kit: Any) -> None:
-    def ends(case: Case) -> None:
-        sum(range(20_000))
-
-    assert kit.search(ends).cpu_seconds > 0
-
-
-def test_a_shrink_that_ends_where_only_float32_is_wrong_leaves_the_first_confirmed_case(kit: Any) -> None:
-    """Alone a row is wrong in float32 only, so the first violation that is confirmed is of two; the shrink ends at one."""
-
-    def ends(case: Case) -> object:
-        right = case.dtype == "float64" and len(case.rows) == 1
-        return None if right else kit.wrong("the logits differ", margin=1.0, error=1e-5)
-
-    verdict = kit.search(ends)
-    assert verdict.outcome is Outcome.VIOLATES
-    assert len(verdict.finding.case.rows) > 1
