@@ -66,19 +66,7 @@ class Lab:
 
     def subject(self, case: Case) -> Subject:
         """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
-        return self.once(("subject", model_of(case)), lambda: self._shared(model_of(case)))
-
-    def _shared(self, key: Case) -> Subject:
-        subject = self.new_subject(key)
-        self._memo["contents", key] = subject.contents()
-        return subject
-
-    def contents_when_new(self, case: Case) -> dict[str, object]:
-        """What the shared subject was made of before anything was called."""
-        key = model_of(case)
-        self.subject(case)
-        found: dict[str, object] = self._memo["contents", key]
-        return found
+        return self.once(("subject", model_of(case)), lambda: self.new_subject(case))
 
     def new_subject(self, case: Case) -> Subject:
         """A wrapped model that nobody else holds."""

@@ -177,5 +177,5 @@ def takes_positions(lab: Lab, case: Case) -> None:
     """Not applicable where the base model's forward has no ``position_ids``."""
     from conformance.families.build import parameters_of_forward
 
-    if "position_ids" not in parameters_of_forward(lab.base(case)):
+    if "position_ids" not in parameters_of_forward(lab.subject(case).base):
         raise NotApplicable("the base model takes no position_ids")

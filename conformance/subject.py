@@ -128,7 +128,9 @@ class PeftSubject(Subject):
         return found
 
     def save(self, folder: Path) -> None:
-        """PEFT's ``save_pretrained``, as safetensors."""
+        """PEFT's ``save_pretrained``, as safetensors, into a folder that has a model card already."""
+        # Making a card from the template takes ten times as long as everything else that is saved.
+        (folder / "README.md").write_text("---\nlibrary_name: peft\n---\n", encoding="utf-8")
         self.model.save_pretrained(folder)
 
     @classmethod

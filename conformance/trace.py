@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -120,11 +121,21 @@ def _queries(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
 
 def _position_hooks(base: nn.Module, kind: Family, recorder: Recorder) -> list[Any]:
     if kind.anatomy.positions == "rotary":
-        rotary = [m for name, m in base.named_modules() if name.endswith("rotary_emb")]
-        return [rotary[0].register_forward_pre_hook(_rotary_hook(recorder), with_kwargs=True)] if rotary else []
+        rotary = _rotary(base)
+        return [rotary.register_forward_pre_hook(_rotary_hook(recorder), with_kwargs=True)] if rotary else []
     if kind.anatomy.positions == "learned":
         return [base.get_submodule(kind.anatomy.table).register_forward_hook(_table_hook(recorder))]
     return []
+
+
+_rotaries: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
+
+
+def _rotary(base: nn.Module) -> nn.Module | None:
+    """The module that makes the angles, looked for once per model."""
+    if base not in _rotaries:
+        _rotaries[base] = next((m for name, m in base.named_modules() if name.endswith("rotary_emb")), None)
+    return _rotaries[base]
 
 
 def _rotary_hook(recorder: Recorder) -> Callable[..., None]:

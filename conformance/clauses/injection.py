@@ -86,7 +86,7 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
     from conformance.looks import spares, unchanged_since
     from conformance.relations import brief, without_prefix
 
-    subject, before = lab.subject(case), lab.contents_when_new(case)
+    subject, before = lab.subject(case), lab.new_subject(case).contents()
     spares(lab.generate(case), "generate")
     spares(lab.forward(case), "forward")
     unchanged_since(before, subject)

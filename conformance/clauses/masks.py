@@ -73,7 +73,7 @@ def attention_implementations(lab: Lab, case: Case) -> None:
     from conformance.signals import NotApplicable
 
     default, eager = attending(case, "default"), attending(case, "eager")
-    if lab.base(default).config._attn_implementation == "eager":
+    if lab.subject(default).base.config._attn_implementation == "eager":
         raise NotApplicable("this model class has one implementation of attention only")
     other = brief(default if case.attention == "eager" else eager)
     agree(lab.generate(other), lab.generate(case).steps(3), "the implementations of attention differ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -14,6 +13,7 @@ from torch import nn
 
 from conformance.case import PAD, START, Case
 from conformance.families import Family, family
+from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
 from conformance.families.weights import redraw
 
@@ -52,15 +52,15 @@ def config(case: Case) -> Any:
 
 def build(case: Case) -> nn.Module:
     """The base model of ``case``. Two calls give two equal models that share nothing."""
-    # Half the time of making it anew; several subjects of one Case need the same model.
-    return copy.deepcopy(
-        _made(Case(case.family, roles=case.roles, attention=case.attention, dtype=case.dtype, seed=case.seed))
-    )
+    return _copies(Case(case.family, roles=case.roles, attention=case.attention, dtype=case.dtype, seed=case.seed))()
 
 
 @lru_cache(maxsize=512)
-def _made(case: Case) -> nn.Module:
+def _copies(case: Case) -> Callable[[], nn.Module]:
+    return copies_of(_made(case))
 
+
+def _made(case: Case) -> nn.Module:
     kind = family(case.family)
     made = config(case)
     if case.attention != "default":
