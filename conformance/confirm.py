@@ -11,6 +11,7 @@ from msgspec import Struct
 from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.compat.versions import versions
+from conformance.errors import UserError
 from conformance.families import family
 from conformance.features import features
 from conformance.relations import embedded, in_double, without_prefix
@@ -57,6 +58,8 @@ def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=str(reason))
     except Undecided as reason:
         return Example(case=case, outcome=Outcome.UNDECIDED, reason=str(reason))
+    except UserError:
+        raise
     except Exception:
         return Example(case=case, outcome=Outcome.BROKEN, reason=traceback.format_exc(limit=-4))
     return Example(case=case, outcome=Outcome.CONFORMS)

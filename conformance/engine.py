@@ -60,10 +60,11 @@ class _Search:
     def visit(self, case: Case) -> None:
         """Judge every follow-up Case of one drawn Case; raise :class:`Found` on a violation that no entry matches.
 
-        From the first one on, only violations of its kind raise: a shrink must not slip into another.
+        From the first one on, only violations of its kind raise: a shrink must not slip into another. And what earlier
+        calls left behind must not count: each attempt has a lab of its own.
         """
         for follow in self.clause.cases(case):
-            example = examine(self.clause, self.lab, follow, self._match)
+            example = examine(self.clause, self.lab if self.worst is None else self.lab.fresh(), follow, self._match)
             if self.worst is None:
                 self.first = self.worst = self._tally(example)
             elif self._shrinks(example):
@@ -165,7 +166,7 @@ def _settle(state: _Search, budget: Budget) -> Example:
         return worst
 
     def fails(case: Case) -> bool:
-        example = examine(state.clause, state.lab, case)
+        example = examine(state.clause, state.lab.fresh(), case)
         return worst.alike(example) and not state._match(example)
 
     minimal = confirm(state.clause, state.lab, examine(state.clause, state.lab, simplify(worst.case, fails)))

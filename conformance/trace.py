@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from conformance.case import Case
 from conformance.compat import caches
 from conformance.families import Family
+from conformance.families.anatomy import ROTARY
 from conformance.families.build import decoder_layers
 from conformance.signals import RunFailed
 
@@ -134,7 +135,7 @@ _rotaries: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
 def _rotary(base: nn.Module) -> nn.Module | None:
     """The module that makes the angles, looked for once per model."""
     if base not in _rotaries:
-        _rotaries[base] = next((m for name, m in base.named_modules() if name.endswith("rotary_emb")), None)
+        _rotaries[base] = next((m for name, m in base.named_modules() if name.endswith(ROTARY)), None)
     return _rotaries[base]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from conformance import engine
 from conformance.case import Case
 from conformance.clauses.registry import Clause
+from conformance.errors import UserError
 from conformance.families import Family
 from conformance.known import KnownFailure
 from conformance.report.events import Replay, Replayed
@@ -41,6 +42,8 @@ def judge(clause: Clause, family: Family, budget: engine.Budget, entries: tuple[
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return engine.judge(clause, family, budget, entries, lab_for(family.name))
+    except UserError as error:
+        return broken(clause.id, family.name, str(error))
     except Exception:
         return broken(clause.id, family.name, traceback.format_exc(limit=-6))
 

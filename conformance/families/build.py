@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from conformance.case import PAD, START, Case
-from conformance.families import Family, family
+from conformance.families import Family, anatomy, family
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
 from conformance.families.weights import redraw
@@ -69,6 +69,7 @@ def _made(case: Case) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = named(kind.model)(made)
+    anatomy.check(model, kind, case.roles.layers)
     redraw(model, case.seed)
     # Frozen from the start, as prompt learning freezes it: torch takes other kernels, with other last bits, otherwise.
     model = model.to(getattr(torch, case.dtype)).eval().requires_grad_(False)

@@ -12,7 +12,7 @@ from conformance.report import finding as findings
 from conformance.report.events import Replayed, Run
 from conformance.report.table import STYLES, matrix
 from conformance.report.tally import KNOWN, MEANING, WORDS, exit_code, reasons, word
-from conformance.verdict import Cell, Finding, Outcome
+from conformance.verdict import Cell, Finding, How, Outcome
 
 UNDECIDED = WORDS[WORDS.index(Outcome.CONFORMS.value) + 1 :]
 
@@ -90,14 +90,24 @@ def _sections(run: Run) -> Iterator[Section]:
 
 def _violations(cells: Iterable[Cell]) -> Iterator[Section]:
     """One section per kind: the first in full, the others by what repeats them."""
-    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    groups: dict[tuple[str, ...], list[Finding]] = {}
     for cell in cells:
         finding = cell.verdict.finding if cell.verdict and word(cell) == Outcome.VIOLATES.value else None
         if finding:
-            groups.setdefault((finding.clause, finding.how.value, finding.where), []).append(finding)
+            groups.setdefault(_kind(finding), []).append(finding)
     for number, group in enumerate(groups.values(), 1):
-        also = [f"  also in {finding.family}: {findings.repeat(finding)}" for finding in group[1:]]
+        also = [f"  also {_elsewhere(finding, group[0])}: {findings.repeat(finding)}" for finding in group[1:]]
         yield f"Violation {number} of {len(groups)}", [findings.text(group[0]), *also], STYLES[Outcome.VIOLATES.value]
+
+
+def _kind(finding: Finding) -> tuple[str, ...]:
+    """What makes two violations one: a crash at one place is the same crash, whichever clause met it."""
+    crash = finding.how is How.CRASH and finding.where
+    return (finding.how.value, finding.where) if crash else (finding.clause, finding.how.value, finding.where)
+
+
+def _elsewhere(finding: Finding, first: Finding) -> str:
+    return f"in {finding.family}" if finding.clause == first.clause else f"as {finding.clause}[{finding.family}]"
 
 
 def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:

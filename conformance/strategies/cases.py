@@ -49,7 +49,14 @@ STRATA = (
     Stratum(name="one of each", rows=(1, 2), length=("one",), layers=(3, 1), prompt=(1, 2, 3)),
     Stratum(name="n equals the prompt", length=("prompt",), layers=(3, 2), spread=("even", "some"), kv=("one", "all")),
     Stratum(name="padded", rows=(3, 2), spread=("some",), layers=(2, 1, 4), prompt=(4, 3, 5)),
-    Stratum(name="all pads but one", rows=(2, 3), spread=("one",), kv=("some", "one"), prompt=(5, 4, 6)),
+    Stratum(
+        name="all pads but one",
+        rows=(2, 3),
+        spread=("one",),
+        length=("above", "free", "prompt", "window"),
+        kv=("some", "one"),
+        prompt=(5, 4, 6),
+    ),
     Stratum(name="projection", projection=(4, 6), layers=(3, 2), rows=(2, 1), length=("below", "window")),
     Stratum(
         name="narrow keys", kv=("one", "some"), size=("own",), layers=(2, 3), rows=(2, 1), length=("above", "free")

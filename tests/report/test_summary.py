@@ -10,6 +10,7 @@ from rich.console import Console
 
 from conformance.report.events import Run
 from conformance.report.summary import closing, code_of, show
+from conformance.verdict import How
 
 
 def shown(run: Run, **terminal: bool) -> str:
@@ -45,3 +46,19 @@ def test_markup_in_what_was_got_is_printed_as_it_is(run: Run) -> None:
     assert cell.verdict is not None
     odd = replace(cell, verdict=replace(cell.verdict, reasons={"IndexError: [bold]x[/] [1, 2]": 1}))
     assert "IndexError: [bold]x[/] [1, 2]" in shown(replace(run, cells=(odd,)))
+
+
+def test_a_crash_at_one_place_is_told_once_whichever_clause_met_it(run: Run) -> None:
+    cell = run.cells[0]
+    assert cell.verdict is not None
+    assert cell.verdict.finding is not None
+    crash = replace(cell.verdict.finding, how=How.CRASH)
+    clauses = ("equivalence.step_logits", "masks.rows_alone", "decoding.repeatable")
+    cells = [
+        replace(cell, clause=clause, verdict=replace(cell.verdict, finding=replace(crash, clause=clause)))
+        for clause in clauses
+    ]
+    text = shown(replace(run, cells=tuple(cells), known=()))
+    assert "Violation 1 of 1" in text
+    assert text.count(crash.statement) == 1
+    assert all(f"also as {clause}[llama]: peft-conformance replay --clause {clause} " in text for clause in clauses[1:])

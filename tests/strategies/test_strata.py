@@ -83,6 +83,7 @@ def boundaries(case: Case) -> set[str]:
         "window - 1": window is not None and n == window - 1,
         "window": n == window,
         "window < n": window is not None and window < n,
+        "padded, window <= n": case.padded and window is not None and window <= n,
     }
     return {name for name, holds in said.items() if holds}
 
@@ -94,7 +95,7 @@ def reached(kind: Family, start: int, examples: int) -> tuple[set[str], set[str]
 
 def expected_boundaries(kind: Family) -> set[str]:
     plain = {"n = 1", "n = prompt", "n > prompt", "prompt of 1", "all pads but one", "3 layers, odd", "even layers"}
-    return plain | ({"window - 1", "window", "window < n"} if kind.draw.windows else set())
+    return plain | ({"window - 1", "window", "window < n", "padded, window <= n"} if kind.draw.windows else set())
 
 
 @pytest.mark.parametrize("name", NAMES)
