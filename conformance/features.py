@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.case import Case
+from conformance.case import Case, Device
+
+
+def _dealt(devices: tuple[Device, ...], layers: int) -> list[Device]:
+    return [devices[index % len(devices)] for index in range(layers)]
+
 
 FEATURES: dict[str, Callable[[Case], bool]] = {
     "one_row": lambda c: len(c.rows) == 1,
@@ -47,6 +52,20 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "n_reaches_window": lambda c: any(c.roles.sliding) and c.prefix.length >= c.roles.window,
     "window_edge": lambda c: any(c.roles.sliding) and abs(c.prefix.length - c.roles.window) <= 1,
     "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
+    "beams": lambda c: c.beams > 1,
+    "static_cache": lambda c: c.cache == "static",
+    "placed": lambda c: c.placed,
+    "layers_apart": lambda c: c.placed and len(set(_dealt(c.placement.layers, c.roles.layers))) > 1,
+    "ends_apart": lambda c: (
+        c.placed and not c.placement.automatic and not set(c.placement.others) <= set(c.placement.layers)
+    ),
+    "offloaded": lambda c: c.placed and bool({"cpu", "disk"} & set(c.placement.named)),
+    "on_disk": lambda c: c.placed and "disk" in c.placement.named,
+    "no_device": lambda c: c.placed and not c.placement.automatic and set(c.placement.named) <= {"cpu", "disk"},
+    "automatic": lambda c: c.placement.automatic,
+    "from_pretrained": lambda c: c.placed and c.placement.way != "dispatched",
+    "adapter_made": lambda c: c.placed and c.placement.adapter == "made",
+    "adapter_loaded": lambda c: c.placed and c.placement.adapter == "loaded",
 }
 
 
