@@ -111,11 +111,14 @@ def _sentence(overload: OpOverload, odd: Operand, common: torch.device, operands
     )
 
 
-_SENTENCES = re.compile(r"[Ee]xpected .{1,40} to be on (the )?same device|same device as the indexed tensor")
+_SENTENCES = re.compile(r"[Ee]xpected .{1,40} to (be on|have) (the )?same device|same device as the indexed tensor")
 
 
 def is_mismatch(error: BaseException) -> bool:
-    """Whether torch said, on any backend, that operands lie on different devices."""
+    """Whether torch said, on any backend, that operands lie on different devices.
+
+    A few composite operations look for themselves, attention among them, and raise torch's error instead of ours.
+    """
     return isinstance(error, RuntimeError) and bool(_SENTENCES.search(str(error)))
 
 
