@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "conformance"
 
 ORDER = (
     {"errors"},
-    {"case"},
+    {"case", "placement"},
     {"features", "relations", "verdict"},
     {"signals"},
     {"compat"},
@@ -136,6 +136,7 @@ def test_no_chapter_imports_torch_before_it_is_run(name: str) -> None:
     ("code", "absent"),
     [
         ("import conformance", {"torch", "transformers", "peft", "hypothesis", "msgspec"}),
+        ("import conformance.placement", {"torch", "transformers", "peft", "hypothesis", "msgspec", "accelerate"}),
         ("import conformance.plugin", {"torch", "transformers", "peft", "hypothesis", "msgspec"}),
         ("import conformance.clauses; conformance.clauses.clauses()", {"torch", "transformers", "peft", "hypothesis"}),
         (
