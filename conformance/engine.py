@@ -19,7 +19,7 @@ from conformance.families import Family
 from conformance.families import family as family_named
 from conformance.known import KnownFailure
 from conformance.simplify import simplify
-from conformance.strategies import STRATA, Stratum, cases
+from conformance.strategies import MAPS, STRATA, Stratum, cases
 from conformance.verdict import Cell, Finding, Outcome, State, Verdict
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def search(clause: Clause, family: Family, budget: Budget, known: Iterable[Known
         if clause.story:
             _tell(state, clause.story(family))
         else:
-            for stratum in STRATA:
+            for stratum in MAPS if clause.placed else STRATA:
                 _look(state, family, stratum, budget)
     except Found:
         state.worst = _settle(state, budget)
@@ -130,7 +130,7 @@ def _look(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> N
         raise
 
 
-@lru_cache(maxsize=len(STRATA))
+@lru_cache(maxsize=len(STRATA) + len(MAPS))
 def drawn(family: str, stratum: Stratum, examples: int, start: int) -> tuple[Case, ...]:
     """The Cases that Hypothesis draws: the same for every clause of a family, so they are drawn once."""
     found: list[Case] = []

@@ -132,6 +132,31 @@ class Lab:
             homes=homes(subject.base, subject.kind) if case.placed else (),
         )
 
+    def continued(self, case: Case) -> Tensor:
+        """The tokens ``(rows, steps)`` of two calls on the bare base model, the second going on from the first one's cache."""
+        return self.once(("continued", case), lambda: self._continued(case))
+
+    def _continued(self, case: Case) -> Tensor:
+        subject = self.subject(case)
+        given = _to(subject.home, self.request(case))
+        text = "decoder_input_ids" if subject.kind.encoder_decoder else "input_ids"
+        with torch.no_grad():
+            first = guarded("generate", lambda: subject.generate(**given, max_new_tokens=2))
+            given[text] = first.sequences
+            if not subject.kind.encoder_decoder and "attention_mask" in given:
+                answered = torch.ones_like(first.sequences[:, :2])
+                given["attention_mask"] = torch.cat(
+                    [given["attention_mask"], answered.to(given["attention_mask"])], dim=1
+                )
+            if "image_attention_mask" in given:
+                given["image_attention_mask"] = given["image_attention_mask"][:, -1:].expand(
+                    -1, first.sequences.shape[1], -1
+                )
+            cache = first.past_key_values
+            out = guarded("generate", lambda: subject.generate(**given, past_key_values=cache, max_new_tokens=2))
+        found: Tensor = out.sequences.cpu()
+        return found
+
     def again(self, case: Case) -> Trace:
         """A second, shorter call of generate on the shared subject, after the first one and one of another batch."""
         return self.once(("again", case), lambda: self._again(case))

@@ -44,15 +44,10 @@ class Subject:
         """Where the user puts the request."""
         return home(self.base) if self.case.placed else torch.device("cpu")
 
-    def generate(self, *, num_beams: int = 1, **request: Any) -> Any:
-        """Greedy generate, or with beams; returns sequences, per-step logits and the cache."""
-        return self.model.generate(
-            **request,
-            do_sample=False,
-            num_beams=num_beams,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
+    def generate(self, **request: Any) -> Any:
+        """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
+        settings = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True, "output_logits": True}
+        return self.model.generate(**(settings | request))
 
     def bare(self) -> Subject:
         """The model inside, used by itself."""
@@ -183,9 +178,9 @@ class ReferenceSubject(Subject):
         if folder is not None:
             self.model.load(folder)
 
-    def generate(self, *, num_beams: int = 1, cache_implementation: str | None = None, **request: Any) -> Any:
+    def generate(self, **request: Any) -> Any:
         """The wrapper's own loop."""
-        if num_beams > 1 or cache_implementation:
+        if "num_beams" in request or "cache_implementation" in request:
             raise NotApplicable("the reference wrapper decodes greedily, with a dynamic cache")
         return self.model.generate(**request)
 

@@ -50,6 +50,17 @@ def transfers() -> Iterator[Transfers]:
         _OPEN[:] = [other for other in _OPEN if other is not seen]
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """What crosses within the block is told to nobody: it is ours, not that of what is watched."""
+    held = _OPEN[:]
+    _OPEN.clear()
+    try:
+        yield
+    finally:
+        _OPEN[:] = held
+
+
 def note(tensor: Tensor, source: torch.device, destination: torch.device) -> None:
     """Tell all open counts that ``tensor`` goes from ``source`` to ``destination``."""
     if _OPEN and source != destination:
