@@ -18,6 +18,7 @@ from conformance.confirm import Example, confirm, examine
 from conformance.families import Family
 from conformance.families import family as family_named
 from conformance.known import KnownFailure
+from conformance.placement.here import here
 from conformance.simplify import simplify
 from conformance.strategies import MAPS, STRATA, Stratum, cases
 from conformance.verdict import Cell, Finding, Outcome, State, Verdict
@@ -212,4 +213,5 @@ def judge(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownF
     if why:
         return Cell(clause=clause.id, family=family.name, state=State.ABSENT, why=why)
     verdict = search(clause, family, budget, known, lab)
-    return Cell(clause=clause.id, family=family.name, state=State.JUDGED, verdict=verdict)
+    lane = str(here()) if clause.placed else ""
+    return Cell(clause=clause.id, family=family.name, state=State.JUDGED, verdict=verdict, lane=lane)

@@ -16,6 +16,7 @@ OPTIONS = {
     "examples": ("N", "examples per stratum of the search, in place of the profile's"),
     "seed": ("N", "seed of the search (default: 0)"),
     "known": ("FILE", "known-failures file, or none (default: the shipped one)"),
+    "devices": ("NAMES", "real devices for the chapter placement, such as cuda:0,cuda:1 (default: simulated ones)"),
     "report": ("FILE", "write events to FILE, as JSON lines"),
 }
 """Options with one value, by what follows ``--conformance-``."""

@@ -41,7 +41,8 @@ class ClauseItem(ConformanceItem):
 
     def setup(self) -> None:
         """Search; a broken harness is an error."""
-        self.cell = bench.judge(self.clause, self.family, self.selection.budget, self.selection.known)
+        selected = self.selection
+        self.cell = bench.judge(self.clause, self.family, selected.budget, selected.known, selected.devices)
         self.event = encode(Judged(cell=self.cell))
         if word(self.cell) == Outcome.BROKEN.value:
             pytest.fail(f"{self.name}: broken harness\n{reasons(self.cell)}", pytrace=False)
@@ -67,7 +68,7 @@ class KnownItem(ConformanceItem):
     def setup(self) -> None:
         """Replay the minimal Case; a broken harness is an error."""
         clause, family = self.selection.clauses[self.entry.clause], self.selection.families[self.entry.case.family]
-        self.replayed: Replayed = bench.replay(self.entry, clause, family)
+        self.replayed: Replayed = bench.replay(self.entry, clause, family, self.selection.devices)
         self.event = encode(self.replayed)
         if self.replayed.state == "broken harness":
             pytest.fail(f"{self.name}: broken harness\n{self.replayed.why}", pytrace=False)

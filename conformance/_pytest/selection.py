@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -31,6 +32,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     budget: Budget
     known_file: Path | None
     known: tuple[KnownFailure, ...]
+    devices: str
 
     @property
     def pairs(self) -> list[tuple[Clause, Family]]:
@@ -72,7 +74,20 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
         budget=budget,
         known_file=known_file,
         known=entries,
+        devices=_devices(_names(options.get("devices"))),
     )
+
+
+def _devices(names: list[str]) -> str:
+    for name in names:
+        if not re.fullmatch(r"[a-z]+(:\d+)?", name) or name.startswith("sim"):
+            raise UserError(
+                "bad-device",
+                f"{name!r} is not a device",
+                "a device is called as torch calls it, such as cuda:0; simulated ones are taken where none is named",
+                "name real devices, separated by commas, or none",
+            )
+    return ",".join(names)
 
 
 def failures(given: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]:

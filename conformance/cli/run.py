@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption
+from conformance.cli.common import DevicesOption, FamilyFileOption, Format, FormatOption, KnownOption
 
 Names = Annotated[
     list[str] | None, typer.Option(metavar="NAMES", help="separated by commas, or repeated (default: all)")
@@ -25,6 +25,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="seed of the search (default: 0)")] = None,
     known: KnownOption = None,
+    devices: DevicesOption = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="write events to FILE, as JSON lines")] = None,
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="processes; pays above some ten seconds of work")
@@ -46,6 +47,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         "examples": examples,
         "seed": seed,
         "known": known if known in (None, "none") else str(Path(known).absolute()),
+        "devices": devices,
         "report": str(report.absolute()) if report else None,
     }
     files = [file.absolute() for file in family_file or ()]

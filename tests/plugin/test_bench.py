@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from conformance import engine
+from conformance import engine, held
 from conformance._pytest import bench
 from conformance.case import Case
 from conformance.clauses.registry import Clause
@@ -36,11 +36,11 @@ def _fake_lab(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_lab_is_kept_for_a_family_and_dropped_with_it() -> None:
-    first = bench.lab_for("llama")
-    assert bench.lab_for("llama") is first
-    bench.lab_for("gpt2")
-    assert list(bench._held) == ["gpt2"]
-    bench.lab_for("llama")
+    first = held.lab_for("llama")
+    assert held.lab_for("llama") is first
+    held.lab_for("gpt2")
+    assert list(held._held) == ["gpt2"]
+    held.lab_for("llama")
     assert Lab.made == 3
 
 
