@@ -49,7 +49,7 @@ def _replace(old: Any, new: Any) -> None:
 
 
 def _refuse(storage: Any, location: str) -> None:
-    if location.partition(":")[0] == SIMULATED.kind:
+    if location.partition(":")[0] == SIMULATED.kind and simulated(location):
         raise RuntimeError(f"a storage cannot lie on the simulated device {location}")
 
 
