@@ -56,6 +56,12 @@ def test_safetensors_are_written_from_and_read_to_simulated_devices(devices: Nam
         assert opened.get_tensor("bias").device == torch.device(devices[1])
 
 
+def test_tensors_that_share_memory_are_still_refused(devices: Names, tmp_path: Path) -> None:
+    held = torch.zeros(4, device=devices[0])
+    with pytest.raises(RuntimeError, match="share memory"):
+        save_file({"a": held, "b": held.view(2, 2)}, tmp_path / "shared.safetensors")
+
+
 def test_a_state_dict_is_loaded_across_devices(devices: Names) -> None:
     source, target = nn.Linear(2, 2).to(devices[0]), nn.Linear(2, 2).to(devices[1])
     target.load_state_dict(source.state_dict())
