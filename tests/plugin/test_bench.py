@@ -31,7 +31,7 @@ def _fake_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("conformance.lab")
     module.Lab = Lab  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "conformance.lab", module)
-    monkeypatch.setattr(bench, "_held", {})
+    monkeypatch.setattr(held, "_held", {})
     monkeypatch.setattr(Lab, "made", 0)
 
 
