@@ -59,7 +59,7 @@ def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None
     from conformance.known import KnownFailure
     from conformance.verdict import How
 
-    def run_once(*_: object) -> None:
+    def run_once(*_: object, **__: object) -> None:
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(bench, "run_once", run_once)
