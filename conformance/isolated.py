@@ -21,7 +21,13 @@ from msgspec import Struct
 
 from conformance import families
 from conformance.case import Case
+from conformance.confirm import Example
+from conformance.engine import Budget
 from conformance.families import Family
+from conformance.faults.rows import Row
+from conformance.held import lab_for
+from conformance.known import KnownFailure
+from conformance.placement.here import DEVICES
 from conformance.signals import RunFailed
 from conformance.verdict import Cell
 
@@ -42,22 +48,43 @@ class Generate(Struct, frozen=True, tag="generate"):
 
 
 class Judge(Struct, frozen=True, tag="judge"):
-    """Judge one item."""
+    """Judge one item; ``kind`` as in :class:`Generate`."""
 
     clause: str
     family: str
-    examples: int
-    seed: int
-    known: str = ""
+    budget: Budget
+    known: tuple[KnownFailure, ...] = ()
+    kind: Family | None = None
+
+
+class Examine(Struct, frozen=True, tag="examine"):
+    """Hold one Case against a clause, with its controls; ``sure``: and confirm a violation."""
+
+    clause: str
+    case: Case
+    sure: bool = False
+    kind: Family | None = None
+
+
+class Plant(Struct, frozen=True, tag="plant"):
+    """Plant a fault, and see which clauses find it."""
+
+    fault: str
+    seeds: int
+
+
+Request = Union[Generate, Judge, Examine, Plant]  # noqa: UP007 - evaluated on Python 3.10 too
 
 
 class Answer(Struct, frozen=True):
-    """What came of a request: a Cell for an item, nothing for a generate, or the exception in words.
+    """What came of a request: a Cell for an item, an Example for a Case, a Row for a fault, nothing for a generate.
 
-    ``ours`` tells an exception of the harness from one of what is judged.
+    Or the exception in words; ``ours`` tells one of the harness from one of what is judged.
     """
 
     cell: Cell | None = None
+    example: Example | None = None
+    row: Row | None = None
     error: str = ""
     ours: bool = False
 
@@ -83,7 +110,7 @@ class Child:
         self._answers = os.fdopen(read, "rb")
         atexit.register(self.close)
 
-    def ask(self, request: Generate | Judge) -> Answer:
+    def ask(self, request: Request) -> Answer:
         """Send one request, wait for its answer. Raises :class:`ChildDied`."""
         assert self._process.stdin is not None
         try:
@@ -123,9 +150,39 @@ def loader() -> Child:
     return Child()
 
 
-def _answer(request: Generate | Judge) -> Answer:
+_placed: dict[str, Child] = {}
+
+
+def ask_placed(devices: str, request: Request) -> Answer:
+    """What this process's child for placed models answers; ``devices`` are real ones, empty for simulated ones.
+
+    A child that died is replaced by the next request.
+    """
+    if devices not in _placed:
+        _placed[devices] = Child({DEVICES: devices})
+    try:
+        return _placed[devices].ask(request)
+    except ChildDied:
+        _placed.pop(devices).close()
+        raise
+
+
+def brought(family: str) -> Family | None:
+    """The family, where another process cannot know it."""
+    return None if families.shipped(family) else families.family(family)
+
+
+def _answer(request: Request) -> Answer:
+    if getattr(request, "kind", None):
+        families.adopt(request.kind)  # type: ignore[union-attr,arg-type]
     if isinstance(request, Judge):
         return Answer(cell=_judge(request))
+    if isinstance(request, Examine):
+        return Answer(example=_examine(request))
+    if isinstance(request, Plant):
+        from conformance.faults.rows import row
+
+        return Answer(row=row(request.fault, request.seeds))
     _generate(request)
     return Answer()
 
@@ -137,8 +194,6 @@ def _generate(request: Generate) -> None:
     from conformance.lab import Lab, guarded
 
     folder = Path(request.folder)
-    if request.kind:
-        families.adopt(request.kind)
     with maker_named(request.maker) as maker:
         subject = guarded("from_pretrained", lambda: maker.load(request.case, folder))
         trace = Lab(maker).generate_on(subject, request.case)
@@ -146,22 +201,35 @@ def _generate(request: Generate) -> None:
 
 
 def _judge(request: Judge) -> Cell:
-    from conformance import engine, known
+    from conformance import engine
     from conformance.clauses import clauses
-    from conformance.families import family
-    from conformance.lab import Lab
 
-    entries = known.load(Path(request.known)) if request.known else ()
-    budget = engine.Budget(examples=request.examples, seed=request.seed)
-    return engine.judge(clauses()[request.clause], family(request.family), budget, entries, Lab())
+    kind = families.family(request.family)
+    return engine.judge(clauses()[request.clause], kind, request.budget, request.known, lab_for(kind.name))
+
+
+def _examine(request: Examine) -> Example:
+    from conformance.clauses import clauses
+    from conformance.confirm import confirm, examine
+
+    clause, lab = clauses()[request.clause], lab_for(request.case.family)
+    example = examine(clause, lab, request.case)
+    return confirm(clause, lab, example) if request.sure else example
 
 
 def serve() -> None:
     """Answer requests until standard input ends."""
+    import warnings
+
     import torch
 
+    from conformance.placement import here
+
     torch.set_num_threads(1)
-    decoder: Any = msgspec.json.Decoder(Union[Generate, Judge])  # noqa: UP007 - evaluated on Python 3.10 too
+    warnings.simplefilter("ignore")
+    if here.asked():
+        here.here()
+    decoder: Any = msgspec.json.Decoder(Request)
     with os.fdopen(int(os.environ[CHANNEL]), "wb") as answers:
         for line in sys.stdin.buffer:
             try:

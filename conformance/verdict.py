@@ -96,13 +96,17 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One clause x family in this environment: a state, and a verdict if and only if it was judged."""
+    """One clause x family in this environment: a state, and a verdict if and only if it was judged.
+
+    ``lane`` says on which devices placed models were judged, and is empty for all others.
+    """
 
     clause: str
     family: str
     state: State
     verdict: Verdict | None = None
     why: str = ""
+    lane: str = ""
 
     @property
     def item(self) -> str:
