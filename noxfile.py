@@ -98,3 +98,4 @@ def benchmarks(session: nox.Session) -> None:
     install(session, NEWEST)
     session.run("python", "benchmarks/overhead.py")
     session.run("python", "benchmarks/quick_profile.py")
+    session.run("python", "benchmarks/simulated_devices.py")

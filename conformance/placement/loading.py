@@ -1,6 +1,6 @@
-"""Reading files onto simulated devices: there is no storage there, so what is read goes to the CPU first.
+"""Files and simulated devices: there is no storage there, so what is read and written goes over the CPU.
 
-torch would dereference the missing storage and crash; the reader of safetensors knows no such device.
+torch would dereference the missing storage and crash; safetensors knows no such device, or reads at its address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from safetensors import safe_open as _safe_open
 from torch import Tensor
 
 from conformance.placement.devices import SIMULATED, simulated
-from conformance.placement.tensor import rebuilt
+from conformance.placement.tensor import SimulatedTensor, rebuilt
 
 _GOAL: ContextVar[Any] = ContextVar("map_location", default=None)
 
@@ -29,7 +29,7 @@ def destination(saved: torch.device) -> torch.device:
 
 
 def install() -> None:
-    """Replace the readers. Once a process."""
+    """Replace readers and writers. Once a process."""
     import safetensors
     import safetensors.torch
 
@@ -38,6 +38,8 @@ def install() -> None:
     torch.load = torch.serialization.load = _loader(torch.load)
     _replace(safetensors.torch.load_file, _file_loader(safetensors.torch.load_file))
     _replace(safetensors.safe_open, Opened)
+    for save in (safetensors.torch.save_file, safetensors.torch.save):
+        _replace(save, _saver(save))
 
 
 def _replace(old: Any, new: Any) -> None:
@@ -49,7 +51,7 @@ def _replace(old: Any, new: Any) -> None:
 
 
 def _refuse(storage: Any, location: str) -> None:
-    if location.partition(":")[0] == SIMULATED.kind:
+    if location.partition(":")[0] == SIMULATED.kind and simulated(location):
         raise RuntimeError(f"a storage cannot lie on the simulated device {location}")
 
 
@@ -81,6 +83,16 @@ def _file_loader(real: Any) -> Any:
         return {name: value.to(place) for name, value in found.items()} if place else found
 
     return load_file
+
+
+def _saver(real: Any) -> Any:
+    @functools.wraps(real)
+    def save(tensors: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        # The data itself and no copy: it must still show which tensors share memory.
+        held = {name: it.payload if isinstance(it, SimulatedTensor) else it for name, it in tensors.items()}
+        return real(held, *args, **kwargs)
+
+    return save
 
 
 class Opened:
