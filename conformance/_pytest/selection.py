@@ -10,6 +10,7 @@ from typing import get_args, get_type_hints
 from msgspec import Struct
 
 from conformance import families as registry
+from conformance._pytest.hurry import seconds
 from conformance.case import Case
 from conformance.clauses.registry import Clause, select
 from conformance.compat.versions import require
@@ -33,6 +34,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     known_file: Path | None
     known: tuple[KnownFailure, ...]
     devices: str
+    time: float | None
 
     @property
     def pairs(self) -> list[tuple[Clause, Family]]:
@@ -74,6 +76,7 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
         budget=budget,
         known_file=known_file,
         known=entries,
+        time=seconds(options.get("time")),
         devices=_devices(_names(options.get("devices"))),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
+from conformance._pytest import hurry
 from conformance._pytest import items as ours
 from conformance._pytest.items import ConformanceItem
 from conformance._pytest.ledger import Ledger
@@ -27,6 +28,7 @@ def start(config: pytest.Config) -> None:
     try:
         selection = resolve(given, config.option.conformance_family_file)
         if not hasattr(config, "workerinput"):
+            hurry.begin(selection.time, given["report"])
             ledger = Ledger(selection, None if config.option.collectonly else given["report"])
             config.pluginmanager.register(Recorder(ledger, config), RECORDER)
     except UserError as error:

@@ -34,6 +34,7 @@ class Clause(Struct, frozen=True, kw_only=True):
     that are judged in its place; ``control`` is ``same`` where the claim also means something without a prefix, else
     ``runs`` (the base model must run); ``story`` judges one Case of the family's own instead of drawn ones;
     ``placed``: it is about models that a device map places, drawn from strata of their own and judged in a process of its own;
+    ``sharp``: it finds much for little, and comes first where time is short;
     ``decisive`` is the number of examples that *conforms* needs in the quick profile.
     """
 
@@ -47,6 +48,7 @@ class Clause(Struct, frozen=True, kw_only=True):
     control: Control = "same"
     story: Callable[[Family], Case | None] | None = None
     placed: bool = False
+    sharp: bool = False
     decisive: int = 5
 
     @property
@@ -75,6 +77,7 @@ def clause(
     control: Control = "same",
     story: Callable[[Family], Case | None] | None = None,
     placed: bool = False,
+    sharp: bool = False,
     decisive: int = 5,
 ) -> Callable[[Check], Check]:
     """Register the decorated function as a clause."""
@@ -93,6 +96,7 @@ def clause(
             control=control,
             story=story,
             placed=placed,
+            sharp=sharp,
             decisive=decisive,
         )
         _clauses[found.id] = found

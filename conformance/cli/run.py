@@ -24,6 +24,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         str | None, typer.Option(metavar="N", help="examples per stratum, in place of the profile's")
     ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="seed of the search (default: 0)")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="stop after 60s, 5m, 1h; what is left is not run")
+    ] = None,
     known: KnownOption = None,
     devices: DevicesOption = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="write events to FILE, as JSON lines")] = None,
@@ -46,6 +49,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         "profile": profile,
         "examples": examples,
         "seed": seed,
+        "time": time,
         "known": known if known in (None, "none") else str(Path(known).absolute()),
         "devices": devices,
         "report": str(report.absolute()) if report else None,

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "conformance"
 
 ORDER = (
     {"errors"},
-    {"case", "placement"},
+    {"case"},
     {"features", "relations", "verdict"},
     {"signals"},
     {"compat"},
