@@ -63,6 +63,7 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "on_disk": lambda c: c.placed and "disk" in c.placement.named,
     "no_device": lambda c: c.placed and not c.placement.automatic and set(c.placement.named) <= {"cpu", "disk"},
     "automatic": lambda c: c.placement.automatic,
+    "merged_keys": lambda c: c.placed and c.placement.merged,
     "from_pretrained": lambda c: c.placed and c.placement.way != "dispatched",
     "adapter_made": lambda c: c.placed and c.placement.adapter == "made",
     "adapter_loaded": lambda c: c.placed and c.placement.adapter == "loaded",
