@@ -15,6 +15,7 @@ from conformance.compat.versions import versions
 from conformance.errors import UserError
 from conformance.families import family
 from conformance.features import features
+from conformance.placement.here import here
 from conformance.relations import embedded, in_double, on_one_device, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.verdict import Blame, Difference, Finding, How, Outcome
@@ -175,5 +176,6 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         versions=versions(),
         sources=clause.sources,
         where=where,
+        devices=here().given if case.placed else "",
     )
     return Example(case=case, outcome=Outcome.VIOLATES, finding=finding)

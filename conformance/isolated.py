@@ -19,7 +19,7 @@ from typing import Any, Union
 import msgspec
 from msgspec import Struct
 
-from conformance import families
+from conformance import families, processes
 from conformance.case import Case
 from conformance.confirm import Example
 from conformance.engine import Budget
@@ -27,7 +27,7 @@ from conformance.families import Family
 from conformance.faults.rows import Row
 from conformance.held import lab_for
 from conformance.known import KnownFailure
-from conformance.placement.here import DEVICES
+from conformance.placement.here import environment_for
 from conformance.signals import RunFailed
 from conformance.verdict import Cell
 
@@ -103,7 +103,7 @@ class Child:
             [sys.executable, "-m", "conformance.isolated"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=_environment(environment or {}) | {CHANNEL: str(write)},
+            env=processes.environment(environment or {}) | {CHANNEL: str(write)},
             pass_fds=(write,),
         )
         os.close(write)
@@ -136,14 +136,6 @@ class Child:
         atexit.unregister(self.close)
 
 
-def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    # Where byte code is not written, every child would compile torch and transformers again: 2.5 times the CPU time.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    package = str(Path(__file__).parent.parent)
-    paths = os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
-
-
 @cache
 def loader() -> Child:
     """This process's child for fresh-process loads."""
@@ -159,7 +151,7 @@ def ask_placed(devices: str, request: Request) -> Answer:
     A child that died is replaced by the next request.
     """
     if devices not in _placed:
-        _placed[devices] = Child({DEVICES: devices})
+        _placed[devices] = Child(environment_for(devices))
     try:
         return _placed[devices].ask(request)
     except ChildDied:

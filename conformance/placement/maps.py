@@ -83,6 +83,12 @@ def _merged(found: Map) -> Map:
     return cleaned
 
 
+def places(placement: Placement, layers: int, names: Sequence[str]) -> set[str]:
+    """Where a map of ``placement`` puts parts of a model with so many decoder ``layers``; devices by their names."""
+    named = {placement.layers[index % len(placement.layers)] for index in range(layers)}
+    return {str(spell(device, "name", names)) for device in named.union(placement.others)}
+
+
 def main_device(found: Map) -> Any:
     """Where the user puts the inputs: the first device of the map that computes, the CPU if there is none."""
     return next((device for device in found.values() if device not in AWAY), "cpu")
