@@ -16,6 +16,7 @@ from conformance.clauses.registry import Clause, select
 from conformance.compat.versions import require
 from conformance.engine import PROFILES, Budget
 from conformance.errors import UserError, unknown
+from conformance.examples import opened
 from conformance.families import Family
 from conformance.known import KnownFailure, load, shipped
 from conformance.placement.present import present
@@ -66,7 +67,9 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
     budget = Budget(
         examples=_number("examples", options.get("examples"), PROFILES[profile], least=1),
         seed=_number("seed", options.get("seed"), 0, least=0),
+        database=options.get("database") or ("local" if profile == "thorough" else "none"),
     )
+    opened(budget.database)
     known_file, entries = failures(options.get("known"))
     return Selection(
         versions=versions,

@@ -28,6 +28,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         str | None, typer.Option(metavar="TIME", help="stop after 60s, 5m, 1h; what is left is not run")
     ] = None,
     known: KnownOption = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="earlier violations: none, local, redis://... or github:OWNER/REPOSITORY"),
+    ] = None,
     devices: DevicesOption = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="write events to FILE, as JSON lines")] = None,
     workers: Annotated[
@@ -51,6 +55,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         "seed": seed,
         "time": time,
         "known": known if known in (None, "none") else str(Path(known).absolute()),
+        "database": database,
         "devices": devices,
         "report": str(report.absolute()) if report else None,
     }

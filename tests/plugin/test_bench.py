@@ -31,7 +31,7 @@ def _fake_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("conformance.lab")
     module.Lab = Lab  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "conformance.lab", module)
-    monkeypatch.setattr(bench, "_held", {})
+    monkeypatch.setattr(held, "_held", {})
     monkeypatch.setattr(Lab, "made", 0)
 
 
@@ -59,7 +59,7 @@ def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None
     from conformance.known import KnownFailure
     from conformance.verdict import How
 
-    def run_once(*_: object) -> None:
+    def run_once(*_: object, **__: object) -> None:
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(bench, "run_once", run_once)

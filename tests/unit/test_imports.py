@@ -34,6 +34,7 @@ ORDER = (
     {"clauses"},
     {"faults"},
     {"known", "simplify", "confirm"},
+    {"examples"},
     {"engine", "held"},
     # Beside the faults themselves: what counts as detected, for which whole items are judged.
     {"faults.detect", "faults.rows"},
