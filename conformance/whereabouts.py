@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from conformance.compare import agree, identical
-from conformance.placement.here import here
-from conformance.placement.maps import places, spell
-from conformance.relations import on_one_device, without_prefix
+from conformance.placement.here import alone, here
+from conformance.placement.maps import numbered, places, spell
+from conformance.relations import without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.trace import Trace
 
@@ -37,11 +37,16 @@ def or_not_applicable(run: Callable[[], T], why: str) -> T:
 
 def needs_places(case: Case) -> None:
     """The claim says nothing where the map, over the devices that there are here, has one place for everything."""
-    names = here().names
-    if case.placement.automatic:
-        one = len(names) == 1 and case.placement.memory[0] >= WHOLE
+    names, placement = here().names, case.placement
+    waits = bool({"cpu", "disk"} & set(placement.named))
+    # PEFT makes a new map when it loads an adapter onto weights that wait.
+    remade = placement.automatic or (placement.adapter == "loaded" and waits)
+    if remade and len(names) > 1 and not numbered(names):
+        raise NotApplicable(f"a map is made by itself, of numbers, and {', '.join(names)} have none")
+    if placement.automatic:
+        one = len(names) == 1 and placement.memory[0] >= WHOLE
     else:
-        one = len(places(case.placement, case.roles.layers, names)) == 1
+        one = len(places(placement, case.roles.layers, names)) == 1
     if one:
         raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
 
@@ -60,7 +65,7 @@ def _spelled(placement: Placement) -> tuple[object, ...]:
 def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
     """Generate answers as with the whole model on one device."""
     needs_places(case)
-    one = or_not_applicable(lambda: lab.generate(on_one_device(case)), "on one device it fails too")
+    one = or_not_applicable(lambda: lab.generate(alone(case)), "on one device it fails too")
     alike(lab, lab.generate(case), one, what)
 
 
@@ -113,12 +118,12 @@ def moves_little(got: Trace, base: Trace) -> None:
 def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
     needs_places(case)
-    alone = on_one_device(case)
-    tokens = or_not_applicable(lambda: lab.generate(alone), "on one device it fails too").tokens
-    one = or_not_applicable(lambda: lab.forward(alone, tokens=tokens), "on one device it fails too")
+    one_device = alone(case)
+    tokens = or_not_applicable(lambda: lab.generate(one_device), "on one device it fails too").tokens
+    one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
     alike(lab, lab.forward(case, tokens=tokens), one, "the training forward answers otherwise under the device map")
     if case.prefix.length:
-        gradients = or_not_applicable(lambda: _gradients(lab, alone, tokens), "on one device it fails too")
+        gradients = or_not_applicable(lambda: _gradients(lab, one_device, tokens), "on one device it fails too")
         _close(_gradients(lab, case, tokens), gradients)
 
 

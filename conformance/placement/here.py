@@ -6,8 +6,12 @@ import os
 from functools import cache
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from conformance.case import Case
 from conformance.placement.lanes import Lane, available, enter
 from conformance.placement.real import found
+from conformance.relations import on_one_device
 
 COUNT = 3
 """So many devices are simulated: with three, the middle one is neither the first nor the last."""
@@ -66,6 +70,12 @@ def entered() -> Here:
     names = enter(lane, len(real) or COUNT, found(real))
     # Weights can wait on disk in any lane, and nothing computes there.
     return Here(lane, tuple(name for name in names if name != "disk"))
+
+
+def alone(case: Case) -> Case:
+    """``case`` with the whole model on the first device; where that is the CPU, nobody places it."""
+    one = on_one_device(case)
+    return replace(one, placement=replace(one.placement, way="none")) if here().names[0] == "cpu" else one
 
 
 def _hush() -> None:

@@ -65,14 +65,22 @@ def _tied(model: nn.Module, keys: Sequence[str] | Map) -> dict[str, str]:
 
 
 def spell(device: Device, spelling: str, names: Sequence[str]) -> Any:
-    """How ``device`` is called: by name, by number, or as a ``torch.device``. Numbers go round the devices there are."""
+    """How ``device`` is called: by name, by number, or as a ``torch.device``. A Case's numbers go round the devices there are.
+
+    A map's numbers count accelerators, so that what is called ``cpu:1`` has none; ``cpu`` has one spelling.
+    """
     if device in AWAY:
         return device
     name = names[int(device) % len(names)]
-    if spelling == "name" or name in AWAY:
+    if spelling == "name" or name in AWAY or (spelling == "number" and not numbered(names)):
         return name
     named = torch.device(name)
     return named.index if spelling == "number" else named
+
+
+def numbered(names: Sequence[str]) -> bool:
+    """Whether a map may call the devices ``names`` by numbers."""
+    return torch.device(names[0]).type != "cpu"
 
 
 def _merged(found: Map) -> Map:

@@ -58,7 +58,8 @@ def present(devices: str = "") -> Present:
 def _tell() -> Present | Refused:
     try:
         mine = entered()
-        return Present(mine.lane, mine.names, {} if mine.lane == "real" else dict(chosen()[1]))
+        why_not = {} if mine.lane == "real" else chosen()[1]
+        return Present(mine.lane, mine.names, {str(lane): why for lane, why in why_not.items()})
     except UserError as error:
         return Refused(error.code, error.message, error.cause, error.cure)
 
