@@ -73,18 +73,25 @@ class Plant(Struct, frozen=True, tag="plant"):
     seeds: int
 
 
-Request = Union[Generate, Judge, Examine, Plant]  # noqa: UP007 - evaluated on Python 3.10 too
+class Calibrate(Struct, frozen=True, tag="calibrate"):
+    """Try the probes on the first two devices, or, with a ``count`` of one, on the first and the CPU."""
+
+    count: int
+
+
+Request = Union[Generate, Judge, Examine, Plant, Calibrate]  # noqa: UP007 - evaluated on Python 3.10 too
 
 
 class Answer(Struct, frozen=True):
-    """What came of a request: a Cell for an item, an Example for a Case, a Row for a fault, nothing for a generate.
+    """What came of a request: a Cell for an item, an Example for a Case, a Row for a fault, the end of each probe.
 
-    Or the exception in words; ``ours`` tells one of the harness from one of what is judged.
+    Nothing for a generate. Or the exception in words; ``ours`` tells one of the harness from one of what is judged.
     """
 
     cell: Cell | None = None
     example: Example | None = None
     row: Row | None = None
+    outcomes: dict[str, str] = {}
     error: str = ""
     ours: bool = False
 
@@ -175,8 +182,19 @@ def _answer(request: Request) -> Answer:
         from conformance.faults.rows import row
 
         return Answer(row=row(request.fault, request.seeds))
+    if isinstance(request, Calibrate):
+        return Answer(outcomes=_outcomes(request))
     _generate(request)
     return Answer()
+
+
+def _outcomes(request: Calibrate) -> dict[str, str]:
+    from conformance.placement.here import here
+    from conformance.placement.probes import PROBES, outcome
+
+    names = here().names
+    pair = names[:2] if request.count > 1 else (names[0], "cpu")
+    return {probe.name: outcome(probe, pair) for probe in PROBES}
 
 
 def _generate(request: Generate) -> None:

@@ -23,8 +23,11 @@ class Present(Struct, frozen=True):
     why_not: dict[str, str]
 
     def __str__(self) -> str:
-        said = f"{self.lane}: {', '.join(self.names)}"
-        return said + "".join(f"; not {lane}: {why}" for lane, why in self.why_not.items())
+        by_reason: dict[str, list[str]] = {}
+        for lane, why in self.why_not.items():
+            by_reason.setdefault(why, []).append(lane)
+        reasons = "".join(f"; not {' or '.join(lanes)}: {why}" for why, lanes in by_reason.items())
+        return f"{self.lane}: {', '.join(self.names)}{reasons}"
 
 
 class Refused(Struct, frozen=True, tag=True):
@@ -60,6 +63,8 @@ def _tell() -> Present | Refused:
         mine = entered()
         why_not = {} if mine.lane == "real" else chosen()[1]
         return Present(mine.lane, mine.names, {str(lane): why for lane, why in why_not.items()})
+    except ImportError as error:
+        return Refused("broken-torch", "torch does not import here", str(error), "mend or install torch")
     except UserError as error:
         return Refused(error.code, error.message, error.cause, error.cure)
 
