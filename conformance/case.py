@@ -7,7 +7,7 @@ is code, its JSON is stable, its id is the hash of that JSON.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Union
 
 import msgspec
 from msgspec import Meta, Struct
@@ -84,13 +84,59 @@ class Row(Part, frozen=True):
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
 
 
-_ROLES, _PREFIX, _ROWS = Roles(), Prefix(), (Row(),)
+Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
+"""Number of a device, or where weights wait that no device holds."""
+
+
+class Placement(Part, frozen=True):
+    """Where the parts of the base model are, and who put them there.
+
+    ``way``: nobody (all in one place, without any hook), ``dispatched`` by accelerate's ``dispatch_model`` along a map,
+    ``pretrained`` by ``from_pretrained`` with that map, or ``auto``, ``balanced`` and ``sequential``, where transformers
+    makes the map itself, given how much each device holds: ``memory``, in percent of the model.
+
+    The map gives the decoder's layers the devices in ``layers`` and all that lies around them (embeddings, norms, head,
+    an encoder's or a vision tower's parts), in the model's order, those in ``others``; both are repeated as needed.
+    ``spelling`` is how a device is called (``sim:1``, 1, ``torch.device``), ``order`` that of the map's keys; ``merged``
+    joins what has one device under its parent. ``adapter``: made on the placed model, or saved before and loaded onto it.
+    """
+
+    way: Literal["none", "dispatched", "pretrained", "auto", "balanced", "sequential"] = "none"
+    layers: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = (0,)
+    others: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = (0,)
+    memory: Annotated[tuple[Annotated[int, Meta(ge=0, le=400)], ...], Meta(max_length=8)] = ()
+    spelling: Literal["name", "number", "device"] = "name"
+    order: Literal["model", "reversed"] = "model"
+    merged: bool = False
+    adapter: Literal["made", "loaded"] = "made"
+
+    def __post_init__(self) -> None:
+        """Only an automatic way is told about memory, and it has to be."""
+        if bool(self.memory) != self.automatic:
+            raise ValueError(f"placement.memory belongs to the ways auto, balanced and sequential, not to {self.way}")
+
+    @property
+    def automatic(self) -> bool:
+        """Whether transformers makes the map."""
+        return self.way in ("auto", "balanced", "sequential")
+
+    @property
+    def named(self) -> tuple[Device, ...]:
+        """Every device that the map names, as often as it does."""
+        return (*self.layers, *self.others)
+
+
+_ROLES, _PREFIX, _ROWS, _PLACEMENT = Roles(), Prefix(), (Row(),), Placement()
+
+
+_DEFAULT_PARTS = (("roles", _ROLES), ("prefix", _PREFIX), ("rows", _ROWS), ("placement", _PLACEMENT))
 
 
 class Case(Part, frozen=True):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
+    ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``.
     """
 
     family: str
@@ -105,12 +151,15 @@ class Case(Part, frozen=True):
     given_positions: bool = False
     position_shift: Small = 0
     attention: Literal["default", "eager"] = "default"
+    beams: Annotated[int, Meta(ge=1, le=8)] = 1
+    cache: Literal["dynamic", "static"] = "dynamic"
     dtype: Literal["float32", "float64"] = "float32"
+    placement: Placement = _PLACEMENT
     seed: Small = 0
 
     def __post_init__(self) -> None:
         """Equal Cases have equal JSON: msgspec leaves out a default part only if it is the very same object."""
-        for name, default in (("roles", _ROLES), ("prefix", _PREFIX), ("rows", _ROWS)):
+        for name, default in _DEFAULT_PARTS:
             if getattr(self, name) == default:
                 force_setattr(self, name, default)
 
@@ -123,6 +172,11 @@ class Case(Part, frozen=True):
     def longest(self) -> int:
         """Length in tokens of the longest row, the width of the padded batch."""
         return max(row.length for row in self.rows)
+
+    @property
+    def placed(self) -> bool:
+        """Whether a device map places the model."""
+        return self.placement.way != "none"
 
     @property
     def padded(self) -> bool:

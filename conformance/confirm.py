@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from conformance.case import Case
+from conformance.case import Case, Row
 from conformance.clauses.registry import Clause
 from conformance.compat.versions import versions
 from conformance.errors import UserError
 from conformance.families import family
 from conformance.features import features
+from conformance.placement.here import alone, here
 from conformance.relations import embedded, in_double, without_prefix
-from conformance.signals import NotApplicable, RunFailed, Undecided, Violation
+from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.verdict import Blame, Difference, Finding, How, Outcome
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
 def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
     control = without_prefix(example.case)
     result = attempt(clause if clause.control == "same" else _RUNS, lab, control)
+    if result.outcome is Outcome.CONFORMS and clause.placed:
+        result = attempt(_GOES_ON, lab, control)
     if result.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE, Outcome.UNDECIDED):
         return example
     if result.outcome is Outcome.BROKEN:
@@ -125,6 +129,23 @@ def _run(lab: Lab, case: Case) -> None:
 _RUNS = Clause(id="control.runs", statement="The base model runs.", explanation="", check=_run)
 
 
+def _goes_on(lab: Lab, case: Case) -> None:
+    """The base model, with pads on the left, goes on from its own cache under the map, as it does on one device.
+
+    Without a prefix, the first forward of generate has no cache and, without pads, no mask: the base model has to show that
+    the map lets it use both.
+    """
+    padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
+    got, expected = lab.continued(padded), lab.continued(alone(padded))
+    if got.tolist() != expected.tolist():
+        raise wrong("tokens when the base model goes on from its cache", got.tolist(), expected.tolist())
+
+
+_GOES_ON = Clause(
+    id="control.goes_on", statement="The base model goes on from its cache.", explanation="", check=_goes_on
+)
+
+
 def _in_double(clause: Clause, lab: Lab, example: Example) -> Example:
     finding = example.finding
     if finding is None or finding.difference.margin is None or example.case.dtype == "float64":
@@ -155,5 +176,6 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         versions=versions(),
         sources=clause.sources,
         where=where,
+        devices=here().given if case.placed else "",
     )
     return Example(case=case, outcome=Outcome.VIOLATES, finding=finding)

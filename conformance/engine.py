@@ -15,11 +15,13 @@ from msgspec import Struct
 from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.confirm import Example, confirm, examine
+from conformance.examples import Examples, opened
 from conformance.families import Family
 from conformance.families import family as family_named
 from conformance.known import KnownFailure
+from conformance.placement.here import here
 from conformance.simplify import simplify
-from conformance.strategies import STRATA, Stratum, cases
+from conformance.strategies import MAPS, STRATA, Stratum, cases
 from conformance.verdict import Cell, Finding, Outcome, State, Verdict
 
 if TYPE_CHECKING:
@@ -30,11 +32,15 @@ PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """How long to search: ``examples`` per stratum, the seed of the draws, and whether a violation is made minimal."""
+    """How long to search: ``examples`` per stratum, the seed of the draws, and whether a violation is made minimal.
+
+    ``database`` is where earlier violations are kept (:func:`conformance.examples.opened`): a search begins with them.
+    """
 
     examples: int = PROFILES["quick"]
     seed: int = 0
     shrink: bool = True
+    database: str = "none"
 
     def decisive(self, clause: Clause) -> int:
         """How many decisive examples *conforms* needs: the clause's own number, more in larger budgets."""
@@ -63,15 +69,21 @@ class _Search:
         From the first one on, only violations of its kind raise: a shrink must not slip into another. And what earlier
         calls left behind must not count: each attempt has a lab of its own.
         """
-        for follow in self.clause.cases(case):
-            example = examine(self.clause, self.lab if self.worst is None else self.lab.fresh(), follow, self._match)
-            if self.worst is None:
-                self.first = self.worst = self._tally(example)
-            elif self._shrinks(example):
-                self.worst = example
-        if self.worst and self.worst.case in self.clause.cases(case):
+        follow_ups = self.clause.cases(case)
+        for follow in follow_ups:
+            self.look(follow)
+        if self.worst and self.worst.case in follow_ups:
             # Hypothesis tells failures apart by the line that raises: there is one.
             raise Found
+
+    def look(self, case: Case) -> Example:
+        """Judge one Case."""
+        example = examine(self.clause, self.lab if self.worst is None else self.lab.fresh(), case, self._match)
+        if self.worst is None:
+            self.first = self.worst = self._tally(example)
+        elif self._shrinks(example):
+            self.worst = example
+        return example
 
     def _shrinks(self, example: Example) -> bool:
         return self.worst is not None and self.worst.alike(example) and not self._match(example)
@@ -100,15 +112,30 @@ def search(clause: Clause, family: Family, budget: Budget, known: Iterable[Known
     """Search ``family`` for a Case that violates ``clause``; shrink it; give the item's verdict."""
     started = time.process_time()
     state = _Search(clause, lab, known)
+    kept = opened(budget.database)
+    item = f"{clause.id}[{family.name}]"
     try:
+        _recall(state, kept, item)
         if clause.story:
             _tell(state, clause.story(family))
         else:
-            for stratum in STRATA:
+            for stratum in MAPS if clause.placed else STRATA:
                 _look(state, family, stratum, budget)
     except Found:
         state.worst = _settle(state, budget)
+        if kept and state.worst.outcome is Outcome.VIOLATES:
+            kept.keep(item, state.worst.case)
     return _verdict(state, family, budget, time.process_time() - started)
+
+
+def _recall(state: _Search, kept: Examples | None, item: str) -> None:
+    """Begin with what violated before; forget what conforms now."""
+    for case in kept.recall(item) if kept else ():
+        example = state.look(case)
+        if state.worst:
+            raise Found
+        if kept and example.outcome is Outcome.CONFORMS:
+            kept.forget(item, case)
 
 
 def _tell(state: _Search, case: Case | None) -> None:
@@ -130,7 +157,7 @@ def _look(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> N
         raise
 
 
-@lru_cache(maxsize=len(STRATA))
+@lru_cache(maxsize=len(STRATA) + len(MAPS))
 def drawn(family: str, stratum: Stratum, examples: int, start: int) -> tuple[Case, ...]:
     """The Cases that Hypothesis draws: the same for every clause of a family, so they are drawn once."""
     found: list[Case] = []
@@ -212,4 +239,5 @@ def judge(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownF
     if why:
         return Cell(clause=clause.id, family=family.name, state=State.ABSENT, why=why)
     verdict = search(clause, family, budget, known, lab)
-    return Cell(clause=clause.id, family=family.name, state=State.JUDGED, verdict=verdict)
+    lane = str(here()) if clause.placed else ""
+    return Cell(clause=clause.id, family=family.name, state=State.JUDGED, verdict=verdict, lane=lane)

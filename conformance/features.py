@@ -4,7 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.case import Case
+from conformance.case import Case, Device
+
+
+def _dealt(devices: tuple[Device, ...], layers: int) -> list[Device]:
+    return [devices[index % len(devices)] for index in range(layers)]
+
+
+def _layer_devices(case: Case) -> set[Device]:
+    """The devices of the decoder's layers."""
+    return set(_dealt(case.placement.layers, case.roles.layers))
+
+
+def _layers_joined(case: Case) -> bool:
+    """Whether one key of the map, which is not the whole model's, stands for all of the decoder's layers."""
+    devices = _layer_devices(case)
+    joined = case.placement.merged and case.roles.layers > 1 and len(devices) == 1
+    return joined and not set(case.placement.others) <= devices
+
+
+def _two_devices(case: Case) -> bool:
+    """Whether the model is on two devices at least."""
+    if case.placement.automatic:
+        return len(case.placement.memory) > 1
+    return len((_layer_devices(case) | set(case.placement.others)) - {"cpu", "disk"}) > 1
+
+
+def _lowest_not_first(case: Case) -> bool:
+    """Whether the first device that the map names may not be the lowest.
+
+    How many keys there are is not known here, hence which one is the last, that a reversed map begins with.
+    """
+    placement = case.placement
+    lowest = min((device for device in placement.named if isinstance(device, int)), default=None)
+    told = placement.order == "model" or len(placement.others) == 1
+    return not placement.automatic and _two_devices(case) and not (told and placement.others[0] == lowest)
+
 
 FEATURES: dict[str, Callable[[Case], bool]] = {
     "one_row": lambda c: len(c.rows) == 1,
@@ -47,6 +82,26 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "n_reaches_window": lambda c: any(c.roles.sliding) and c.prefix.length >= c.roles.window,
     "window_edge": lambda c: any(c.roles.sliding) and abs(c.prefix.length - c.roles.window) <= 1,
     "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
+    "beams": lambda c: c.beams > 1,
+    "static_cache": lambda c: c.cache == "static",
+    "placed": lambda c: c.placed,
+    "layers_apart": lambda c: c.placed and len(set(_dealt(c.placement.layers, c.roles.layers))) > 1,
+    "ends_apart": lambda c: (
+        c.placed and not c.placement.automatic and not set(c.placement.others) <= set(c.placement.layers)
+    ),
+    "offloaded": lambda c: c.placed and bool({"cpu", "disk"} & set(c.placement.named)),
+    "on_disk": lambda c: c.placed and "disk" in c.placement.named,
+    "no_device": lambda c: c.placed and not c.placement.automatic and set(c.placement.named) <= {"cpu", "disk"},
+    "automatic": lambda c: c.placement.automatic,
+    "layers_joined": lambda c: c.placed and _layers_joined(c),
+    "layers_joined_or_automatic": lambda c: c.placed and (_layers_joined(c) or c.placement.automatic),
+    "merged_keys": lambda c: c.placed and c.placement.merged,
+    "two_devices": lambda c: c.placed and _two_devices(c),
+    "lowest_not_first": lambda c: c.placed and _lowest_not_first(c),
+    "embedding_away": lambda c: c.placed and c.placement.others[0] in ("cpu", "disk"),
+    "from_pretrained": lambda c: c.placed and c.placement.way != "dispatched",
+    "adapter_made": lambda c: c.placed and c.placement.adapter == "made",
+    "adapter_loaded": lambda c: c.placed and c.placement.adapter == "loaded",
 }
 
 

@@ -19,9 +19,15 @@ from typing import Any, Union
 import msgspec
 from msgspec import Struct
 
-from conformance import families
+from conformance import families, processes
 from conformance.case import Case
+from conformance.confirm import Example
+from conformance.engine import Budget
 from conformance.families import Family
+from conformance.faults.rows import Row
+from conformance.held import lab_for
+from conformance.known import KnownFailure
+from conformance.placement.here import environment_for
 from conformance.signals import RunFailed
 from conformance.verdict import Cell
 
@@ -42,22 +48,50 @@ class Generate(Struct, frozen=True, tag="generate"):
 
 
 class Judge(Struct, frozen=True, tag="judge"):
-    """Judge one item."""
+    """Judge one item; ``kind`` as in :class:`Generate`."""
 
     clause: str
     family: str
-    examples: int
-    seed: int
-    known: str = ""
+    budget: Budget
+    known: tuple[KnownFailure, ...] = ()
+    kind: Family | None = None
+
+
+class Examine(Struct, frozen=True, tag="examine"):
+    """Hold one Case against a clause, with its controls; ``sure``: and confirm a violation."""
+
+    clause: str
+    case: Case
+    sure: bool = False
+    kind: Family | None = None
+
+
+class Plant(Struct, frozen=True, tag="plant"):
+    """Plant a fault, and see which clauses find it."""
+
+    fault: str
+    seeds: int
+
+
+class Calibrate(Struct, frozen=True, tag="calibrate"):
+    """Try the probes on the first two devices, or, with a ``count`` of one, on the first and the CPU."""
+
+    count: int
+
+
+Request = Union[Generate, Judge, Examine, Plant, Calibrate]  # noqa: UP007 - evaluated on Python 3.10 too
 
 
 class Answer(Struct, frozen=True):
-    """What came of a request: a Cell for an item, nothing for a generate, or the exception in words.
+    """What came of a request: a Cell for an item, an Example for a Case, a Row for a fault, the end of each probe.
 
-    ``ours`` tells an exception of the harness from one of what is judged.
+    Nothing for a generate. Or the exception in words; ``ours`` tells one of the harness from one of what is judged.
     """
 
     cell: Cell | None = None
+    example: Example | None = None
+    row: Row | None = None
+    outcomes: dict[str, str] = {}
     error: str = ""
     ours: bool = False
 
@@ -76,14 +110,14 @@ class Child:
             [sys.executable, "-m", "conformance.isolated"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=_environment(environment or {}) | {CHANNEL: str(write)},
+            env=processes.environment(environment or {}) | {CHANNEL: str(write)},
             pass_fds=(write,),
         )
         os.close(write)
         self._answers = os.fdopen(read, "rb")
         atexit.register(self.close)
 
-    def ask(self, request: Generate | Judge) -> Answer:
+    def ask(self, request: Request) -> Answer:
         """Send one request, wait for its answer. Raises :class:`ChildDied`."""
         assert self._process.stdin is not None
         try:
@@ -109,25 +143,58 @@ class Child:
         atexit.unregister(self.close)
 
 
-def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    # Where byte code is not written, every child would compile torch and transformers again: 2.5 times the CPU time.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    package = str(Path(__file__).parent.parent)
-    paths = os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
-
-
 @cache
 def loader() -> Child:
     """This process's child for fresh-process loads."""
     return Child()
 
 
-def _answer(request: Generate | Judge) -> Answer:
+_placed: dict[str, Child] = {}
+
+
+def ask_placed(devices: str, request: Request) -> Answer:
+    """What this process's child for placed models answers; ``devices`` are real ones, empty for simulated ones.
+
+    A child that died is replaced by the next request.
+    """
+    if devices not in _placed:
+        _placed[devices] = Child(environment_for(devices))
+    try:
+        return _placed[devices].ask(request)
+    except ChildDied:
+        _placed.pop(devices).close()
+        raise
+
+
+def brought(family: str) -> Family | None:
+    """The family, where another process cannot know it."""
+    return None if families.shipped(family) else families.family(family)
+
+
+def _answer(request: Request) -> Answer:
+    if getattr(request, "kind", None):
+        families.adopt(request.kind)  # type: ignore[union-attr,arg-type]
     if isinstance(request, Judge):
         return Answer(cell=_judge(request))
+    if isinstance(request, Examine):
+        return Answer(example=_examine(request))
+    if isinstance(request, Plant):
+        from conformance.faults.rows import row
+
+        return Answer(row=row(request.fault, request.seeds))
+    if isinstance(request, Calibrate):
+        return Answer(outcomes=_outcomes(request))
     _generate(request)
     return Answer()
+
+
+def _outcomes(request: Calibrate) -> dict[str, str]:
+    from conformance.placement.here import here
+    from conformance.placement.probes import PROBES, outcome
+
+    names = here().names
+    pair = names[:2] if request.count > 1 else (names[0], "cpu")
+    return {probe.name: outcome(probe, pair) for probe in PROBES}
 
 
 def _generate(request: Generate) -> None:
@@ -137,8 +204,6 @@ def _generate(request: Generate) -> None:
     from conformance.lab import Lab, guarded
 
     folder = Path(request.folder)
-    if request.kind:
-        families.adopt(request.kind)
     with maker_named(request.maker) as maker:
         subject = guarded("from_pretrained", lambda: maker.load(request.case, folder))
         trace = Lab(maker).generate_on(subject, request.case)
@@ -146,22 +211,35 @@ def _generate(request: Generate) -> None:
 
 
 def _judge(request: Judge) -> Cell:
-    from conformance import engine, known
+    from conformance import engine
     from conformance.clauses import clauses
-    from conformance.families import family
-    from conformance.lab import Lab
 
-    entries = known.load(Path(request.known)) if request.known else ()
-    budget = engine.Budget(examples=request.examples, seed=request.seed)
-    return engine.judge(clauses()[request.clause], family(request.family), budget, entries, Lab())
+    kind = families.family(request.family)
+    return engine.judge(clauses()[request.clause], kind, request.budget, request.known, lab_for(kind.name))
+
+
+def _examine(request: Examine) -> Example:
+    from conformance.clauses import clauses
+    from conformance.confirm import confirm, examine
+
+    clause, lab = clauses()[request.clause], lab_for(request.case.family)
+    example = examine(clause, lab, request.case)
+    return confirm(clause, lab, example) if request.sure else example
 
 
 def serve() -> None:
     """Answer requests until standard input ends."""
+    import warnings
+
     import torch
 
+    from conformance.placement import here
+
     torch.set_num_threads(1)
-    decoder: Any = msgspec.json.Decoder(Union[Generate, Judge])  # noqa: UP007 - evaluated on Python 3.10 too
+    warnings.simplefilter("ignore")
+    if here.asked():
+        here.here()
+    decoder: Any = msgspec.json.Decoder(Request)
     with os.fdopen(int(os.environ[CHANNEL]), "wb") as answers:
         for line in sys.stdin.buffer:
             try:

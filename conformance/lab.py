@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch
@@ -17,11 +19,11 @@ from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.oracles.handmade import hand_filled, handmade_cache, handmade_loop
 from conformance.oracles.real_tokens import keys_values_of_text
-from conformance.relations import brief, same_rows, without_prefix
+from conformance.relations import brief, same_rows, unplaced, without_prefix
 from conformance.requests import Finished, embeds, finish
 from conformance.signals import Signal, wrong
 from conformance.subject import MAKERS, Subject
-from conformance.trace import Recorder, Trace, failed, recording
+from conformance.trace import Recorder, Trace, failed, homes, ours, recording
 
 T = TypeVar("T")
 Oracle = Callable[["Lab", Case, Tensor, caches.KeysValues], Tensor]
@@ -61,7 +63,7 @@ class Lab:
 
     def base(self, case: Case) -> Any:
         """A base model of the lab's own, which no wrapper has ever touched."""
-        key = model_of(without_prefix(case))
+        key = model_of(unplaced(without_prefix(case)))
         return self.once(("base", key), lambda: build(key))
 
     def subject(self, case: Case) -> Subject:
@@ -73,10 +75,18 @@ class Lab:
         case = model_of(case)
         if case.prefix.length == 0:
             return Subject(case)
+        if case.placement.adapter == "loaded":
+            return self._loaded_onto(case)
         subject = guarded("get_peft_model", lambda: self.maker(case))
         raw = self.raw(case)
         subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else prefix.draw(case, name, shape))
         return subject
+
+    def _loaded_onto(self, case: Case) -> Subject:
+        """The adapter was saved elsewhere, and is loaded onto the placed model."""
+        with TemporaryDirectory(prefix="conformance-") as folder:
+            self.new_subject(unplaced(case)).save(Path(folder))
+            return guarded("from_pretrained", lambda: self.maker.load(case, Path(folder)))
 
     # -- the adapter --------------------------------------------------------------------------------------------------
     def layout(self, case: Case) -> prefix.Layout:
@@ -104,15 +114,48 @@ class Lab:
 
     def generate_on(self, subject: Subject, case: Case) -> Trace:
         """Greedy generate on ``subject``, not remembered."""
-        given = self.request(case)
+        given = _to(subject.home, self.request(case))
+        asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
         with recording(subject.base, subject.kind, case) as seen, torch.no_grad():
             before = _copies(given)
-            out = guarded("generate", lambda: subject.generate(**given, max_new_tokens=case.new_tokens), seen)
-        logits = torch.stack(list(out.logits), dim=1)
-        tokens = out.sequences[:, -logits.shape[1] :]
-        final = caches.snapshot(caches.read(out.past_key_values, case.roles.layers))
-        touched = _changed(before, given)
-        return Trace(case, tokens, logits, lambda: self.error(case, tokens), seen.finished(), final, touched=touched)
+            out = guarded("generate", lambda: subject.generate(**given, **asked), seen)
+        logits = torch.stack([step.cpu() for step in out.logits], dim=1)
+        tokens = out.sequences[:, -logits.shape[1] :].cpu()
+        return Trace(
+            case,
+            tokens,
+            logits,
+            lambda: self.error(case, tokens),
+            seen.finished(),
+            caches.snapshot(caches.read(out.past_key_values, case.roles.layers)),
+            touched=_changed(before, given),
+            homes=homes(subject.base, subject.kind) if case.placed else (),
+        )
+
+    def continued(self, case: Case) -> Tensor:
+        """The tokens ``(rows, steps)`` of two calls on the bare base model, the second going on from the first one's cache."""
+        return self.once(("continued", case), lambda: self._continued(case))
+
+    def _continued(self, case: Case) -> Tensor:
+        subject = self.subject(case)
+        given = _to(subject.home, self.request(case))
+        text = "decoder_input_ids" if subject.kind.encoder_decoder else "input_ids"
+        with torch.no_grad():
+            first = guarded("generate", lambda: subject.generate(**given, max_new_tokens=2))
+            given[text] = first.sequences
+            if not subject.kind.encoder_decoder and "attention_mask" in given:
+                answered = torch.ones_like(first.sequences[:, :2])
+                given["attention_mask"] = torch.cat(
+                    [given["attention_mask"], answered.to(given["attention_mask"])], dim=1
+                )
+            if "image_attention_mask" in given:
+                given["image_attention_mask"] = given["image_attention_mask"][:, -1:].expand(
+                    -1, first.sequences.shape[1], -1
+                )
+            cache = first.past_key_values
+            out = guarded("generate", lambda: subject.generate(**given, past_key_values=cache, max_new_tokens=2))
+        found: Tensor = out.sequences.cpu()
+        return found
 
     def again(self, case: Case) -> Trace:
         """A second, shorter call of generate on the shared subject, after the first one and one of another batch."""
@@ -131,15 +174,16 @@ class Lab:
     def forward_on(self, subject: Subject, case: Case, tokens: Tensor | None = None, grad: bool = False) -> Trace:
         """The training path on ``subject``, not remembered; with ``grad`` the logits carry a graph."""
         told = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
-        given: Finished = finish(case, subject.kind, told, self.base(case))
+        finished: Finished = finish(case, subject.kind, told, self.base(case))
+        given = _to(subject.home, finished.request)
         with recording(subject.base, subject.kind, case) as seen, torch.set_grad_enabled(grad):
-            before = _copies(given.request)
-            out = guarded("forward", lambda: subject.model(**given.request), seen)
-        logits = out.logits[given.rows, given.columns]
+            before = _copies(given)
+            out = guarded("forward", lambda: subject.model(**given), seen)
+        logits = out.logits.cpu()[finished.rows, finished.columns]
         if grad and not logits.requires_grad:
             raise wrong("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
         loss = None if out.loss is None else float(out.loss.detach())
-        touched = _changed(before, given.request)
+        touched = _changed(before, given)
         return Trace(case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, touched=touched)
 
     def request(self, case: Case) -> dict[str, Tensor]:
@@ -163,7 +207,7 @@ class Lab:
 
     def error(self, case: Case, tokens: Tensor) -> float | None:
         """How far two right computations of the base's logits may be apart, in logits; ``None`` if over the cap."""
-        bare = without_prefix(case)
+        bare = unplaced(without_prefix(case))
         one = self.predict(bare, handmade_cache, tokens).logits
         other = self.predict(bare, handmade_loop, tokens).logits
         spread = float((one.amax(-1) - one.amin(-1)).mean())
@@ -184,7 +228,19 @@ def model_of(case: Case) -> Case:
         inputs="ids",
         given_positions=False,
         position_shift=0,
+        beams=1,
+        cache="dynamic",
     )
+
+
+def decoding(case: Case) -> dict[str, Any]:
+    """How generate is told to decode, beyond the defaults."""
+    beams = {"num_beams": case.beams} if case.beams > 1 else {}
+    return beams | ({"cache_implementation": case.cache} if case.cache != "dynamic" else {})
+
+
+def _to(device: torch.device, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in given.items()}
 
 
 def _copies(given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -202,4 +258,6 @@ def guarded(call: str, run: Callable[[], T], seen: Recorder | None = None) -> T:
     except Signal:
         raise
     except Exception as error:
+        if ours(error):
+            raise
         raise failed(call, error, bool(seen and seen.layer_ran)) from error

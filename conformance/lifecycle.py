@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file
 
-from conformance import families
-from conformance.isolated import ANSWER_FILE, Generate, loader
+from conformance.isolated import ANSWER_FILE, Generate, brought, loader
 from conformance.lab import guarded, model_of
 from conformance.signals import Violation
 from conformance.trace import Trace
@@ -55,8 +54,8 @@ def reloaded(lab: Lab, case: Case) -> Subject:
 
 def generated_afresh(lab: Lab, case: Case, folder: Path) -> Trace:
     """What generate answers in a fresh process that loads the adapter in ``folder``."""
-    kind = None if families.shipped(case.family) else families.family(case.family)
-    answer = loader().ask(Generate(maker=lab.maker.maker, case=case, folder=str(folder), kind=kind))
+    request = Generate(maker=lab.maker.maker, case=case, folder=str(folder), kind=brought(case.family))
+    answer = loader().ask(request)
     if answer.ours:
         raise RuntimeError(f"the child process failed: {answer.error}")
     if answer.error:

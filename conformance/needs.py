@@ -6,7 +6,17 @@ from typing import Literal
 
 from conformance.case import Case
 from conformance.families import family
-from conformance.relations import brief, masked, one_token, padded, real_tokens, row_alone
+from conformance.relations import (
+    beamed,
+    brief,
+    in_static_cache,
+    masked,
+    one_token,
+    padded,
+    real_tokens,
+    row_alone,
+    spelled_plainly,
+)
 
 
 def keys_of_text_fit(case: Case) -> bool:
@@ -82,3 +92,43 @@ def other_masks(case: Case) -> tuple[Case, ...]:
         ("bool", "float") if case.padded else ("omitted", "bool", "float")
     )
     return tuple(masked(case, kind) for kind in kinds)
+
+
+def by_hand(case: Case) -> bool:
+    """The map is made by transformers, or weights wait somewhere, or the adapter is loaded: another clause's."""
+    return not case.placement.automatic and not away_or_loaded(case)
+
+
+def away_or_loaded(case: Case) -> bool:
+    """All weights are on devices, and the adapter is made there."""
+    return case.placement.adapter == "loaded" or bool({"cpu", "disk"} & set(case.placement.named))
+
+
+def made_by_transformers(case: Case) -> bool:
+    """The map is not made by transformers."""
+    return case.placement.automatic
+
+
+def adapter_made(case: Case) -> bool:
+    """A loaded adapter is not trained."""
+    return case.placement.adapter == "made"
+
+
+def spelled_otherwise(case: Case) -> bool:
+    """The map is spelled plainly already, or made by transformers."""
+    return not case.placement.automatic and spelled_plainly(case) != case
+
+
+def greedy(case: Case) -> tuple[Case, ...]:
+    """Three steps of it."""
+    return (brief(case),)
+
+
+def greedy_and_beams(case: Case) -> tuple[Case, ...]:
+    """Three steps, and three with two beams."""
+    return (brief(case), beamed(brief(case)))
+
+
+def decodings(case: Case) -> tuple[Case, ...]:
+    """Three steps, three with two beams, and three with a static cache."""
+    return (*greedy_and_beams(case), in_static_cache(brief(case)))

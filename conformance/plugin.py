@@ -15,7 +15,13 @@ OPTIONS = {
     "profile": ("NAME", "quick, standard or thorough (default: quick)"),
     "examples": ("N", "examples per stratum of the search, in place of the profile's"),
     "seed": ("N", "seed of the search (default: 0)"),
+    "time": ("TIME", "stop after 60s, 5m, 1h; what is left is not run, what is worth most comes first"),
     "known": ("FILE", "known-failures file, or none (default: the shipped one)"),
+    "database": (
+        "NAME",
+        "earlier violations: none, local, redis://... or github:OWNER/REPOSITORY (default: local if thorough)",
+    ),
+    "devices": ("NAMES", "real devices for the chapter placement, such as cuda:0,cuda:1 (default: simulated ones)"),
     "report": ("FILE", "write events to FILE, as JSON lines"),
 }
 """Options with one value, by what follows ``--conformance-``."""

@@ -19,9 +19,12 @@ from conformance import prefix
 from conformance.case import START, Case
 from conformance.compat import caches
 from conformance.families import Family
-from conformance.families.build import parameters_of_forward
+from conformance.families.build import decoder_layers, parameters_of_forward
+from conformance.placement.spread import computes_on, home
 
 FILE = "reference_prefix.safetensors"
+EMBEDDED = "image_encoder_embeddings"
+"""How forward is given images that have been looked at."""
 
 
 class ReferencePrefix(nn.Module):
@@ -30,9 +33,13 @@ class ReferencePrefix(nn.Module):
     def __init__(self, base: nn.Module, case: Case, kind: Family) -> None:
         super().__init__()
         self.base, self.kind, self.shape_of = base, kind, case
+        self.home = home(base)
         self.shapes = prefix.shapes(case, prefix.plain_layout(case))
         self.raw = nn.ParameterDict(
-            {name.replace(".", "_"): nn.Parameter(torch.zeros(shape)) for name, shape in self.shapes.items()}
+            {
+                name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=self.home))
+                for name, shape in self.shapes.items()
+            }
         )
         self.enabled = True
         # Inference mode collapses the projection; held outside the module's state, as a plain cached number would be.
@@ -55,7 +62,13 @@ class ReferencePrefix(nn.Module):
     def cache(self, rows: int) -> Any:
         """A fresh cache with the prefix in it; a disabled adapter has none."""
         # A window counted in positions, as below, needs all of them; a cache would count pads too.
-        return caches.make(self.base, self.layers(rows) if self.enabled else (), keep_all=self.sliding)
+        filled = [self.beside(index, *held) for index, held in enumerate(self.layers(rows))] if self.enabled else []
+        return caches.make(self.base, filled, keep_all=self.sliding)
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of one layer, where that layer computes."""
+        there = computes_on(decoder_layers(self.base, self.kind)[layer])
+        return keys.to(there), values.to(there)
 
     @property
     def length(self) -> int:
@@ -65,8 +78,8 @@ class ReferencePrefix(nn.Module):
     # -- what stands beside it ----------------------------------------------------------------------------------------
     def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
         """1 for virtual tokens and texts, 0 for pads, shape ``(rows, n + width)``."""
-        real = torch.ones(rows, width, dtype=torch.long) if given is None else given.long()
-        return torch.cat([torch.ones(rows, self.length, dtype=torch.long), real], dim=1)
+        real = torch.ones(rows, width, dtype=torch.long, device=self.home) if given is None else given.long()
+        return torch.cat([torch.ones(rows, self.length, dtype=torch.long, device=real.device), real], dim=1)
 
     @property
     def sliding(self) -> bool:
@@ -78,11 +91,13 @@ class ReferencePrefix(nn.Module):
         if not self.sliding:
             return mask
         dtype = getattr(torch, self.shape_of.dtype)
-        at, slots = mask.cumsum(-1), torch.arange(mask.shape[1])
+        at, slots = mask.cumsum(-1), torch.arange(mask.shape[1], device=mask.device)
         causal = mask[:, None, :].bool() & (slots <= slots[-width:, None])
         near = at[:, -width:, None] - at[:, None, :] < self.shape_of.roles.window
         full, windowed = (
-            torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
+            torch.zeros(allowed.shape, dtype=dtype, device=mask.device).masked_fill(~allowed, torch.finfo(dtype).min)[
+                :, None
+            ]
             for allowed in (causal, causal & near)
         )
         # A config that gives each layer a type wants a mask for each type.
@@ -125,6 +140,15 @@ class ReferencePrefix(nn.Module):
         accepted = parameters_of_forward(self.base)
         return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
 
+    def looked_at(self, images: dict[str, Tensor], out: Any) -> dict[str, Tensor]:
+        """The images for the next token: what the base model has made of the pixels, if it takes that, not the pixels."""
+        later = {name: v[:, -1:] if name == "image_attention_mask" else v for name, v in images.items()}
+        made = getattr(out, "image_hidden_states", None)
+        if made is not None and EMBEDDED in parameters_of_forward(self.base):
+            later.pop("pixel_values", None)
+            later[EMBEDDED] = made
+        return later
+
     @torch.no_grad()
     def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
         """Greedy decoding, step by step."""
@@ -143,11 +167,11 @@ class ReferencePrefix(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the flat rows: of a projection only the result is kept."""
-        save_file({"rows": prefix.project(self.named_raw()).detach().contiguous()}, Path(folder) / FILE)
+        save_file({"rows": prefix.project(self.named_raw()).detach().cpu().contiguous()}, Path(folder) / FILE)
 
     def load(self, folder: str | Path) -> None:
         """Read what :meth:`save_pretrained` wrote; the projection is then gone."""
-        self.collapsed = load_file(Path(folder) / FILE)["rows"]
+        self.collapsed = load_file(Path(folder) / FILE)["rows"].to(self.home)
 
 
 def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -> Any:
@@ -167,9 +191,9 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
         logits.append(out.logits[:, -1])
         tokens.append(wrapper.choose(logits[-1], number))
         step = {"input_ids": tokens[-1]}
-        mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype)], dim=1)
+        mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         positions = positions[:, -1:] + 1
-        images = {name: v[:, -1:] if name == "image_attention_mask" else v for name, v in images.items()}
+        images = wrapper.looked_at(images, out)
     return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=cache)
 
 
@@ -179,9 +203,9 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]
     text = request["input_ids"] if "input_ids" in request else request["inputs_embeds"]
     rows, width = text.shape[:2]
     if mask is None:
-        mask = torch.ones(rows, width, dtype=torch.long)
+        mask = torch.ones(rows, width, dtype=torch.long, device=wrapper.home)
     encoded = base.get_encoder()(**request, attention_mask=mask, return_dict=True)
-    cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START)]
+    cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START, device=wrapper.home)]
     for number in range(steps):
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
         out = wrapper.run(cache, given, number)

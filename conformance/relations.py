@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.case import Case, Row
+from conformance.case import Case, Placement, Row
 
 
 def without_prefix(case: Case) -> Case:
@@ -88,3 +88,35 @@ def real_tokens(case: Case) -> Case:
 def in_double(case: Case) -> Case:
     """The same in float64."""
     return replace(case, dtype="float64")
+
+
+def beamed(case: Case) -> Case:
+    """Decoded with two beams."""
+    return replace(case, beams=2)
+
+
+def in_static_cache(case: Case) -> Case:
+    """Decoded with a static cache."""
+    return replace(case, cache="static")
+
+
+def unplaced(case: Case) -> Case:
+    """The whole model in one place, without any hook."""
+    return replace(case, placement=Placement())
+
+
+def on_one_device(case: Case) -> Case:
+    """The whole model on the first device. A loaded adapter stays loaded: its rows were computed one batch earlier."""
+    return replace(case, placement=Placement(way="dispatched", adapter=case.placement.adapter))
+
+
+def spelled_plainly(case: Case) -> Case:
+    """The same map with its keys in the model's order, none merged, devices called by name, and the first named called 0."""
+    numbers: dict[object, int] = {}
+
+    def number(device: object) -> object:
+        return device if isinstance(device, str) else numbers.setdefault(device, len(numbers))
+
+    layers, others = (tuple(map(number, devices)) for devices in (case.placement.layers, case.placement.others))
+    plain = replace(case.placement, layers=layers, others=others, spelling="name", order="model", merged=False)
+    return replace(case, placement=plain)

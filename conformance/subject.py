@@ -15,6 +15,8 @@ from conformance.case import Case
 from conformance.compat.caches import bytes_of
 from conformance.families import Family, family
 from conformance.families.build import build
+from conformance.placement.here import COUNT, here
+from conformance.placement.spread import home, memory, spread
 from conformance.reference import ReferencePrefix
 from conformance.signals import NotApplicable
 
@@ -29,7 +31,7 @@ class Subject:
 
     def __init__(self, case: Case) -> None:
         self.case, self.kind = case, family(case.family)
-        self.base: Any = build(case)
+        self.base: Any = spread(build(case), case, self.kind)
         self.model: Any = self.base
 
     @classmethod
@@ -37,15 +39,15 @@ class Subject:
         """Which row of the adapter serves which layer."""
         return prefix.plain_layout(case)
 
+    @property
+    def home(self) -> torch.device:
+        """Where the user puts the request."""
+        return home(self.base) if self.case.placed else torch.device("cpu")
+
     def generate(self, **request: Any) -> Any:
-        """Greedy generate; returns sequences, per-step logits and the cache."""
-        return self.model.generate(
-            **request,
-            do_sample=False,
-            num_beams=1,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
+        """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
+        settings = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True, "output_logits": True}
+        return self.model.generate(**(settings | request))
 
     def bare(self) -> Subject:
         """The model inside, used by itself."""
@@ -55,7 +57,7 @@ class Subject:
 
     def raw(self) -> dict[str, Tensor]:
         """The adapter's raw parameters as they are now, copied; read by name, through no code of the wrapper's."""
-        return {name: value.detach().clone() for name, value in self.parameters().items()}
+        return {name: value.detach().cpu().clone() for name, value in self.parameters().items()}
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The adapter's parameters by their plain names."""
@@ -110,7 +112,7 @@ class PeftSubject(Subject):
 
     def __init__(self, case: Case, folder: Path | None = None) -> None:
         super().__init__(case)
-        self.model = _wrap(self.base, case, self.kind) if folder is None else _loaded(self.base, folder)
+        self.model = _wrap(self.base, case, self.kind) if folder is None else _loaded(self.base, folder, case)
         self.model.eval()
 
     @classmethod
@@ -148,10 +150,20 @@ def _wrap(base: nn.Module, case: Case, kind: Family) -> Any:
     return get_peft_model(base, config)
 
 
-def _loaded(base: nn.Module, folder: Path) -> Any:
+def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(base, str(folder))
+    return PeftModel.from_pretrained(base, str(folder), **_told_again(base, folder, case))
+
+
+def _told_again(base: Any, folder: Path, case: Case) -> dict[str, Any]:
+    """PEFT dispatches a model anew that has weights waiting somewhere, and must be told again what each device holds."""
+    if not case.placed or not {"cpu", "disk"} & set(map(str, getattr(base, "hf_device_map", {}).values())):
+        return {}
+    return {
+        "max_memory": memory(base, case.placement.memory or (50,) * COUNT, here().names),
+        "offload_folder": str(folder / "offloaded"),
+    }
 
 
 class ReferenceSubject(Subject):
@@ -168,6 +180,8 @@ class ReferenceSubject(Subject):
 
     def generate(self, **request: Any) -> Any:
         """The wrapper's own loop."""
+        if "num_beams" in request or "cache_implementation" in request:
+            raise NotApplicable("the reference wrapper decodes greedily, with a dynamic cache")
         return self.model.generate(**request)
 
     def parameters(self) -> dict[str, nn.Parameter]:

@@ -6,6 +6,7 @@ import dis
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -18,9 +19,13 @@ from conformance.compat import caches
 from conformance.families import Family
 from conformance.families.anatomy import ROTARY
 from conformance.families.build import decoder_layers
+from conformance.placement.spread import computes_on
+from conformance.placement.transfers import Transfers, transfers, uncounted
 from conformance.signals import RunFailed
 
 JUDGED = ("peft", "transformers", "accelerate")
+STANDS_IN = ("conformance.reference", "conformance.faults", "conformance.prefix", "conformance.placement")
+"""Modules of this package whose exceptions are those of what is judged: the reference, its faults, devices that are simulated."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,14 @@ class Forward:
 
     ``queries`` is the number of input positions, ``cache`` each layer's cache before the forward (copied for the first
     forward of a call, lengths only later), ``positions`` what the position embedding was asked for, ``(rows, queries)``.
+    ``moved`` is the number of tensors that went from one device to another between this forward's start and the next's.
     """
 
     queries: int
     cache: tuple[caches.LayerCache, ...]
     mask: tuple[int, ...] | None
     positions: Tensor | None = None
+    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,9 @@ class Trace:
     """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
 
     ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``touched`` the arguments whose
-    tensors the call has changed, ``error`` the error of a right
-    computation of this Case in logits (``None``: over the cap), found only when asked for.
+    tensors the call has changed, ``homes`` where each decoder layer computes, ``error`` the error of a right computation of
+    this Case in logits (``None``: over the cap), found only when asked for. With several beams logits are those of every
+    beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
     """
 
     case: Case
@@ -54,6 +62,7 @@ class Trace:
     final: tuple[caches.LayerCache, ...] = ()
     loss: float | None = None
     touched: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""
@@ -71,12 +80,17 @@ class Recorder:
     forwards: list[Forward] = field(default_factory=list)
     positions: list[Tensor] = field(default_factory=list)
     layer_ran: bool = False
+    transfers: Transfers = field(default_factory=Transfers)
+    moved: list[int] = field(default_factory=list)
 
     def finished(self) -> tuple[Forward, ...]:
-        """The forwards, each with the positions that were seen in it."""
+        """The forwards, each with the positions that were seen in it, and what was moved."""
+        positions = [*self.positions, *[None] * len(self.forwards)]
+        totals = [*self.moved, self.transfers.count]
+        moved = [after - before for before, after in pairwise(totals)]
         return tuple(
-            Forward(seen.queries, seen.cache, seen.mask, positions)
-            for seen, positions in zip(self.forwards, [*self.positions, *[None] * len(self.forwards)], strict=False)
+            replace(seen, positions=at, moved=count)
+            for seen, at, count in zip(self.forwards, positions, moved, strict=False)
         )
 
 
@@ -88,28 +102,34 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found = caches.read(kwargs.get("past_key_values"), layers)
-        first = not recorder.forwards
-        recorder.forwards.append(
-            Forward(
-                queries=_queries(args, kwargs),
-                cache=caches.snapshot(found)
-                if first
-                else tuple(caches.LayerCache(layer.length, None, None) for layer in found),
-                mask=tuple(mask.shape) if isinstance(mask := kwargs.get("attention_mask"), Tensor) else None,
+        recorder.moved.append(recorder.transfers.count)
+        with uncounted():
+            recorder.forwards.append(
+                Forward(
+                    queries=_queries(args, kwargs),
+                    cache=tuple(layer.brief() for layer in found) if recorder.forwards else caches.snapshot(found),
+                    mask=tuple(mask.shape) if isinstance(mask := kwargs.get("attention_mask"), Tensor) else None,
+                )
             )
-        )
 
     def layer(module: nn.Module, args: tuple[Any, ...]) -> None:
         recorder.layer_ran = True
 
     hooks = [base.register_forward_pre_hook(before, with_kwargs=True)]
     hooks.append(decoder_layers(base, kind)[0].register_forward_pre_hook(layer))
-    hooks.extend(_position_hooks(base, kind, recorder))
+    # Of a placed model the table of positions may wait on disk.
+    hooks.extend([] if case.placed else _position_hooks(base, kind, recorder))
     try:
-        yield recorder
+        with transfers() as recorder.transfers:
+            yield recorder
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def homes(base: nn.Module, kind: Family) -> tuple[str, ...]:
+    """Where each decoder layer computes."""
+    return tuple(str(computes_on(layer)) for layer in decoder_layers(base, kind))
 
 
 def _queries(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -164,6 +184,15 @@ def _table_hook(recorder: Recorder) -> Callable[..., None]:
 def failed(call: str, error: Exception, layer_ran: bool) -> RunFailed:
     """What an exception of the judged code means: a refusal in words, or a crash."""
     return RunFailed(call, error, _where(error.__traceback__), refused=not layer_ran and _refuses(error))
+
+
+def ours(error: Exception) -> bool:
+    """Whether no judged code took part in it: raised by this package, elsewhere than in what is judged in PEFT's place."""
+    last = _last(error.__traceback__)
+    if _where(error.__traceback__) or last is None:
+        return False
+    module = str(last.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith("conformance.") and not module.startswith(STANDS_IN)
 
 
 def _last(traceback: TracebackType | None) -> TracebackType | None:

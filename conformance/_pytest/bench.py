@@ -1,8 +1,7 @@
-"""Where a worker judges: one lab at a time, dropped when the family changes, so that one family is in memory."""
+"""Where a worker judges: in its own process, or, models that a device map places, in a child with the devices for it."""
 
 from __future__ import annotations
 
-import sys
 import traceback
 import warnings
 from typing import TYPE_CHECKING
@@ -12,33 +11,27 @@ from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.errors import UserError
 from conformance.families import Family
+from conformance.held import lab_for
 from conformance.known import KnownFailure
+from conformance.placement.here import asked
 from conformance.report.events import Replay, Replayed
 from conformance.report.tally import broken
 from conformance.verdict import Cell, Outcome
 
 if TYPE_CHECKING:
     from conformance.confirm import Example
-    from conformance.lab import Lab
-
-_held: dict[str, Lab] = {}
 
 
-def lab_for(family: str) -> Lab:
-    """The lab of ``family``. The first call of a process imports torch, and holds it to one thread."""
-    if family not in _held:
-        from conformance.lab import Lab
+def judge(
+    clause: Clause, family: Family, budget: engine.Budget, entries: tuple[KnownFailure, ...], devices: str = ""
+) -> Cell:
+    """The cell of one item; whatever goes wrong in judging is a broken harness. Deaf to the host's warning filters.
 
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(1)
-        _held.clear()
-        _held[family] = Lab()
-    return _held[family]
-
-
-def judge(clause: Clause, family: Family, budget: engine.Budget, entries: tuple[KnownFailure, ...]) -> Cell:
-    """The cell of one item; whatever goes wrong in judging is a broken harness. Deaf to the host's warning filters."""
+    ``devices`` are real ones for placed models, separated by commas; empty for the best lane that torch allows.
+    """
     try:
+        if clause.placed and not asked():
+            return _judged_apart(clause, family, budget, entries, devices)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return engine.judge(clause, family, budget, entries, lab_for(family.name))
@@ -48,15 +41,25 @@ def judge(clause: Clause, family: Family, budget: engine.Budget, entries: tuple[
         return broken(clause.id, family.name, traceback.format_exc(limit=-6))
 
 
-def replay(entry: KnownFailure, clause: Clause, family: Family) -> Replayed:
+def _judged_apart(
+    clause: Clause, family: Family, budget: engine.Budget, entries: tuple[KnownFailure, ...], devices: str
+) -> Cell:
+    from conformance.isolated import Judge, ask_placed, brought
+
+    request = Judge(clause=clause.id, family=family.name, budget=budget, known=entries, kind=brought(family.name))
+    answer = ask_placed(devices, request)
+    return answer.cell or broken(clause.id, family.name, answer.error)
+
+
+def replay(entry: KnownFailure, clause: Clause, family: Family, devices: str = "") -> Replayed:
     """Whether ``entry`` still fails: its minimal Case, run again."""
     try:
-        return _replay(entry, clause, family)
+        return _replay(entry, clause, family, devices)
     except Exception:
         return replayed(entry, "broken harness", traceback.format_exc(limit=-6))
 
 
-def run_once(clause: Clause, family: Family, case: Case, *, sure: bool = False) -> Example | str:
+def run_once(clause: Clause, family: Family, case: Case, *, sure: bool = False, devices: str = "") -> Example | str:
     """What ``case`` shows, with its controls; or why the installed transformers has no such family.
 
     ``sure``: a violation is repeated without the memo, and in float64, as a search does before it reports one.
@@ -66,22 +69,36 @@ def run_once(clause: Clause, family: Family, case: Case, *, sure: bool = False) 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lab = lab_for(family.name)
         missing = absent(family)
         if missing:
             return missing
+        if clause.placed and not asked():
+            return _examined_apart(clause, case, sure, devices)
+        lab = lab_for(family.name)
         example = examine(clause, lab, case)
         return confirm(clause, lab, example) if sure else example
 
 
-def _replay(entry: KnownFailure, clause: Clause, family: Family) -> Replayed:
-    example = run_once(clause, family, entry.case)
+def _examined_apart(clause: Clause, case: Case, sure: bool, devices: str) -> Example:
+    from conformance.isolated import Examine, ask_placed, brought
+
+    request = Examine(clause=clause.id, case=case, sure=sure, kind=brought(case.family))
+    answer = ask_placed(devices, request)
+    if answer.example is None:
+        raise RuntimeError(f"the process for placed models failed: {answer.error}")
+    return answer.example
+
+
+def _replay(entry: KnownFailure, clause: Clause, family: Family, devices: str) -> Replayed:
+    example = run_once(clause, family, entry.case, devices=devices)
     if isinstance(example, str):
         return replayed(entry, "absent", example)
     if example.outcome is Outcome.BROKEN:
         return replayed(entry, "broken harness", example.reason)
     if example.finding and entry.matches(example.finding):
         return replayed(entry, "still fails", example=example)
+    if clause.placed and example.outcome is Outcome.NOT_APPLICABLE:
+        return replayed(entry, "absent", example.reason)  # not with these devices
     return replayed(entry, "mended", _now(entry, example), example)
 
 

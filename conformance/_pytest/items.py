@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from conformance._pytest import bench
+from conformance._pytest import bench, hurry
 from conformance._pytest.selection import Selection
 from conformance.clauses.registry import Clause
 from conformance.families import Family
 from conformance.known import KnownFailure
 from conformance.report import finding as findings
 from conformance.report.events import Judged, Replayed
-from conformance.report.tally import KNOWN, reasons, told, word
+from conformance.report.tally import KNOWN, not_run, reasons, told, word
 from conformance.verdict import Outcome, encode
 
 
@@ -26,6 +26,21 @@ class ConformanceItem(pytest.Item):
 
     event: str | None = None
     reported = False
+
+    def setup(self) -> None:
+        """Judge, unless the requested time is spent; a broken harness is an error."""
+        if hurry.spent():
+            self.event = encode(self.left_out())
+            pytest.skip(f"not run: {hurry.WHY}")
+        self.judge()
+
+    def judge(self) -> None:
+        """Find the outcome."""
+        raise NotImplementedError
+
+    def left_out(self) -> Judged | Replayed:
+        """The event that says that nobody came to it."""
+        raise NotImplementedError
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Where the item is: nowhere in the host's files."""
@@ -39,9 +54,14 @@ class ClauseItem(ConformanceItem):
         super().__init__(**rest)
         self.clause, self.family, self.selection = clause, family, selection
 
-    def setup(self) -> None:
-        """Search; a broken harness is an error."""
-        self.cell = bench.judge(self.clause, self.family, self.selection.budget, self.selection.known)
+    def left_out(self) -> Judged:
+        """A cell that was not run."""
+        return Judged(cell=not_run(self.clause.id, self.family.name, hurry.WHY))
+
+    def judge(self) -> None:
+        """Search."""
+        selected = self.selection
+        self.cell = bench.judge(self.clause, self.family, selected.budget, selected.known, selected.devices)
         self.event = encode(Judged(cell=self.cell))
         if word(self.cell) == Outcome.BROKEN.value:
             pytest.fail(f"{self.name}: broken harness\n{reasons(self.cell)}", pytrace=False)
@@ -64,10 +84,14 @@ class KnownItem(ConformanceItem):
         super().__init__(**rest)
         self.entry, self.selection = entry, selection
 
-    def setup(self) -> None:
-        """Replay the minimal Case; a broken harness is an error."""
+    def left_out(self) -> Replayed:
+        """A replay that was not run."""
+        return bench.replayed(self.entry, "not run", hurry.WHY)
+
+    def judge(self) -> None:
+        """Replay the minimal Case."""
         clause, family = self.selection.clauses[self.entry.clause], self.selection.families[self.entry.case.family]
-        self.replayed: Replayed = bench.replay(self.entry, clause, family)
+        self.replayed: Replayed = bench.replay(self.entry, clause, family, self.selection.devices)
         self.event = encode(self.replayed)
         if self.replayed.state == "broken harness":
             pytest.fail(f"{self.name}: broken harness\n{self.replayed.why}", pytrace=False)
@@ -97,4 +121,4 @@ def items(session: pytest.Session, selection: Selection) -> list[ConformanceItem
             if entry.case.family == family.name:
                 name = f"known[{entry.id}]"
                 found.append(KnownItem.from_parent(session, name=name, nodeid=name, entry=entry, selection=selection))
-    return found
+    return hurry.by_worth(found) if hurry.hurried() else found

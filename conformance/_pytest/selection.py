@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -9,13 +10,16 @@ from typing import get_args, get_type_hints
 from msgspec import Struct
 
 from conformance import families as registry
+from conformance._pytest.hurry import seconds
 from conformance.case import Case
 from conformance.clauses.registry import Clause, select
 from conformance.compat.versions import require
 from conformance.engine import PROFILES, Budget
 from conformance.errors import UserError, unknown
+from conformance.examples import opened
 from conformance.families import Family
 from conformance.known import KnownFailure, load, shipped
+from conformance.placement.present import present
 
 METHODS: tuple[str, ...] = get_args(get_type_hints(Case)["method"])
 
@@ -31,6 +35,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     budget: Budget
     known_file: Path | None
     known: tuple[KnownFailure, ...]
+    devices: str
+    time: float | None
 
     @property
     def pairs(self) -> list[tuple[Clause, Family]]:
@@ -61,7 +67,9 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
     budget = Budget(
         examples=_number("examples", options.get("examples"), PROFILES[profile], least=1),
         seed=_number("seed", options.get("seed"), 0, least=0),
+        database=options.get("database") or ("local" if profile == "thorough" else "none"),
     )
+    opened(budget.database)
     known_file, entries = failures(options.get("known"))
     return Selection(
         versions=versions,
@@ -72,7 +80,27 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
         budget=budget,
         known_file=known_file,
         known=entries,
+        time=seconds(options.get("time")),
+        devices=_devices(_names(options.get("devices"))),
     )
+
+
+def devices_named(given: str | None) -> str:
+    """The real devices in ``given``, separated by commas, if torch has them: a short process is asked."""
+    devices = _devices(_names(given))
+    return ",".join(present(devices).names) if devices else ""
+
+
+def _devices(names: list[str]) -> str:
+    for name in names:
+        if not re.fullmatch(r"[a-z]+(:\d+)?", name) or name.startswith("sim"):
+            raise UserError(
+                "bad-device",
+                f"{name!r} is not a device",
+                "a device is called as torch calls it, such as cuda:0; simulated ones are taken where none is named",
+                "name real devices, separated by commas, or none",
+            )
+    return ",".join(names)
 
 
 def failures(given: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]:

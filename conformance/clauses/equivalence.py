@@ -28,7 +28,7 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
     agree_on_tokens(got, lab.predict(case, handmade_loop, tokens=got.tokens))
 
 
-@clause(sources=STORY)
+@clause(sources=STORY, sharp=True)
 def step_logits(lab: Lab, case: Case) -> None:
     """The logits of every step agree with the manual forward over the prefix cache."""
     from conformance.compare import agree
@@ -38,7 +38,9 @@ def step_logits(lab: Lab, case: Case) -> None:
     agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
 
 
-@clause(sources=("huggingface/peft#2123", "arXiv:2101.00190"), when=(keys_of_text_fit,), over=loaded_with_text)
+@clause(
+    sources=("huggingface/peft#2123", "arXiv:2101.00190"), when=(keys_of_text_fit,), over=loaded_with_text, sharp=True
+)
 def real_tokens_prefix(lab: Lab, case: Case) -> None:
     """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text."""
     from conformance.compare import agree
@@ -48,7 +50,7 @@ def real_tokens_prefix(lab: Lab, case: Case) -> None:
     agree(got, lab.predict(case, real_tokens, tokens=got.tokens))
 
 
-@clause(sources=(*STORY, "huggingface/peft#869"))
+@clause(sources=(*STORY, "huggingface/peft#869"), sharp=True)
 def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     """The training forward over the finished sequence gives the logits that generate saw."""
     from conformance.compare import agree

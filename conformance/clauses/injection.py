@@ -95,7 +95,7 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
 
-@clause(sources=("huggingface/peft#2140",), control="runs")
+@clause(sources=("huggingface/peft#2140",), control="runs", sharp=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values."""
     from conformance.compare import agree, identical

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from conformance.lab import Lab
 
 
-@clause(sources=("huggingface/peft#869", "huggingface/peft#1962"), when=(many_rows,), over=both_sides)
+@clause(sources=("huggingface/peft#869", "huggingface/peft#1962"), when=(many_rows,), over=both_sides, sharp=True)
 def rows_alone(lab: Lab, case: Case) -> None:
     """Generate on a padded batch answers what it answers for each row alone, on every padding side the base supports."""
     from conformance.compare import agree

@@ -33,6 +33,8 @@ class Clause(Struct, frozen=True, kw_only=True):
     ``when`` holds predicates, each with a docstring that says what the Case needs; ``over`` makes the follow-up Cases
     that are judged in its place; ``control`` is ``same`` where the claim also means something without a prefix, else
     ``runs`` (the base model must run); ``story`` judges one Case of the family's own instead of drawn ones;
+    ``placed``: it is about models that a device map places, drawn from strata of their own and judged in a process of its own;
+    ``sharp``: it finds much for little, and comes first where time is short;
     ``decisive`` is the number of examples that *conforms* needs in the quick profile.
     """
 
@@ -45,6 +47,8 @@ class Clause(Struct, frozen=True, kw_only=True):
     over: Callable[[Case], tuple[Case, ...]] | None = None
     control: Control = "same"
     story: Callable[[Family], Case | None] | None = None
+    placed: bool = False
+    sharp: bool = False
     decisive: int = 5
 
     @property
@@ -72,6 +76,8 @@ def clause(
     over: Callable[[Case], tuple[Case, ...]] | None = None,
     control: Control = "same",
     story: Callable[[Family], Case | None] | None = None,
+    placed: bool = False,
+    sharp: bool = False,
     decisive: int = 5,
 ) -> Callable[[Check], Check]:
     """Register the decorated function as a clause."""
@@ -89,6 +95,8 @@ def clause(
             over=over,
             control=control,
             story=story,
+            placed=placed,
+            sharp=sharp,
             decisive=decisive,
         )
         _clauses[found.id] = found

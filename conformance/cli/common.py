@@ -21,6 +21,12 @@ FormatOption = Annotated[Format, typer.Option("--format", help="text for people,
 KnownOption = Annotated[
     str | None, typer.Option("--known", metavar="FILE", help="known-failures file, or none (default: the shipped one)")
 ]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="real devices for placed models, such as cuda:0,cuda:1 (default: simulated ones)"
+    ),
+]
 FamilyFileOption = Annotated[
     list[Path] | None,
     typer.Option("--family-file", metavar="FILE", help="register the family this TOML file describes; may be repeated"),

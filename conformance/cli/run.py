@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption
+from conformance.cli.common import DevicesOption, FamilyFileOption, Format, FormatOption, KnownOption
 
 Names = Annotated[
     list[str] | None, typer.Option(metavar="NAMES", help="separated by commas, or repeated (default: all)")
@@ -24,7 +24,15 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         str | None, typer.Option(metavar="N", help="examples per stratum, in place of the profile's")
     ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="seed of the search (default: 0)")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="stop after 60s, 5m, 1h; what is left is not run")
+    ] = None,
     known: KnownOption = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="earlier violations: none, local, redis://... or github:OWNER/REPOSITORY"),
+    ] = None,
+    devices: DevicesOption = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="write events to FILE, as JSON lines")] = None,
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="processes; pays above some ten seconds of work")
@@ -34,7 +42,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Judge the installed PEFT: every clause for every family."""
-    from conformance._pytest.selection import resolve
+    from conformance._pytest.selection import devices_named, resolve
     from conformance.cli.launch import launch
     from conformance.cli.show import present
     from conformance.compat.versions import judged
@@ -45,11 +53,15 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         "profile": profile,
         "examples": examples,
         "seed": seed,
+        "time": time,
         "known": known if known in (None, "none") else str(Path(known).absolute()),
+        "database": database,
+        "devices": devices,
         "report": str(report.absolute()) if report else None,
     }
     files = [file.absolute() for file in family_file or ()]
     selection = resolve(given, map(str, files))
+    devices_named(devices)
     typer.echo(
         f"judging {judged()}; items: {len(selection.pairs)}, known failures: {len(selection.replays)}, "
         f"profile: {selection.profile}, seed: {selection.budget.seed}",

@@ -14,11 +14,27 @@ from torch import Tensor
 
 
 class LayerCache(NamedTuple):
-    """What one layer's cache holds: ``length`` is what it reports, keys and values are ``(rows, heads, stored, head_dim)``."""
+    """What one layer's cache holds: ``length`` is what it reports, keys and values are ``(rows, heads, stored, head_dim)``.
+
+    ``devices`` is where they are, kept by copies, which themselves are on the CPU.
+    """
 
     length: int
     keys: Tensor | None
     values: Tensor | None
+    devices: tuple[str, ...] = ()
+
+    def brief(self) -> LayerCache:
+        """Its length, and where it is."""
+        return LayerCache(self.length, None, None, self.where())
+
+    def copy(self) -> LayerCache:
+        """A copy that later updates of the cache do not change."""
+        return LayerCache(self.length, _copy(self.keys), _copy(self.values), self.where())
+
+    def where(self) -> tuple[str, ...]:
+        """Where keys and values are."""
+        return tuple(str(held.device) for held in (self.keys, self.values) if held is not None)
 
 
 KeysValues = Sequence[tuple[Tensor, Tensor]]
@@ -88,11 +104,11 @@ def legacy_with_cross_attention(filled: KeysValues, cross: KeysValues) -> Any:
 
 def snapshot(layers: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:
     """A copy that later updates of the cache do not change."""
-    return tuple(LayerCache(found.length, _copy(found.keys), _copy(found.values)) for found in layers)
+    return tuple(found.copy() for found in layers)
 
 
 def _copy(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().clone()
+    return None if tensor is None else tensor.detach().cpu().clone()
 
 
 def cut(layers: tuple[LayerCache, ...], start: int, stop: int) -> list[tuple[Tensor, Tensor]]:

@@ -13,6 +13,7 @@ from conformance.engine import Budget
 from conformance.errors import unknown
 from conformance.faults.detect import detected, examples, failing_before, in_force, judged, named
 from conformance.faults.registry import Fault, faults
+from conformance.placement.here import asked
 
 QUICK, SWEEP = Budget(shrink=False), Budget(examples=1, shrink=False)
 """The named clause gets the quick profile, the others one example per stratum: each boundary once, at a third of the cost."""
@@ -45,11 +46,21 @@ def table(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Row]:
         if id not in known:
             raise unknown("fault", id, known)
     for id in wanted:
-        yield _row(known[id], seeds)
+        yield _apart(id, seeds) if named(known[id]).placed and not asked() else row(id, seeds)
 
 
-def _row(fault: Fault, seeds: int) -> Row:
-    started = time.process_time()
+def _apart(id: str, seeds: int) -> Row:
+    from conformance.isolated import Plant, ask_placed
+
+    answer = ask_placed("", Plant(fault=id, seeds=seeds))
+    if answer.row is None:
+        raise RuntimeError(f"the process for placed models failed: {answer.error}")
+    return answer.row
+
+
+def row(id: str, seeds: int) -> Row:
+    """The row of one fault."""
+    fault, started = faults()[id], time.process_time()
     finders, fired = _finders(fault)
     needed = _needed(fault, seeds)
     return Row(
@@ -67,10 +78,12 @@ def _row(fault: Fault, seeds: int) -> Row:
 
 def _finders(fault: Fault) -> tuple[tuple[str, ...], bool]:
     """The ids of the clauses that detect the fault, and whether it took effect at all."""
-    budgets = {id: QUICK if id == fault.clause else SWEEP for id in clauses()}
-    before = {id: failing_before(clause, fault, budgets[id]) for id, clause in clauses().items()}
+    # A fault in how models are placed takes effect on placed models only, in a process that has devices for them.
+    able = {id: clause for id, clause in clauses().items() if clause.placed == named(fault).placed}
+    budgets = {id: QUICK if id == fault.clause else SWEEP for id in able}
+    before = {id: failing_before(clause, fault, budgets[id]) for id, clause in able.items()}
     with in_force(fault) as planted:
-        verdicts = {id: judged(clause, planted, budgets[id], before[id]) for id, clause in clauses().items()}
+        verdicts = {id: judged(clause, planted, budgets[id], before[id]) for id, clause in able.items()}
     return tuple(id for id, verdict in verdicts.items() if detected(verdict, planted)), planted.fired > 0
 
 

@@ -21,6 +21,8 @@ def show(run: Run, console: Console) -> None:
     """Print all of it."""
     if run.cells:
         console.print(matrix(run.cells))
+    for lane, chapters in _lanes(run.cells).items():
+        console.print(f"{', '.join(chapters)}: on {lane}", style="dim", markup=False)
     for title, lines, style in _sections(run):
         console.print()
         console.print(Text(title, style=style))
@@ -29,6 +31,16 @@ def show(run: Run, console: Console) -> None:
     console.print()
     code = code_of(run)
     console.print(Text(closing(run), style="bold " + ("green" if code == 0 else "red")), soft_wrap=True)
+
+
+def _lanes(cells: Iterable[Cell]) -> dict[str, list[str]]:
+    """Which chapters were judged on which devices, where it was not simply the CPU."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        chapter = cell.clause.partition(".")[0]
+        if cell.lane and chapter not in found.setdefault(cell.lane, []):
+            found[cell.lane].append(chapter)
+    return found
 
 
 def code_of(run: Run) -> int:

@@ -12,36 +12,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from msgspec import Struct
 
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 from conformance.families.family import Draw, Family
+from conformance.strategies.maps import placement
+from conformance.strategies.strata import Stratum
 
 Drawer = Callable[[SearchStrategy[Any]], Any]
-
-
-class Stratum(Struct, frozen=True, kw_only=True):
-    """One part of the space: what it pins. Everything it leaves at ``None`` is drawn.
-
-    ``rows`` and ``spread`` give the batch (``spread``: no pads, some pads, all pads but one); ``length`` places the
-    number of virtual tokens relative to a boundary (``below`` and ``above``: next to the window, if there is one).
-    With ``last`` the rarer variants that a family lists come first: ties, rotary embeddings, attention, encoder layers.
-    """
-
-    name: str
-    rows: tuple[int, ...] = (1, 2, 3)
-    spread: tuple[str, ...] = ("even", "some", "one")
-    length: tuple[str, ...] = ("free", "one", "prompt", "window")
-    projection: tuple[int, ...] = (0, 4, 6)
-    layers: tuple[int, ...] | None = None
-    kv: tuple[str, ...] = ("all", "one", "some")
-    size: tuple[str, ...] = ("derived", "own")
-    prompt: tuple[int, ...] = (3, 1, 2, 4, 5, 6)
-    last: bool = False
-
-    def variants(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """``values`` in the order in which this stratum tries them."""
-        return values[::-1] if self.last else values
 
 
 STRATA = (
@@ -81,6 +58,7 @@ def cases(family: Family, stratum: Stratum) -> SearchStrategy[Case]:
             prefix=_prefix(draw, stratum, roles, max(row.length for row in rows)),
             new_tokens=draw(st.sampled_from((5, 6, 4))),
             attention=_pick(draw, stratum.variants(("default", "eager"))),
+            placement=placement(draw, stratum.maps) if stratum.maps else Placement(),
             seed=draw(st.integers(0, 9)),
         )
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from conformance import engine
+from conformance import engine, held
 from conformance._pytest import bench
 from conformance.case import Case
 from conformance.clauses.registry import Clause
@@ -31,16 +31,16 @@ def _fake_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("conformance.lab")
     module.Lab = Lab  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "conformance.lab", module)
-    monkeypatch.setattr(bench, "_held", {})
+    monkeypatch.setattr(held, "_held", {})
     monkeypatch.setattr(Lab, "made", 0)
 
 
 def test_the_lab_is_kept_for_a_family_and_dropped_with_it() -> None:
-    first = bench.lab_for("llama")
-    assert bench.lab_for("llama") is first
-    bench.lab_for("gpt2")
-    assert list(bench._held) == ["gpt2"]
-    bench.lab_for("llama")
+    first = held.lab_for("llama")
+    assert held.lab_for("llama") is first
+    held.lab_for("gpt2")
+    assert list(held._held) == ["gpt2"]
+    held.lab_for("llama")
     assert Lab.made == 3
 
 
@@ -59,7 +59,7 @@ def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None
     from conformance.known import KnownFailure
     from conformance.verdict import How
 
-    def run_once(*_: object) -> None:
+    def run_once(*_: object, **__: object) -> None:
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(bench, "run_once", run_once)

@@ -46,5 +46,5 @@ def test_all_options_are_in_one_group(pytester: pytest.Pytester, monkeypatch: py
     start = lines.index("conformance of prompt learning in PEFT:")
     end = lines.index("", start)
     ours = [line.split()[0].partition("=")[0] for line in lines if line.startswith("  --conformance")]
-    assert len(ours) == 10
+    assert len(ours) == 13
     assert all(start < i < end for i, line in enumerate(lines) if line.startswith("  --conformance"))

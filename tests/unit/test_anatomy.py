@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from conformance import engine
+from conformance import engine, held
 from conformance._pytest import bench
 from conformance.case import Case
 from conformance.clauses import clauses
@@ -53,7 +53,7 @@ def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pyte
 
     monkeypatch.setattr(anatomy, "check", refuse)
     build.__globals__["_copies"].cache_clear()
-    bench._held.clear()
+    held._held.clear()
     cell = bench.judge(clauses()["decoding.repeatable"], family("llama"), engine.Budget(examples=1), ())
     assert word(cell) == "broken harness"
     assert "cure:  mend [anatomy]" in str(cell)

@@ -15,12 +15,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent.parent / "conformance"
 
 ORDER = (
-    {"errors"},
+    {"errors", "processes"},
     {"case"},
     {"features", "relations", "verdict"},
     {"signals"},
     {"compat"},
     {"families"},
+    {"placement"},
     {"strategies"},
     {"prefix", "requests"},
     {"reference"},
@@ -28,11 +29,13 @@ ORDER = (
     {"oracles"},
     {"lab"},
     {"compare", "looks"},
+    {"whereabouts"},
     {"needs", "story"},
     {"clauses"},
     {"faults"},
     {"known", "simplify", "confirm"},
-    {"engine"},
+    {"examples"},
+    {"engine", "held"},
     # Beside the faults themselves: what counts as detected, for which whole items are judged.
     {"faults.detect", "faults.rows"},
     {"isolated"},
@@ -47,6 +50,8 @@ UPWARD = {
     # A clause asks a fresh process for an answer; the process, when it judges whole items, needs the engine and its clauses.
     ("clauses.lifecycle", "lifecycle"),
     ("faults.weaker", "lifecycle"),
+    # A fault in how models are placed is planted in a process that has devices for them.
+    ("faults.rows", "isolated"),
 }
 """Imports inside a function that do point upwards, each for a reason."""
 
@@ -136,6 +141,7 @@ def test_no_chapter_imports_torch_before_it_is_run(name: str) -> None:
     ("code", "absent"),
     [
         ("import conformance", {"torch", "transformers", "peft", "hypothesis", "msgspec"}),
+        ("import conformance.placement", {"torch", "transformers", "peft", "hypothesis", "msgspec", "accelerate"}),
         ("import conformance.plugin", {"torch", "transformers", "peft", "hypothesis", "msgspec"}),
         ("import conformance.clauses; conformance.clauses.clauses()", {"torch", "transformers", "peft", "hypothesis"}),
         (

@@ -25,7 +25,7 @@ import sys
 print("a line that is no answer", flush=True)
 print("{}", file=sys.__stdout__, flush=True)
 """
-ITEM = Judge(clause="injection.faithful", family="llama", examples=1, seed=0)
+ITEM = Judge(clause="injection.faithful", family="llama", budget=Budget(examples=1))
 
 
 def without_time(cell: Cell | None) -> Cell:

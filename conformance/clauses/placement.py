@@ -1,0 +1,84 @@
+"""Wherever the parts of the model are, the answers are the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.clauses.registry import clause
+from conformance.needs import (
+    adapter_made,
+    away_or_loaded,
+    by_hand,
+    decodings,
+    greedy,
+    greedy_and_beams,
+    made_by_transformers,
+    spelled_otherwise,
+)
+
+if TYPE_CHECKING:
+    from conformance.case import Case
+    from conformance.lab import Lab
+
+SPLIT = ("huggingface/peft#2134", "huggingface/peft#2189")
+
+
+@clause(sources=SPLIT, when=(by_hand,), over=decodings, placed=True)
+def split(lab: Lab, case: Case) -> None:
+    """Under any device map under which the base model generates, the wrapped model answers as it does on one device."""
+    from conformance.whereabouts import as_on_one_device
+
+    as_on_one_device(lab, case, "generate answers otherwise under the device map")
+
+
+@clause(sources=SPLIT, when=(spelled_otherwise,), over=greedy, placed=True)
+def spelling(lab: Lab, case: Case) -> None:
+    """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change."""
+    from conformance.relations import spelled_plainly
+    from conformance.whereabouts import alike, needs_names, or_not_applicable
+
+    plain = spelled_plainly(case)
+    needs_names(case, plain)
+    expected = or_not_applicable(lambda: lab.generate(plain), "the same map, spelled plainly, fails too")
+    alike(lab, lab.generate(case), expected, "generate answers otherwise when the same map is spelled otherwise")
+
+
+@clause(sources=SPLIT, over=greedy, placed=True)
+def cache_follows_layer(lab: Lab, case: Case) -> None:
+    """Each layer's keys and values are where the layer computes, and no step moves more than the base model's and a few.
+
+    Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
+    a few small tensors, such as a mask.
+    """
+    from conformance.relations import without_prefix
+    from conformance.whereabouts import caches_at_home, moves_little, needs_places, or_not_applicable
+
+    needs_places(case)
+    got = lab.generate(case)
+    caches_at_home(got)
+    base = or_not_applicable(lambda: lab.generate(without_prefix(case)), "the base model fails under this map")
+    moves_little(got, base)
+
+
+@clause(sources=("huggingface/peft#2541", "huggingface/peft#720"), when=(away_or_loaded,), over=greedy, placed=True)
+def offloaded(lab: Lab, case: Case) -> None:
+    """With weights that wait on the CPU or on disk, or an adapter loaded onto a dispatched model, the answers are the same."""
+    from conformance.whereabouts import as_on_one_device
+
+    as_on_one_device(lab, case, "generate answers otherwise with offloaded weights or a loaded adapter")
+
+
+@clause(sources=SPLIT, when=(made_by_transformers,), over=greedy_and_beams, placed=True)
+def automatic(lab: Lab, case: Case) -> None:
+    """With a device_map auto, balanced or sequential, and max_memory, the answers are those on one device."""
+    from conformance.whereabouts import as_on_one_device
+
+    as_on_one_device(lab, case, "generate answers otherwise under an automatic device map")
+
+
+@clause(sources=("huggingface/peft#2189",), when=(adapter_made,), over=greedy, placed=True)
+def trains(lab: Lab, case: Case) -> None:
+    """The training forward and the adapter's gradient under a device map are those on one device."""
+    from conformance.whereabouts import trains_as_on_one_device
+
+    trains_as_on_one_device(lab, case)

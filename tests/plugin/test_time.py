@@ -1,0 +1,66 @@
+"""A requested time: what is left is not run and never passed; what failed before, and what is sharp, comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conformance._pytest.hurry import seconds
+from conformance.errors import UserError
+from conformance.report.events import read
+from conformance.report.tally import word
+
+Consumer = Callable[..., pytest.RunResult]
+BOTH = ("--conformance-families", "llama", "--conformance-clauses", "miniature.holds,miniature.wrong")
+
+
+def names(result: pytest.RunResult) -> list[str]:
+    return [line.strip("<>").split()[-1] for line in result.outlines if "Item miniature" in line]
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_is_left_when_the_time_is_spent_is_not_run(consumer: Consumer, tmp_path: Path, workers: str) -> None:
+    events = tmp_path / "events.jsonl"
+    result = consumer(*BOTH, "--conformance-time", "0.001s", "--conformance-report", str(events), "-n", workers)
+    result.assert_outcomes(skipped=2)
+    run = read(events)
+    assert [word(cell) for cell in run.cells] == ["not run", "not run"]
+    assert {cell.why for cell in run.cells} == {"the requested time was spent"}
+    assert run.footer is not None
+    assert run.footer.exit_code == 5
+
+
+def test_with_time_enough_everything_is_run(consumer: Consumer) -> None:
+    consumer(*BOTH, "--conformance-time", "1h").assert_outcomes(passed=1, failed=1)
+
+
+def test_what_failed_before_comes_first(consumer: Consumer, tmp_path: Path) -> None:
+    report = ("--conformance-report", str(tmp_path / "events.jsonl"))
+    consumer(*BOTH, *report).assert_outcomes(passed=1, failed=1)
+    hurried = consumer(*BOTH, *report, "--conformance-time", "1h", "--collect-only")
+    assert names(hurried) == ["miniature.wrong[llama]", "miniature.holds[llama]"]
+
+
+def test_without_a_limit_the_order_is_that_of_the_catalogue(consumer: Consumer, tmp_path: Path) -> None:
+    report = ("--conformance-report", str(tmp_path / "events.jsonl"))
+    consumer(*BOTH, *report)
+    assert names(consumer(*BOTH, *report, "--collect-only")) == ["miniature.holds[llama]", "miniature.wrong[llama]"]
+
+
+def test_sharp_clauses_of_all_families_come_before_the_rest(consumer: Consumer) -> None:
+    chosen = ("--conformance-families", "llama,gpt2", "--conformance-clauses", "miniature.holds,miniature.sharp")
+    found = names(consumer(*chosen, "--conformance-time", "1h", "--collect-only"))
+    assert found == [f"miniature.{clause}[{family}]" for clause in ("sharp", "holds") for family in ("llama", "gpt2")]
+
+
+@pytest.mark.parametrize(("given", "expected"), [("60s", 60.0), ("5m", 300.0), ("1.5h", 5400.0), ("90", 90.0)])
+def test_a_time_has_a_unit(given: str, expected: float) -> None:
+    assert seconds(given) == expected
+
+
+@pytest.mark.parametrize("given", ["", "soon", "-1s", "0s", "1 h", "1d"])
+def test_what_is_no_time_is_refused(given: str) -> None:
+    with pytest.raises(UserError, match="bad-time"):
+        seconds(given)

