@@ -11,6 +11,36 @@ def _dealt(devices: tuple[Device, ...], layers: int) -> list[Device]:
     return [devices[index % len(devices)] for index in range(layers)]
 
 
+def _layer_devices(case: Case) -> set[Device]:
+    """The devices of the decoder's layers."""
+    return set(_dealt(case.placement.layers, case.roles.layers))
+
+
+def _layers_joined(case: Case) -> bool:
+    """Whether one key of the map, which is not the whole model's, stands for all of the decoder's layers."""
+    devices = _layer_devices(case)
+    joined = case.placement.merged and case.roles.layers > 1 and len(devices) == 1
+    return joined and not set(case.placement.others) <= devices
+
+
+def _two_devices(case: Case) -> bool:
+    """Whether the model is on two devices at least."""
+    if case.placement.automatic:
+        return len(case.placement.memory) > 1
+    return len((_layer_devices(case) | set(case.placement.others)) - {"cpu", "disk"}) > 1
+
+
+def _lowest_not_first(case: Case) -> bool:
+    """Whether the first device that the map names may not be the lowest.
+
+    How many keys there are is not known here, hence which one is the last, that a reversed map begins with.
+    """
+    placement = case.placement
+    lowest = min((device for device in placement.named if isinstance(device, int)), default=None)
+    told = placement.order == "model" or len(placement.others) == 1
+    return not placement.automatic and _two_devices(case) and not (told and placement.others[0] == lowest)
+
+
 FEATURES: dict[str, Callable[[Case], bool]] = {
     "one_row": lambda c: len(c.rows) == 1,
     "many_rows": lambda c: len(c.rows) > 1,
@@ -63,7 +93,12 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "on_disk": lambda c: c.placed and "disk" in c.placement.named,
     "no_device": lambda c: c.placed and not c.placement.automatic and set(c.placement.named) <= {"cpu", "disk"},
     "automatic": lambda c: c.placement.automatic,
+    "layers_joined": lambda c: c.placed and _layers_joined(c),
+    "layers_joined_or_automatic": lambda c: c.placed and (_layers_joined(c) or c.placement.automatic),
     "merged_keys": lambda c: c.placed and c.placement.merged,
+    "two_devices": lambda c: c.placed and _two_devices(c),
+    "lowest_not_first": lambda c: c.placed and _lowest_not_first(c),
+    "embedding_away": lambda c: c.placed and c.placement.others[0] in ("cpu", "disk"),
     "from_pretrained": lambda c: c.placed and c.placement.way != "dispatched",
     "adapter_made": lambda c: c.placed and c.placement.adapter == "made",
     "adapter_loaded": lambda c: c.placed and c.placement.adapter == "loaded",

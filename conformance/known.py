@@ -1,7 +1,7 @@
 """Known failures: violations that are understood, and must not hide others.
 
-An entry matches a violation by clause, family, how, the features its Case needs and the versions; the search goes on past
-a match. Whether an entry still fails is decided by replaying its minimal Case, never by the search.
+An entry matches a violation by clause, family, how, where it crashed, the features its Case needs and the versions; the
+search goes on past a match. Whether an entry still fails is decided by replaying its minimal Case, never by the search.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ else:
 class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One understood violation.
 
-    ``clauses`` and ``families`` are names or globs; ``features`` must all be present, ``without`` all absent;
+    ``clauses`` and ``families`` are names or globs; ``features`` must all be present, ``without`` all absent; ``where`` is a
+    glob of the innermost line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``);
     ``peft`` and ``transformers`` are version ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
     """
 
@@ -40,6 +41,7 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     how: How
     features: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    where: str = "*"
     peft: str
     transformers: str
     function: str
@@ -63,6 +65,7 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             and finding.how is self.how
             and set(self.features) <= set(finding.features)
             and not set(self.without) & set(finding.features)
+            and fnmatchcase(finding.where, self.where)
             and self.applies(finding.versions)
         )
 

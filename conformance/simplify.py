@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Device, Placement, Prefix, Roles, Row
 
 
 def simplify(case: Case, fails: Callable[[Case], bool]) -> Case:
@@ -31,7 +31,7 @@ def simplify(case: Case, fails: Callable[[Case], bool]) -> Case:
 
 def candidates(case: Case) -> Iterator[Case]:
     """Cases one step simpler than ``case``, the boldest first."""
-    return chain(_rows(case), _prefix(case), _together(case), _roles(case), _rest(case))
+    return chain(_rows(case), _prefix(case), _together(case), _roles(case), _placement(case), _rest(case))
 
 
 def _smaller(value: int, least: int) -> Iterator[int]:
@@ -99,7 +99,70 @@ def _roles(case: Case) -> Iterator[Case]:
         yield to(rope="default")
 
 
+def _placement(case: Case) -> Iterator[Case]:
+    """Fewer devices, named plainly, and whoever placed the model."""
+    placement = case.placement
+
+    def to(**changes: Any) -> Case:
+        simpler: Placement = replace(placement, **changes)
+        return replace(case, placement=simpler)
+
+    yield from _ways(case)
+    for name in ("layers", "others"):
+        yield from (to(**{name: devices}) for devices in _fewer(getattr(placement, name)))
+    renamed = _renamed(placement)
+    if renamed != placement:
+        yield replace(case, placement=renamed)
+    for name, plain in (("spelling", "name"), ("order", "model"), ("merged", False), ("adapter", "made")):
+        if getattr(placement, name) != plain:
+            yield to(**{name: plain})
+
+
+def _ways(case: Case) -> Iterator[Case]:
+    """Along a map, which knows no memory; or with fewer devices, and the simplest automatic way."""
+    placement = case.placement
+    if placement.way not in ("none", "dispatched"):
+        yield replace(case, placement=replace(placement, way="dispatched", memory=()))
+    if placement.automatic:
+        for n in _smaller(len(placement.memory), 1):
+            yield replace(case, placement=replace(placement, memory=placement.memory[:n]))
+        if placement.way != "auto":
+            yield replace(case, placement=replace(placement, way="auto"))
+
+
+def _fewer(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
+    """Shorter patterns, then one device in place of another that stands before it, then on a device instead of away."""
+    yield from (devices[:n] for n in _smaller(len(devices), 1))
+    yield from (devices[n:] for n in range(1, len(devices)))
+    for index, device in enumerate(devices):
+        for simpler in _simpler(device):
+            yield (*devices[:index], simpler, *devices[index + 1 :])
+
+
+def _simpler(device: Device) -> Iterator[Device]:
+    """Devices before this one; the first one is simpler than the CPU, and that than the disk."""
+    if isinstance(device, int):
+        yield from range(device)
+    else:
+        yield from (0, "cpu") if device == "disk" else (0,)
+
+
+def _renamed(placement: Placement) -> Placement:
+    """The same map with its devices numbered as they occur."""
+    numbers: dict[Device, int] = {}
+
+    def number(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+        return tuple(numbers.setdefault(d, len(numbers)) if isinstance(d, int) else d for d in devices)
+
+    others, layers = number(placement.others), number(placement.layers)
+    return replace(placement, layers=layers, others=others)
+
+
 def _rest(case: Case) -> Iterator[Case]:
+    if case.beams > 1:
+        yield replace(case, beams=1)
+    if case.cache != "dynamic":
+        yield replace(case, cache="dynamic")
     yield from (replace(case, new_tokens=n) for n in _smaller(case.new_tokens, 1))
     if case.attention != "default":
         yield replace(case, attention="default")

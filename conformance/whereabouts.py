@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from conformance.compare import agree, identical
 from conformance.placement.here import alone, here
 from conformance.placement.maps import numbered, places, spell
-from conformance.relations import without_prefix
+from conformance.relations import unplaced, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.trace import Trace
 
@@ -36,7 +37,7 @@ def or_not_applicable(run: Callable[[], T], why: str) -> T:
 
 
 def needs_places(case: Case) -> None:
-    """The claim says nothing where the map, over the devices that there are here, has one place for everything."""
+    """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
     names, placement = here().names, case.placement
     waits = bool({"cpu", "disk"} & set(placement.named))
     # PEFT makes a new map when it loads an adapter onto weights that wait.
@@ -46,7 +47,8 @@ def needs_places(case: Case) -> None:
     if placement.automatic:
         one = len(names) == 1 and placement.memory[0] >= WHOLE
     else:
-        one = len(places(placement, case.roles.layers, names)) == 1
+        meant = places(placement, case.roles.layers, [f"cuda:{number}" for number in range(8)])
+        one = len(meant) > 1 and len(places(placement, case.roles.layers, names)) == 1
     if one:
         raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
 
@@ -62,10 +64,28 @@ def _spelled(placement: Placement) -> tuple[object, ...]:
     return (*called, placement.order, placement.merged)
 
 
+def together(lab: Lab, case: Case) -> Trace:
+    """Generate with the whole model on one device, which answers as without any device map.
+
+    A device is a device: what fails on one is excused only if it fails without any map too.
+    """
+    try:
+        one = lab.generate(alone(case))
+    except RunFailed:
+        or_not_applicable(lambda: lab.generate(unplaced(case)), "without a device map it fails too")
+        raise
+    if case.beams == 1:
+        with suppress(RunFailed):
+            agree(
+                one, lab.generate(unplaced(case)), "generate answers otherwise on one device than without a device map"
+            )
+    return one
+
+
 def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
     """Generate answers as with the whole model on one device."""
     needs_places(case)
-    one = or_not_applicable(lambda: lab.generate(alone(case)), "on one device it fails too")
+    one = together(lab, case)
     alike(lab, lab.generate(case), one, what)
 
 
@@ -119,7 +139,7 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
     needs_places(case)
     one_device = alone(case)
-    tokens = or_not_applicable(lambda: lab.generate(one_device), "on one device it fails too").tokens
+    tokens = together(lab, case).tokens
     one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
     alike(lab, lab.forward(case, tokens=tokens), one, "the training forward answers otherwise under the device map")
     if case.prefix.length:

@@ -16,6 +16,19 @@ AWAY = ("cpu", "disk")
 Map = dict[str, Any]
 
 
+class Name(str):
+    """A device's name with a hash of its own.
+
+    Where nobody names the main device, as in ``from_pretrained``, accelerate takes the first of a set of devices: of
+    strings another one in each process, unless their hashes are fixed.
+    """
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return torch.device(self).index or 0
+
+
 def cut_points(model: nn.Module, layers: str) -> list[str]:
     """The finest legal keys of a device map, in the model's order; ``layers`` names the module of the decoder's layers."""
     whole = set(getattr(model, "_no_split_modules", None) or ())
@@ -72,8 +85,10 @@ def spell(device: Device, spelling: str, names: Sequence[str]) -> Any:
     if device in AWAY:
         return device
     name = names[int(device) % len(names)]
-    if spelling == "name" or name in AWAY or (spelling == "number" and not numbered(names)):
+    if name in AWAY:
         return name
+    if spelling == "name" or (spelling == "number" and not numbered(names)):
+        return Name(name)
     named = torch.device(name)
     return named.index if spelling == "number" else named
 

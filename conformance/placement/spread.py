@@ -32,6 +32,7 @@ def _dispatched(model: Any, case: Case, kind: Family) -> nn.Module:
 
     found = device_map(model, kind.anatomy.layers, case.placement, here().names)
     folder = _folder()
+    before = [parameter.detach() for parameter in model.parameters()]
     placed: nn.Module = dispatch_model(
         model,
         found,
@@ -39,6 +40,8 @@ def _dispatched(model: Any, case: Case, kind: Family) -> nn.Module:
         offload_dir=folder.name,
         skip_keys=getattr(model, "_skip_keys_device_placement", None),
     )
+    # accelerate tells tied weights by the address that they had on the CPU: given back, a weight read from disk may get it.
+    placed._before = before  # type: ignore[assignment]
     return _keeping(folder, placed)
 
 

@@ -54,7 +54,7 @@ MAPS = (
         name="weights away",
         maps=Maps(
             layers=(("cpu", 0), ("disk", 1), (0, "cpu", "disk"), ("cpu", "disk")),
-            others=((0,), (0, "cpu"), ("cpu",)),
+            others=((0,), (0, "cpu"), ("cpu",), (1,)),
             spelled=(PLAIN, *SPELLED),
         ),
         spread=("some", "even"),

@@ -89,6 +89,14 @@ def test_names_and_globs_both_match(finding: Finding) -> None:
     assert ENTRY.matches(finding)
 
 
+def test_a_crash_is_told_by_its_place_on_whatever_line() -> None:
+    entry = replace(ENTRY, how=How.CRASH, where="peft/utils/integrations.py:* get_layer_device_map")
+    crash = replace(FINDING, how=How.CRASH)
+    assert entry.matches(replace(crash, where="peft/utils/integrations.py:180 get_layer_device_map"))
+    assert not entry.matches(replace(crash, where="peft/utils/integrations.py:203 map_cache_to_layer_device_map"))
+    assert not entry.matches(replace(crash, where=""))
+
+
 @pytest.mark.parametrize(
     ("peft", "applies"),
     [("0.20.0", True), ("0.22.0.dev0", True), ("0.20.0rc1", False), ("0.13.2", False)],
