@@ -10,8 +10,9 @@ from torch import nn
 
 from conformance import whereabouts
 from conformance.case import Case, Placement, Roles
+from conformance.features import features
 from conformance.placement import here as where
-from conformance.placement.here import Here, alone
+from conformance.placement.here import Here, alone, as_here
 from conformance.placement.maps import places, spell
 from conformance.placement.spread import memory
 from conformance.relations import spelled_plainly
@@ -50,6 +51,8 @@ def placed(**placement: object) -> Case:
         (MANY, placed(layers=("cpu", 1), adapter="loaded")),
         (LABELLED, placed()),
         (LABELLED, placed(adapter="loaded")),
+        (MANY, placed(layers=(0,), others=(0,))),
+        (CPU, placed(layers=("cpu",), others=("cpu",))),
         (CPU, placed(layers=(0, "disk"))),
         (CPU, placed(way="auto", layers=(0,), memory=(60, 60))),
         (GPU, placed(layers=(0, "cpu"))),
@@ -66,6 +69,7 @@ def test_a_map_with_several_places_says_something(devices: Devices, found: Here,
         (CPU, placed(), "everything is in one place, for there is only the device cpu"),
         (CPU, placed(layers=("cpu", 1)), "everything is in one place, for there is only the device cpu"),
         (CPU, placed(way="auto", layers=(0,), memory=(100, 100)), "there is only the device cpu"),
+        (GPU, placed(layers=(0,), others=(0,)), "there is only the device cuda:0"),
         (GPU, placed(layers=(0, 1, 2), others=(1,)), "there is only the device cuda:0"),
         (LABELLED, placed(way="auto", layers=(0,), memory=(60, 60)), "of numbers, and cpu:0, cpu:1, cpu:2 have none"),
         (LABELLED, placed(layers=("cpu", 1), adapter="loaded"), "of numbers, and cpu:0, cpu:1, cpu:2 have none"),
@@ -134,3 +138,13 @@ def test_alone_is_on_the_first_device_and_on_a_cpu_without_a_map(devices: Device
     assert not alone(placed()).placed
     devices(LABELLED)
     assert alone(placed()).placed
+
+
+def test_features_are_those_of_the_map_as_it_is_here(devices: Devices) -> None:
+    case = placed(layers=(0, "disk"))
+    devices(MANY)
+    assert as_here(case) == case
+    devices(CPU)
+    assert as_here(case).placement == Placement(way="dispatched", layers=("cpu", "disk"), others=("cpu",))
+    assert "no_device" in features(as_here(case))
+    assert as_here(Case(family="llama")) == Case(family="llama")
