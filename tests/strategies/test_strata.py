@@ -31,6 +31,10 @@ BY_RELATION = {
 """Features that only a relation gives to a Case."""
 
 
+ABOUT_MAPS = set(FEATURES) - set(list(FEATURES)[: list(FEATURES).index("beams")])
+"""Features of placed models, which have strata of their own: `test_maps.py`."""
+
+
 def drawn(kind: Family, start: int, examples: int = PROFILES["quick"]) -> list[Case]:
     """The Cases that one item meets, as the engine draws them."""
     met: list[Case] = []
@@ -66,7 +70,7 @@ def possible(kind: Family) -> set[str]:
         "alternating": any(len(set(pattern)) > 1 for pattern in draw.sliding),
         **dict.fromkeys(windows, any(any(pattern) for pattern in draw.sliding)),
     }
-    return {name for name in FEATURES if name not in BY_RELATION and needed.get(name, True)}
+    return {name for name in FEATURES if name not in BY_RELATION | ABOUT_MAPS and needed.get(name, True)}
 
 
 def boundaries(case: Case) -> set[str]:

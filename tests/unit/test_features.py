@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 from conformance.features import FEATURES, features
 
 
@@ -19,6 +19,14 @@ def case(
 class Pair:
     has: Case
     lacks: Case
+
+
+def placed(**how: object) -> Case:
+    return case(Roles(layers=2), placement=Placement(**{"way": "dispatched", **how}))  # type: ignore[arg-type]
+
+
+def automatic(*memory: int) -> Case:
+    return placed(way="auto", memory=memory)
 
 
 SLIDING = Roles(window=5, sliding=(True,))
@@ -63,6 +71,24 @@ PAIRS = {
     "n_reaches_window": Pair(case(SLIDING, n=5), case(SLIDING, n=4)),
     "window_edge": Pair(case(SLIDING, n=6), case(SLIDING, n=7)),
     "crosses_window": Pair(case(SLIDING, n=1, new_tokens=2), case(SLIDING, n=1, lengths=(1,), new_tokens=2)),
+    "beams": Pair(case(beams=2), case()),
+    "static_cache": Pair(case(cache="static"), case()),
+    "placed": Pair(placed(), case()),
+    "layers_apart": Pair(placed(layers=(0, 1)), placed(layers=(1,))),
+    "ends_apart": Pair(placed(layers=(1,), others=(0,)), placed(layers=(0, 1), others=(1,))),
+    "offloaded": Pair(placed(layers=("cpu", 0)), placed()),
+    "on_disk": Pair(placed(others=("disk",)), placed(others=("cpu",))),
+    "no_device": Pair(placed(layers=("cpu",), others=("disk",)), placed(layers=("cpu",))),
+    "automatic": Pair(automatic(60, 60), placed()),
+    "layers_joined": Pair(placed(layers=(1,), merged=True), placed(layers=(0, 1), merged=True)),
+    "layers_joined_or_automatic": Pair(automatic(100), placed(layers=(0, 1), merged=True)),
+    "merged_keys": Pair(placed(merged=True), placed()),
+    "two_devices": Pair(placed(layers=(0, 1)), placed(layers=(0, "cpu"))),
+    "lowest_not_first": Pair(placed(layers=(0,), others=(1,)), placed(layers=(1,), others=(0,))),
+    "embedding_away": Pair(placed(others=("cpu", 0)), placed(others=(0, "cpu"))),
+    "from_pretrained": Pair(placed(way="pretrained"), placed()),
+    "adapter_made": Pair(placed(), placed(adapter="loaded")),
+    "adapter_loaded": Pair(placed(adapter="loaded"), case()),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from conformance import relations
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 
 CASE = Case(
     family="llama",
@@ -14,6 +14,9 @@ CASE = Case(
     prefix=Prefix(length=3, projection=4, order="reversed", seed=99),
     rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=3, seed=3)),
     new_tokens=4,
+)
+SPELLED = Placement(
+    way="pretrained", layers=(2, "cpu", 0), others=(0, 1), spelling="number", order="reversed", merged=True
 )
 BARE = Prefix(length=0, seed=99)
 CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
@@ -38,6 +41,14 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
         {"prefix": replace(BARE, order="reversed")},
     ),
     "real_tokens": (relations.real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
+    "beamed": (relations.beamed, {"beams": 2}),
+    "in_static_cache": (relations.in_static_cache, {"cache": "static"}),
+    "unplaced": (lambda c: relations.unplaced(relations.on_one_device(c)), {}),
+    "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
+    "spelled_plainly": (
+        lambda c: relations.spelled_plainly(replace(c, placement=SPELLED)),
+        {"placement": Placement(way="pretrained", layers=(0, "cpu", 1), others=(1, 2))},
+    ),
     "in_double": (relations.in_double, {"dtype": "float64"}),
 }
 
