@@ -15,7 +15,7 @@ from conformance.compat.versions import versions
 from conformance.errors import UserError
 from conformance.families import family
 from conformance.features import features
-from conformance.placement.here import alone, here
+from conformance.placement.here import alone, as_here, here
 from conformance.relations import embedded, in_double, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.verdict import Blame, Difference, Finding, How, Outcome
@@ -169,7 +169,7 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         statement=clause.statement,
         family=case.family,
         case=case,
-        features=tuple(sorted(features(case))),
+        features=tuple(sorted(features(as_here(case)))),
         how=how,
         difference=difference,
         blame=Blame.TRANSFORMERS if base else Blame.PEFT,

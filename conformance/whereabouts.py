@@ -48,7 +48,8 @@ def needs_places(case: Case) -> None:
         one = len(names) == 1 and placement.memory[0] >= WHOLE
     else:
         meant = places(placement, case.roles.layers, [f"cuda:{number}" for number in range(8)])
-        one = len(meant) > 1 and len(places(placement, case.roles.layers, names)) == 1
+        second = len(meant) > 1 or (len(names) == 1 and not waits)
+        one = second and len(places(placement, case.roles.layers, names)) == 1
     if one:
         raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
 

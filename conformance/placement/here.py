@@ -80,6 +80,17 @@ def alone(case: Case) -> Case:
     return replace(one, placement=replace(one.placement, way="none")) if here().names[0] == "cpu" else one
 
 
+def as_here(case: Case) -> Case:
+    """``case`` with its map as it is here: where the only device is the CPU, its numbers mean that."""
+    if not case.placed or here().names != ("cpu",):
+        return case
+    layers, others = (
+        tuple("cpu" if isinstance(device, int) else device for device in devices)
+        for devices in (case.placement.layers, case.placement.others)
+    )
+    return replace(case, placement=replace(case.placement, layers=layers, others=others))
+
+
 def _hush() -> None:
     """No progress bars for models that load in milliseconds, no advice about weights on the CPU."""
     import logging

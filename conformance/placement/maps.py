@@ -95,7 +95,7 @@ def spell(device: Device, spelling: str, names: Sequence[str]) -> Any:
 
 def numbered(names: Sequence[str]) -> bool:
     """Whether a map may call the devices ``names`` by numbers."""
-    return torch.device(names[0]).type != "cpu"
+    return names[0].partition(":")[0] != "cpu"
 
 
 def _merged(found: Map) -> Map:

@@ -204,3 +204,10 @@ def test_autocast_says_that_it_does_nothing(backend: Names) -> None:
 def test_a_mismatch_is_a_runtime_error_of_its_own(devices: Names) -> None:
     with pytest.raises(DeviceMismatch, match=f"two devices, {devices[0]} and {devices[1]}!"):
         torch.cat([torch.zeros(1, device=devices[0]), torch.zeros(1, device=devices[1])])
+
+
+def test_nothing_can_be_copied_out_of_a_meta_tensor(devices: Names) -> None:
+    for place in (devices[0], torch.device(devices[1]), "cpu"):
+        with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+            torch.zeros(2, device="meta").to(place)
+    assert torch.zeros(2, device=devices[0]).to("meta").device.type == "meta"

@@ -1,0 +1,150 @@
+"""What a claim about a device map says where there are fewer devices than the map counts, or devices without numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from conformance import whereabouts
+from conformance.case import Case, Placement, Roles
+from conformance.features import features
+from conformance.placement import here as where
+from conformance.placement.here import Here, alone, as_here
+from conformance.placement.maps import places, spell
+from conformance.placement.spread import memory
+from conformance.relations import spelled_plainly
+from conformance.signals import NotApplicable
+from conformance.whereabouts import needs_names, needs_places
+
+# As simulated ones are, but of a type that torch knows without a backend.
+MANY = Here("simulated", ("xla:0", "xla:1", "xla:2"))
+LABELLED = Here("labelled", ("cpu:0", "cpu:1", "cpu:2"))
+CPU = Here("offload", ("cpu",))
+GPU = Here("real", ("cuda:0",))
+Devices = Callable[[Here], None]
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
+    """Pretend that this process has other devices."""
+
+    def pretend(found: Here) -> None:
+        monkeypatch.setattr(whereabouts, "here", lambda: found)
+        monkeypatch.setattr(where, "here", lambda: found)
+
+    return pretend
+
+
+def placed(**placement: object) -> Case:
+    chosen = {"way": "dispatched", "layers": (0, 1), **placement}
+    return Case(family="llama", roles=Roles(layers=2), placement=Placement(**chosen))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "case"),
+    [
+        (MANY, placed()),
+        (MANY, placed(way="auto", layers=(0,), memory=(100, 100))),
+        (MANY, placed(layers=("cpu", 1), adapter="loaded")),
+        (LABELLED, placed()),
+        (LABELLED, placed(adapter="loaded")),
+        (MANY, placed(layers=(0,), others=(0,))),
+        (CPU, placed(layers=("cpu",), others=("cpu",))),
+        (CPU, placed(layers=(0, "disk"))),
+        (CPU, placed(way="auto", layers=(0,), memory=(60, 60))),
+        (GPU, placed(layers=(0, "cpu"))),
+    ],
+)
+def test_a_map_with_several_places_says_something(devices: Devices, found: Here, case: Case) -> None:
+    devices(found)
+    needs_places(case)
+
+
+@pytest.mark.parametrize(
+    ("found", "case", "why"),
+    [
+        (CPU, placed(), "everything is in one place, for there is only the device cpu"),
+        (CPU, placed(layers=("cpu", 1)), "everything is in one place, for there is only the device cpu"),
+        (CPU, placed(way="auto", layers=(0,), memory=(100, 100)), "there is only the device cpu"),
+        (GPU, placed(layers=(0,), others=(0,)), "there is only the device cuda:0"),
+        (GPU, placed(layers=(0, 1, 2), others=(1,)), "there is only the device cuda:0"),
+        (LABELLED, placed(way="auto", layers=(0,), memory=(60, 60)), "of numbers, and cpu:0, cpu:1, cpu:2 have none"),
+        (LABELLED, placed(layers=("cpu", 1), adapter="loaded"), "of numbers, and cpu:0, cpu:1, cpu:2 have none"),
+    ],
+)
+def test_a_map_that_these_devices_cannot_have_is_not_applicable(
+    devices: Devices, found: Here, case: Case, why: str
+) -> None:
+    devices(found)
+    with pytest.raises(NotApplicable, match=why):
+        needs_places(case)
+
+
+@pytest.mark.parametrize(
+    ("found", "case", "says"),
+    [
+        (MANY, placed(spelling="number"), True),
+        (MANY, placed(layers=(1, 0), others=(1,)), True),
+        (GPU, placed(spelling="number"), True),
+        (GPU, placed(layers=(1, 0), others=(1,)), False),
+        (LABELLED, placed(spelling="number"), False),
+        (LABELLED, placed(spelling="device"), True),
+        (CPU, placed(layers=(0, "disk"), spelling="device"), False),
+        (CPU, placed(layers=(0, "disk"), order="reversed"), True),
+        (CPU, placed(layers=(0, "disk"), merged=True), True),
+    ],
+)
+def test_a_map_that_is_spelled_like_the_plain_one_is_not_applicable(
+    devices: Devices, found: Here, case: Case, says: bool
+) -> None:
+    devices(found)
+    if says:
+        needs_names(case, spelled_plainly(case))
+    else:
+        with pytest.raises(NotApplicable, match="it is the same map"):
+            needs_names(case, spelled_plainly(case))
+
+
+def test_numbers_go_round_the_devices_that_there_are() -> None:
+    assert [spell(number, "name", GPU.names) for number in (0, 1, 2)] == ["cuda:0"] * 3
+    assert [spell(number, "number", ("cuda:3", "cuda:1")) for number in (0, 1, 2)] == [3, 1, 3]
+    assert places(Placement(way="dispatched", layers=(0, 1), others=("disk", 2)), 1, MANY.names) == {
+        "xla:0",
+        "disk",
+        "xla:2",
+    }
+
+
+def test_what_is_called_cpu_has_no_number() -> None:
+    assert spell(1, "number", LABELLED.names) == "cpu:1"
+    assert spell(1, "device", LABELLED.names) == torch.device("cpu:1")
+    assert {spell(1, spelling, CPU.names) for spelling in ("name", "number", "device")} == {"cpu"}
+
+
+def test_memory_is_that_of_the_devices_that_there_are() -> None:
+    model = nn.Linear(25, 10, bias=False)  # 1000 bytes
+    assert memory(model, (60, 40), MANY.names) == {0: 600, 1: 400, "cpu": 4000}
+    assert memory(model, (60, 60, 60), ("cuda:3", "cuda:1")) == {3: 600, 1: 600, "cpu": 4000}
+    assert memory(model, (60, 60, 60), CPU.names) == {"cpu": 600}
+
+
+def test_alone_is_on_the_first_device_and_on_a_cpu_without_a_map(devices: Devices) -> None:
+    devices(GPU)
+    assert alone(placed()).placement == Placement(way="dispatched")
+    devices(CPU)
+    assert not alone(placed()).placed
+    devices(LABELLED)
+    assert alone(placed()).placed
+
+
+def test_features_are_those_of_the_map_as_it_is_here(devices: Devices) -> None:
+    case = placed(layers=(0, "disk"))
+    devices(MANY)
+    assert as_here(case) == case
+    devices(CPU)
+    assert as_here(case).placement == Placement(way="dispatched", layers=("cpu", "disk"), others=("cpu",))
+    assert "no_device" in features(as_here(case))
+    assert as_here(Case(family="llama")) == Case(family="llama")
