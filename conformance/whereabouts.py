@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from conformance.compare import agree, identical
 from conformance.placement.here import alone, here
 from conformance.placement.maps import numbered, places, spell
-from conformance.relations import without_prefix
+from conformance.relations import unplaced, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.trace import Trace
 
@@ -62,10 +63,26 @@ def _spelled(placement: Placement) -> tuple[object, ...]:
     return (*called, placement.order, placement.merged)
 
 
+def on_one_device(lab: Lab, case: Case) -> Trace:
+    """What generate answers with the whole model on one device: as without any device map, within the error.
+
+    A failure there is excused only if there is one without any map too: one device is a device map like others.
+    """
+    try:
+        one = lab.generate(alone(case))
+    except RunFailed:
+        or_not_applicable(lambda: lab.generate(unplaced(case)), "without a device map it fails too")
+        raise
+    if case.beams == 1:
+        with suppress(RunFailed):
+            agree(one, lab.generate(unplaced(case)), "generate answers otherwise on one device than without a map")
+    return one
+
+
 def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
     """Generate answers as with the whole model on one device."""
     needs_places(case)
-    one = or_not_applicable(lambda: lab.generate(alone(case)), "on one device it fails too")
+    one = on_one_device(lab, case)
     alike(lab, lab.generate(case), one, what)
 
 
@@ -119,7 +136,7 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
     needs_places(case)
     one_device = alone(case)
-    tokens = or_not_applicable(lambda: lab.generate(one_device), "on one device it fails too").tokens
+    tokens = on_one_device(lab, case).tokens
     one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
     alike(lab, lab.forward(case, tokens=tokens), one, "the training forward answers otherwise under the device map")
     if case.prefix.length:
