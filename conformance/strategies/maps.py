@@ -51,6 +51,18 @@ MAPS = (
         **SMALL,
     ),
     Stratum(
+        name="reversed keys",
+        maps=Maps(
+            ways=("pretrained", "dispatched"),
+            layers=((1, 2), (0, 1, 2), (2, 0)),
+            others=((2, 0), (0, 1)),
+            spelled=(("device", "reversed", False), ("number", "reversed", False), ("name", "reversed", False)),
+        ),
+        spread=("even", "some"),
+        projection=(4, 0),
+        **SMALL,
+    ),
+    Stratum(
         name="weights away",
         maps=Maps(
             layers=(("cpu", 0), ("disk", 1), (0, "cpu", "disk"), ("cpu", "disk")),
@@ -61,10 +73,16 @@ MAPS = (
         **SMALL,
     ),
     Stratum(
+        name="no device",
+        maps=Maps(layers=(("cpu", "disk"), ("disk",)), others=(("cpu",), ("disk", "cpu"))),
+        spread=("even", "some"),
+        **SMALL,
+    ),
+    Stratum(
         name="adapter loaded",
         maps=Maps(layers=((0, 1), ("cpu", 1), (1, "disk")), adapter=("loaded",)),
         spread=("even", "some"),
-        projection=(0, 4),
+        projection=(4, 0),
         **SMALL,
     ),
     Stratum(
