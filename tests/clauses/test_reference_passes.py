@@ -1,5 +1,5 @@
 """The reference subject passes every clause, on the boundary Case of each stratum. (That each clause fails on it with its
-fault is in tests/faults.)
+fault is in tests/faults; what is claimed of placed models is judged in tests/placement/chapter, where there are devices.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from conformance.verdict import Outcome
 
 NAMES = ("llama", "gpt2", "t5", "gemma3")
 STORIES = ("llama", "qwen2", "gpt2", "t5")
-CHECKED = {id: found for id, found in clauses().items() if not found.story}
+CHECKED = {id: found for id, found in clauses().items() if not (found.story or found.placed)}
 SILENT = {
     ("equivalence.plain_attention_agrees", "t5"),
     ("equivalence.plain_attention_agrees", "gemma3"),

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 from conformance.features import FEATURES, features
 
 
@@ -13,6 +14,17 @@ def case(
 ) -> Case:
     rows = tuple(Row(length=length) for length in lengths)
     return Case(family="x", roles=roles or Roles(), prefix=Prefix(length=n, projection=projection), rows=rows, **rest)  # type: ignore[arg-type]
+
+
+def placed(
+    layers: object = (0,), others: object = (0,), depth: int = 2, way: str = "dispatched", **rest: object
+) -> Case:
+    placement = Placement(way=way, layers=layers, others=others, **rest)  # type: ignore[arg-type]
+    return case(Roles(layers=depth), placement=placement)
+
+
+def automatic(*memory: int) -> Case:
+    return placed(way="auto", memory=memory)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,24 @@ PAIRS = {
     "n_reaches_window": Pair(case(SLIDING, n=5), case(SLIDING, n=4)),
     "window_edge": Pair(case(SLIDING, n=6), case(SLIDING, n=7)),
     "crosses_window": Pair(case(SLIDING, n=1, new_tokens=2), case(SLIDING, n=1, lengths=(1,), new_tokens=2)),
+    "beams": Pair(case(beams=2), case()),
+    "static_cache": Pair(case(cache="static"), case()),
+    "placed": Pair(placed(), case()),
+    "layers_apart": Pair(placed((0, 1)), placed((0, 1), depth=1)),
+    "ends_apart": Pair(placed((0,), (0, 1)), placed((0, 1), (1,))),
+    "offloaded": Pair(placed((0, "cpu")), placed((0, 1))),
+    "on_disk": Pair(placed((0,), ("disk",)), placed((0,), ("cpu",))),
+    "no_device": Pair(placed(("cpu",), ("disk",)), placed(("cpu",), (0,))),
+    "automatic": Pair(automatic(60), placed()),
+    "layers_joined": Pair(placed((1,), merged=True), placed((0, 1), merged=True)),
+    "layers_joined_or_automatic": Pair(automatic(60), placed((1,))),
+    "merged_keys": Pair(placed(merged=True), placed()),
+    "two_devices": Pair(automatic(60, 60), automatic(60)),
+    "lowest_not_first": Pair(placed((0,), (1,)), placed((1,), (0,))),
+    "embedding_away": Pair(placed((0,), ("cpu", 0)), placed((0,), (0, "cpu"))),
+    "from_pretrained": Pair(placed(way="pretrained"), placed()),
+    "adapter_made": Pair(placed(), placed(adapter="loaded")),
+    "adapter_loaded": Pair(placed(adapter="loaded"), placed()),
 }
 
 
@@ -95,3 +125,48 @@ def test_windows_count_only_where_a_layer_slides() -> None:
 def test_a_case_has_exactly_one_of_a_group(group: set[str]) -> None:
     for pair in PAIRS.values():
         assert len(group & features(pair.has)) == 1
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        placed((1,), (1,), merged=True),  # one key for the whole model
+        placed((1,), depth=1, merged=True),  # the only layer has a key of its own
+        placed((1,)),
+    ],
+)
+def test_layers_are_joined_only_by_a_key_of_their_own(lacks: Case) -> None:
+    assert "layers_joined" not in features(lacks)
+
+
+@pytest.mark.parametrize(
+    ("case", "holds"),
+    [
+        (placed((0, "cpu")), False),
+        (placed((0, 1)), True),
+        (placed((0, 1), depth=1), False),
+        (placed((1,), (0,)), True),
+        (placed(("cpu",), (1, "disk")), False),
+    ],
+)
+def test_two_devices_are_two_that_compute(case: Case, holds: bool) -> None:
+    assert ("two_devices" in features(case)) is holds
+
+
+@pytest.mark.parametrize(
+    ("case", "holds"),
+    [
+        (placed((1,), (0, 2)), False),
+        (placed((1,), (0, 2), order="reversed"), True),  # which of the two comes last nobody knows here
+        (placed((1,), (0,), order="reversed"), False),
+        (placed(("cpu",), (1,)), False),
+        (automatic(60, 60), False),
+    ],
+)
+def test_the_lowest_device_is_first_only_where_that_is_certain(case: Case, holds: bool) -> None:
+    assert ("lowest_not_first" in features(case)) is holds
+
+
+def test_what_is_not_placed_has_no_feature_of_a_placement() -> None:
+    odd = replace(case(), placement=Placement(layers=("disk", 1), others=("cpu",), merged=True, adapter="loaded"))
+    assert features(odd) == features(case())

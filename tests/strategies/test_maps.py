@@ -1,0 +1,151 @@
+"""What is drawn for placed models: every kind of map in every budget, and only maps that are legal for the model.
+
+Devices are called as torch calls real ones: a map can be made without entering a lane.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+import pytest
+from torch import nn
+
+from conformance.case import Case, from_json
+from conformance.clauses import Clause, clauses
+from conformance.engine import PROFILES, drawn
+from conformance.families import Family, families, family
+from conformance.families.build import build, decoder_layers
+from conformance.features import features
+from conformance.placement.maps import device_map
+from conformance.strategies import MAPS
+
+NAMES = tuple(families())
+DEVICES = ("cuda:0", "cuda:1", "cuda:2")
+PLACED = {id: found for id, found in clauses().items() if found.placed}
+
+
+@cache
+def met(kind: str, start: int, examples: int = PROFILES["quick"]) -> tuple[Case, ...]:
+    """The placed Cases that one item meets."""
+    return tuple(case for stratum in MAPS for case in drawn(kind, stratum, examples, start))
+
+
+def kinds(case: Case) -> set[str]:
+    """What a Case is an example of."""
+    placement = case.placement
+    by_hand = not placement.automatic
+    said = {
+        "three devices": len({device for device in placement.named if isinstance(device, int)}) == 3,
+        "numbers": by_hand and placement.spelling == "number",
+        "torch.device": by_hand and placement.spelling == "device",
+        "reversed": by_hand and placement.order == "reversed",
+        "dispatched": placement.way == "dispatched",
+        "pretrained": placement.way == "pretrained",
+        "the embedding is not on the first device": by_hand and placement.others[0] != 0,
+        "the last layer apart from the embedding": by_hand and placement.layers[-1] != placement.others[0],
+        "projected, and layers apart": case.prefix.projection > 0 and "layers_apart" in features(case),
+        "projected, and loaded": case.prefix.projection > 0 and placement.adapter == "loaded",
+        "offloaded, with a device": "offloaded" in features(case) and "no_device" not in features(case),
+        "padded": case.padded,
+        "even": len(case.rows) > 1 and not case.padded,
+        "room for all": placement.automatic and sum(placement.memory) >= 100,
+    }
+    return features(case) | {name for name, holds in said.items() if holds}
+
+
+REACHED = {
+    "layers_apart",
+    "ends_apart",
+    "offloaded",
+    "offloaded, with a device",
+    "on_disk",
+    "no_device",
+    "embedding_away",
+    "automatic",
+    "room for all",
+    "layers_joined",
+    "merged_keys",
+    "two_devices",
+    "three devices",
+    "numbers",
+    "torch.device",
+    "reversed",
+    "dispatched",
+    "pretrained",
+    "the embedding is not on the first device",
+    "the last layer apart from the embedding",
+    "adapter_made",
+    "adapter_loaded",
+    "projected, and layers apart",
+    "projected, and loaded",
+    "no_projection",
+    "padded",
+    "even",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_of_map_is_reached_by_the_first_case_of_each_stratum(name: str) -> None:
+    """By construction: no seed changes these Cases, so none can miss what they are examples of."""
+    first = met(name, 0, 1)
+    assert set().union(*map(kinds, first)) >= REACHED
+    assert [met(name, start, 1) == first for start in (1, 2, 1234)] == [True] * 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("start", [0, 1, 1234])
+def test_no_seed_brings_fewer_cases_than_a_verdict_needs(name: str, start: int) -> None:
+    """Of each clause's own, before anybody has run them: six decisive ones at least, five are needed."""
+    counts = Counter({id: _meant(clause, met(name, start)) for id, clause in PLACED.items()})
+    assert min(counts.values()) >= 6, counts
+    assert set(counts) == {
+        f"placement.{claim}"
+        for claim in ("split", "spelling", "cache_follows_layer", "offloaded", "automatic", "trains")
+    }
+
+
+def _meant(clause: Clause, cases: tuple[Case, ...]) -> int:
+    follows = [follow for case in cases for follow in clause.cases(case)]
+    return sum(follow.cache == "dynamic" and not clause.missing(follow) for follow in follows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_drawn_case_is_placed_small_and_valid(name: str) -> None:
+    for case in met(name, 1):
+        assert case.placed
+        assert from_json(case.to_json()) == case
+        assert case.roles.layers in (2, 3)
+        assert (case.beams, case.cache, case.padding) == (1, "dynamic", "left")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_map_is_legal_for_its_model(name: str) -> None:
+    """Every weight has a place, tied weights have one, and no block is split."""
+    for case in met(name, 0):
+        if not case.placement.automatic:
+            model = build(case)
+            _is_legal(model, family(name), device_map(model, family(name).anatomy.layers, case.placement, DEVICES))
+
+
+def _is_legal(model: nn.Module, kind: Family, found: dict[str, object]) -> None:
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
+    places: dict[int, set[str]] = {}
+    for name, tensor in tensors:
+        keys = [key for key in found if not key or f"{name}.".startswith(f"{key}.")]
+        assert keys, f"{name} has no place"
+        places.setdefault(id(tensor), set()).add(str(found[max(keys, key=len)]))
+    assert {len(devices) for devices in places.values()} == {1}
+    whole = {type(layer).__name__ for layer in decoder_layers(model, kind)}
+    whole |= set(getattr(model, "_no_split_modules", None) or ())
+    blocks = [name for name, module in model.named_modules() if type(module).__name__ in whole]
+    assert blocks
+    assert [key for key in found for block in blocks if key.startswith(f"{block}.")] == []
+
+
+def test_the_same_seed_draws_the_same_maps_and_another_does_not() -> None:
+    drawn.cache_clear()
+    before = met("llama", 5)
+    drawn.cache_clear()
+    met.cache_clear()
+    assert met("llama", 5) == before != met("llama", 6)
