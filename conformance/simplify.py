@@ -107,13 +107,7 @@ def _placement(case: Case) -> Iterator[Case]:
         simpler: Placement = replace(placement, **changes)
         return replace(case, placement=simpler)
 
-    if placement.way not in ("none", "dispatched"):
-        # Only an automatic way knows a memory.
-        yield to(way="dispatched", memory=())
-    if placement.automatic:
-        yield from (to(memory=placement.memory[:n]) for n in _smaller(len(placement.memory), 1))
-        if placement.way != "auto":
-            yield to(way="auto")
+    yield from _ways(case)
     for name in ("layers", "others"):
         yield from (to(**{name: devices}) for devices in _fewer(getattr(placement, name)))
     renamed = _renamed(placement)
@@ -122,6 +116,18 @@ def _placement(case: Case) -> Iterator[Case]:
     for name, plain in (("spelling", "name"), ("order", "model"), ("merged", False), ("adapter", "made")):
         if getattr(placement, name) != plain:
             yield to(**{name: plain})
+
+
+def _ways(case: Case) -> Iterator[Case]:
+    """Along a map, which knows no memory; or with fewer devices, and the simplest automatic way."""
+    placement = case.placement
+    if placement.way not in ("none", "dispatched"):
+        yield replace(case, placement=replace(placement, way="dispatched", memory=()))
+    if placement.automatic:
+        for n in _smaller(len(placement.memory), 1):
+            yield replace(case, placement=replace(placement, memory=placement.memory[:n]))
+        if placement.way != "auto":
+            yield replace(case, placement=replace(placement, way="auto"))
 
 
 def _fewer(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:

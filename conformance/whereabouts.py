@@ -37,7 +37,7 @@ def or_not_applicable(run: Callable[[], T], why: str) -> T:
 
 
 def needs_places(case: Case) -> None:
-    """The claim says nothing where the map, over the devices that there are here, has one place for everything."""
+    """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
     names, placement = here().names, case.placement
     waits = bool({"cpu", "disk"} & set(placement.named))
     # PEFT makes a new map when it loads an adapter onto weights that wait.
@@ -47,7 +47,8 @@ def needs_places(case: Case) -> None:
     if placement.automatic:
         one = len(names) == 1 and placement.memory[0] >= WHOLE
     else:
-        one = len(places(placement, case.roles.layers, names)) == 1
+        meant = places(placement, case.roles.layers, [f"cuda:{number}" for number in range(8)])
+        one = len(meant) > 1 and len(places(placement, case.roles.layers, names)) == 1
     if one:
         raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
 
@@ -63,10 +64,10 @@ def _spelled(placement: Placement) -> tuple[object, ...]:
     return (*called, placement.order, placement.merged)
 
 
-def on_one_device(lab: Lab, case: Case) -> Trace:
-    """What generate answers with the whole model on one device: as without any device map, within the error.
+def together(lab: Lab, case: Case) -> Trace:
+    """Generate with the whole model on one device, which answers as without any device map.
 
-    A failure there is excused only if there is one without any map too: one device is a device map like others.
+    A device is a device: what fails on one is excused only if it fails without any map too.
     """
     try:
         one = lab.generate(alone(case))
@@ -75,14 +76,16 @@ def on_one_device(lab: Lab, case: Case) -> Trace:
         raise
     if case.beams == 1:
         with suppress(RunFailed):
-            agree(one, lab.generate(unplaced(case)), "generate answers otherwise on one device than without a map")
+            agree(
+                one, lab.generate(unplaced(case)), "generate answers otherwise on one device than without a device map"
+            )
     return one
 
 
 def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
     """Generate answers as with the whole model on one device."""
     needs_places(case)
-    one = on_one_device(lab, case)
+    one = together(lab, case)
     alike(lab, lab.generate(case), one, what)
 
 
@@ -136,7 +139,7 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
     needs_places(case)
     one_device = alone(case)
-    tokens = on_one_device(lab, case).tokens
+    tokens = together(lab, case).tokens
     one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
     alike(lab, lab.forward(case, tokens=tokens), one, "the training forward answers otherwise under the device map")
     if case.prefix.length:

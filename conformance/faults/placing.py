@@ -207,6 +207,18 @@ class FirstKeyTakenForTheMainDevice(Placed):
         return torch.cat([torch.ones(rows, self.length, dtype=torch.long, device=first), given.long()], dim=1)
 
 
+@in_reference(clause="placement.spelling", weaker=weaker.keys_of_their_own)
+class MergedKeysUnknown(Placed):
+    """Layers that have no key of their own in the map are not found in it, and get a prefix of zeros."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Forget the contents."""
+        if not self.map or f"{self.kind.anatomy.layers}.{layer}" in self.map:
+            return super().beside(layer, keys, values)
+        self.fired()
+        return super().beside(layer, 0 * keys, 0 * values)
+
+
 @in_reference(clause="placement.offloaded", weaker=weaker.nothing_away)
 class OnlyWithOffloadedWeights(Placed):
     """A layer whose weights wait somewhere loses the first virtual token's values."""

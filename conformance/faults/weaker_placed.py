@@ -58,6 +58,11 @@ def in_the_models_order(lab: Lab, case: Case) -> None:
     same_answers(lab, _placed(case, order="model"))
 
 
+def keys_of_their_own(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, under maps by hand with a key for each layer."""
+    maps_by_hand(lab, _placed(case, merged=False))
+
+
 def training_forward(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss are those on one device; nobody looks at the gradient."""
     case = relations.brief(case)

@@ -57,6 +57,8 @@ def environment_for(devices: str) -> dict[str, str]:
 @cache
 def here() -> Here:
     """The devices of this process. The first call enters the lane, which cannot be undone."""
+    if not asked():
+        raise RuntimeError("placed models are for a process that was started for them: conformance.isolated.ask_placed")
     mine = entered()
     _hush()
     return mine

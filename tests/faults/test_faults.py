@@ -1,7 +1,4 @@
-"""Every planted fault is found by the clause that names it, within the quick profile, and no clause is without one.
-
-Those in where a placed model's parts are need devices: `tests/placement/chapter/`, in a process of its own.
-"""
+"""Every planted fault is found by the clause that names it, within the quick profile, and no clause is without one."""
 
 from __future__ import annotations
 
@@ -13,11 +10,14 @@ from conformance.faults import Fault, faults
 from conformance.faults.detect import detected, failing_before, in_force, judged, named
 
 QUICK = Budget(shrink=False)
-HERE = {id: fault for id, fault in faults().items() if not named(fault).placed}
 IN_A_FRESH_PROCESS = ("loads_from_memory", "peft_loads_from_memory", "saves_what_it_first_ran")
 
 
-@pytest.mark.parametrize("fault", HERE.values(), ids=HERE)
+PLAIN = {id: fault for id, fault in faults().items() if not named(fault).placed}
+"""Those of placed models are planted in a process with devices for them: `test_placed.py`."""
+
+
+@pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN)
 def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
     before = failing_before(named(fault), fault, QUICK)
     with in_force(fault) as planted:

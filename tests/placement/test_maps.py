@@ -89,7 +89,7 @@ def test_what_must_not_be_split_is_not_whatever_is_inside() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, ()])
-def test_a_model_that_says_nothing_about_splitting_is_cut_by_its_layers(nothing: None | tuple[str, ...]) -> None:
+def test_a_model_that_says_nothing_about_splitting_is_cut_by_its_layers(nothing: tuple[str, ...] | None) -> None:
     model = Model(2)
     model._no_split_modules = nothing  # type: ignore[assignment]
     assert cut_points(model, "body.layers")[1:3] == ["body.layers.0", "body.layers.1"]

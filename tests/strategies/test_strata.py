@@ -27,29 +27,12 @@ BY_RELATION = {
     "given_positions",
     "shifted_positions",
     "real_tokens",
-    "beams",
-    "static_cache",
 }
 """Features that only a relation gives to a Case."""
-BY_MAPS = {
-    "placed",
-    "layers_apart",
-    "ends_apart",
-    "offloaded",
-    "on_disk",
-    "no_device",
-    "automatic",
-    "layers_joined",
-    "layers_joined_or_automatic",
-    "merged_keys",
-    "two_devices",
-    "lowest_not_first",
-    "embedding_away",
-    "from_pretrained",
-    "adapter_made",
-    "adapter_loaded",
-}
-"""Features of placed models, which have strata of their own: test_maps."""
+
+
+ABOUT_MAPS = set(FEATURES) - set(list(FEATURES)[: list(FEATURES).index("beams")])
+"""Features of placed models, which have strata of their own: `test_maps.py`."""
 
 
 def drawn(kind: Family, start: int, examples: int = PROFILES["quick"]) -> list[Case]:
@@ -87,7 +70,7 @@ def possible(kind: Family) -> set[str]:
         "alternating": any(len(set(pattern)) > 1 for pattern in draw.sliding),
         **dict.fromkeys(windows, any(any(pattern) for pattern in draw.sliding)),
     }
-    return {name for name in FEATURES if name not in BY_RELATION | BY_MAPS and needed.get(name, True)}
+    return {name for name in FEATURES if name not in BY_RELATION | ABOUT_MAPS and needed.get(name, True)}
 
 
 def boundaries(case: Case) -> set[str]:

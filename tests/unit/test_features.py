@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from msgspec.structs import replace
 
 from conformance.case import Case, Placement, Prefix, Roles, Row
 from conformance.features import FEATURES, features
@@ -16,21 +15,18 @@ def case(
     return Case(family="x", roles=roles or Roles(), prefix=Prefix(length=n, projection=projection), rows=rows, **rest)  # type: ignore[arg-type]
 
 
-def placed(
-    layers: object = (0,), others: object = (0,), depth: int = 2, way: str = "dispatched", **rest: object
-) -> Case:
-    placement = Placement(way=way, layers=layers, others=others, **rest)  # type: ignore[arg-type]
-    return case(Roles(layers=depth), placement=placement)
-
-
-def automatic(*memory: int) -> Case:
-    return placed(way="auto", memory=memory)
-
-
 @dataclass(frozen=True)
 class Pair:
     has: Case
     lacks: Case
+
+
+def placed(depth: int = 2, **how: object) -> Case:
+    return case(Roles(layers=depth), placement=Placement(**{"way": "dispatched", **how}))  # type: ignore[arg-type]
+
+
+def automatic(*memory: int) -> Case:
+    return placed(way="auto", memory=memory)
 
 
 SLIDING = Roles(window=5, sliding=(True,))
@@ -78,21 +74,21 @@ PAIRS = {
     "beams": Pair(case(beams=2), case()),
     "static_cache": Pair(case(cache="static"), case()),
     "placed": Pair(placed(), case()),
-    "layers_apart": Pair(placed((0, 1)), placed((0, 1), depth=1)),
-    "ends_apart": Pair(placed((0,), (0, 1)), placed((0, 1), (1,))),
-    "offloaded": Pair(placed((0, "cpu")), placed((0, 1))),
-    "on_disk": Pair(placed((0,), ("disk",)), placed((0,), ("cpu",))),
-    "no_device": Pair(placed(("cpu",), ("disk",)), placed(("cpu",), (0,))),
-    "automatic": Pair(automatic(60), placed()),
-    "layers_joined": Pair(placed((1,), merged=True), placed((0, 1), merged=True)),
-    "layers_joined_or_automatic": Pair(automatic(60), placed((1,))),
+    "layers_apart": Pair(placed(layers=(0, 1)), placed(layers=(1,))),
+    "ends_apart": Pair(placed(layers=(1,), others=(0,)), placed(layers=(0, 1), others=(1,))),
+    "offloaded": Pair(placed(layers=("cpu", 0)), placed()),
+    "on_disk": Pair(placed(others=("disk",)), placed(others=("cpu",))),
+    "no_device": Pair(placed(layers=("cpu",), others=("disk",)), placed(layers=("cpu",))),
+    "automatic": Pair(automatic(60, 60), placed()),
+    "layers_joined": Pair(placed(layers=(1,), merged=True), placed(layers=(0, 1), merged=True)),
+    "layers_joined_or_automatic": Pair(automatic(100), placed(layers=(0, 1), merged=True)),
     "merged_keys": Pair(placed(merged=True), placed()),
-    "two_devices": Pair(automatic(60, 60), automatic(60)),
-    "lowest_not_first": Pair(placed((0,), (1,)), placed((1,), (0,))),
-    "embedding_away": Pair(placed((0,), ("cpu", 0)), placed((0,), (0, "cpu"))),
+    "two_devices": Pair(placed(layers=(0, 1)), placed(layers=(0, "cpu"))),
+    "lowest_not_first": Pair(placed(layers=(0,), others=(1,)), placed(layers=(1,), others=(0,))),
+    "embedding_away": Pair(placed(others=("cpu", 0)), placed(others=(0, "cpu"))),
     "from_pretrained": Pair(placed(way="pretrained"), placed()),
     "adapter_made": Pair(placed(), placed(adapter="loaded")),
-    "adapter_loaded": Pair(placed(adapter="loaded"), placed()),
+    "adapter_loaded": Pair(placed(adapter="loaded"), case()),
 }
 
 
@@ -130,9 +126,9 @@ def test_a_case_has_exactly_one_of_a_group(group: set[str]) -> None:
 @pytest.mark.parametrize(
     "lacks",
     [
-        placed((1,), (1,), merged=True),  # one key for the whole model
-        placed((1,), depth=1, merged=True),  # the only layer has a key of its own
-        placed((1,)),
+        placed(layers=(1,), others=(1,), merged=True),  # one key for the whole model
+        placed(layers=(1,), depth=1, merged=True),  # the only layer has a key of its own
+        placed(layers=(1,)),
     ],
 )
 def test_layers_are_joined_only_by_a_key_of_their_own(lacks: Case) -> None:
@@ -142,11 +138,13 @@ def test_layers_are_joined_only_by_a_key_of_their_own(lacks: Case) -> None:
 @pytest.mark.parametrize(
     ("case", "holds"),
     [
-        (placed((0, "cpu")), False),
-        (placed((0, 1)), True),
-        (placed((0, 1), depth=1), False),
-        (placed((1,), (0,)), True),
-        (placed(("cpu",), (1, "disk")), False),
+        (placed(layers=(0, "cpu")), False),
+        (placed(layers=(0, 1)), True),
+        (placed(layers=(0, 1), depth=1), False),
+        (placed(layers=(1,)), True),
+        (placed(layers=("cpu",), others=(1, "disk")), False),
+        (automatic(60, 60), True),
+        (automatic(60), False),
     ],
 )
 def test_two_devices_are_two_that_compute(case: Case, holds: bool) -> None:
@@ -156,10 +154,10 @@ def test_two_devices_are_two_that_compute(case: Case, holds: bool) -> None:
 @pytest.mark.parametrize(
     ("case", "holds"),
     [
-        (placed((1,), (0, 2)), False),
-        (placed((1,), (0, 2), order="reversed"), True),  # which of the two comes last nobody knows here
-        (placed((1,), (0,), order="reversed"), False),
-        (placed(("cpu",), (1,)), False),
+        (placed(layers=(1,), others=(0, 2)), False),
+        (placed(layers=(1,), others=(0, 2), order="reversed"), True),  # which of the two comes last nobody knows here
+        (placed(layers=(1,), order="reversed"), False),
+        (placed(layers=("cpu",), others=(1,)), False),
         (automatic(60, 60), False),
     ],
 )
@@ -168,5 +166,6 @@ def test_the_lowest_device_is_first_only_where_that_is_certain(case: Case, holds
 
 
 def test_what_is_not_placed_has_no_feature_of_a_placement() -> None:
-    odd = replace(case(), placement=Placement(layers=("disk", 1), others=("cpu",), merged=True, adapter="loaded"))
-    assert features(odd) == features(case())
+    assert features(placed(way="none", layers=("disk", 1), others=("cpu",), merged=True, adapter="loaded")) == features(
+        placed(way="none")
+    )

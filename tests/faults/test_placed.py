@@ -1,0 +1,22 @@
+"""Faults in how models are placed are planted in a process with devices. One by one: `tests/placement/chapter/`."""
+
+from __future__ import annotations
+
+from conformance.clauses import clauses
+from conformance.faults import faults, table
+from conformance.faults.detect import named
+
+PLACED = {id: fault for id, fault in faults().items() if named(fault).placed}
+
+
+def test_the_table_has_them_planted_in_a_child() -> None:
+    (row,) = table(["cache_comes_home"], seeds=2)
+    assert row.fired
+    assert row.clauses == ("placement.cache_follows_layer",)
+    assert (row.examples_median, row.examples_worst) == (1, 1)
+
+
+def test_every_claim_about_placed_models_has_a_fault_of_each_kind() -> None:
+    placed = {id for id, clause in clauses().items() if clause.placed}
+    for maker in ("reference", "peft"):
+        assert {fault.clause for fault in PLACED.values() if fault.maker == maker} == placed
