@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 from conformance.features import FEATURES, features
 
 
@@ -13,6 +13,13 @@ def case(
 ) -> Case:
     rows = tuple(Row(length=length) for length in lengths)
     return Case(family="x", roles=roles or Roles(), prefix=Prefix(length=n, projection=projection), rows=rows, **rest)  # type: ignore[arg-type]
+
+
+def on(count: int = 2, /, way: str = "dispatched", **placement: object) -> Case:
+    return case(Roles(layers=count), placement=Placement(way=way, **placement))  # type: ignore[arg-type]
+
+
+AUTO = on(way="auto", memory=(60, 60))
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,24 @@ PAIRS = {
     "n_reaches_window": Pair(case(SLIDING, n=5), case(SLIDING, n=4)),
     "window_edge": Pair(case(SLIDING, n=6), case(SLIDING, n=7)),
     "crosses_window": Pair(case(SLIDING, n=1, new_tokens=2), case(SLIDING, n=1, lengths=(1,), new_tokens=2)),
+    "beams": Pair(case(beams=2), case()),
+    "static_cache": Pair(case(cache="static"), case()),
+    "placed": Pair(on(), case()),
+    "layers_apart": Pair(on(layers=(0, 1)), on(layers=(0, 0, 1))),  # two layers take the first two devices
+    "ends_apart": Pair(on(layers=(0,), others=(1,)), on(layers=(0, 1), others=(1,))),
+    "offloaded": Pair(on(others=(0, "cpu")), on()),
+    "on_disk": Pair(on(layers=("disk",)), on(layers=("cpu",))),
+    "no_device": Pair(on(layers=("cpu", "disk"), others=("cpu",)), on(layers=("cpu",))),
+    "automatic": Pair(AUTO, on()),
+    "from_pretrained": Pair(AUTO, on()),
+    "adapter_made": Pair(on(), on(adapter="loaded")),
+    "adapter_loaded": Pair(on(adapter="loaded"), case(placement=Placement(adapter="loaded"))),
+    "merged_keys": Pair(on(merged=True), on()),
+    "layers_joined": Pair(on(layers=(1,), merged=True), on(layers=(0,), merged=True)),  # the whole model is one key
+    "layers_joined_or_automatic": Pair(AUTO, on(layers=(0, 1), merged=True)),
+    "two_devices": Pair(on(layers=(1,)), on(layers=("cpu",))),
+    "lowest_not_first": Pair(on(layers=("cpu", 0), others=(1,)), on(layers=(1, "cpu"), others=(0,))),
+    "embedding_away": Pair(on(others=("cpu", 0)), on(others=(0, "cpu"))),
 }
 
 
@@ -79,6 +104,25 @@ def test_a_case_has_the_feature_and_another_lacks_it(name: str) -> None:
 def test_windows_count_only_where_a_layer_slides() -> None:
     windowed = {"sliding", "alternating", "n_below_window", "n_reaches_window", "window_edge", "crosses_window"}
     assert not windowed & features(case(Roles(window=5, sliding=()), n=5))
+
+
+def test_what_a_map_says_of_a_model_that_nobody_places_is_not_asked() -> None:
+    unused = Placement(layers=("cpu", 1), others=("disk", 0), merged=True, adapter="loaded")
+    assert features(case(placement=unused)) == features(case())
+
+
+def test_one_layer_has_a_key_of_its_own() -> None:
+    assert "layers_joined" not in features(on(1, layers=(1,), merged=True))
+
+
+def test_of_a_reversed_map_the_first_device_is_known_only_if_all_around_the_layers_has_one() -> None:
+    assert "lowest_not_first" not in features(on(layers=(1,), others=(0,), order="reversed"))
+    assert "lowest_not_first" in features(on(layers=(1,), others=(0, 1), order="reversed"))
+
+
+def test_an_automatic_map_has_two_devices_if_two_have_memory() -> None:
+    assert "two_devices" in features(AUTO)
+    assert "two_devices" not in features(on(way="auto", memory=(60,)))
 
 
 @pytest.mark.parametrize(

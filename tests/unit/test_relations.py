@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from conformance import relations
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 
 CASE = Case(
     family="llama",
@@ -14,6 +14,15 @@ CASE = Case(
     prefix=Prefix(length=3, projection=4, order="reversed", seed=99),
     rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=3, seed=3)),
     new_tokens=4,
+    placement=Placement(
+        way="pretrained",
+        layers=(2, "cpu"),
+        others=(1, 2),
+        spelling="number",
+        order="reversed",
+        merged=True,
+        adapter="loaded",
+    ),
 )
 BARE = Prefix(length=0, seed=99)
 CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
@@ -39,6 +48,14 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     ),
     "real_tokens": (relations.real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
     "in_double": (relations.in_double, {"dtype": "float64"}),
+    "beamed": (relations.beamed, {"beams": 2}),
+    "in_static_cache": (relations.in_static_cache, {"cache": "static"}),
+    "unplaced": (relations.unplaced, {"placement": Placement()}),
+    "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched", adapter="loaded")}),
+    "spelled_plainly": (
+        relations.spelled_plainly,
+        {"placement": Placement(way="pretrained", layers=(0, "cpu"), others=(1, 0), adapter="loaded")},
+    ),
 }
 
 
