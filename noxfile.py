@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 NEWEST = "stack-newest"
 HISTORY = ("peft-0.13.2-transformers-4.45.1", "peft-0.14.0-transformers-4.45.1")
+HISTORY_PLACEMENT = ("peft-0.13.2-transformers-4.46.3", "peft-0.14.0-transformers-4.46.3")
 WORKFLOWS = ".github/workflows"
 JUDGEABLE = (0, 1, 3, 4)
 """Exit codes that leave events worth judging; about a broken harness, which is 3, the judge says more."""
@@ -84,10 +85,22 @@ def packaging(session: nox.Session) -> None:
 @nox.parametrize("stack", [nox.param(name, id=name) for name in HISTORY])
 def history(session: nox.Session, stack: str) -> None:
     """Tell apart two releases of PEFT around issue 2134, by what the clauses find on each."""
+    tell(session, stack, "--clauses", "decoding,equivalence,injection,lifecycle,masks,positions")
+
+
+@nox.session
+@nox.parametrize("stack", [nox.param(name, id=name) for name in HISTORY_PLACEMENT])
+def history_placement(session: nox.Session, stack: str) -> None:
+    """Tell apart two releases of PEFT around pull request 2189, by what they do under device maps."""
+    tell(session, stack, "--clauses", "placement.split", "--examples", "6")
+
+
+def tell(session: nox.Session, stack: str, *chosen: str) -> None:
+    """Run what was chosen on an old pair, and judge whether it is as history has it."""
     install(session, f"stack-{stack}")
     events = Path(session.create_tmp()) / "history.events.jsonl"
     events.unlink(missing_ok=True)
-    run = ("run", "--known", "tests/history/known.toml", "--report", str(events), *session.posargs)
+    run = ("run", *chosen, "--known", "tests/history/known.toml", "--report", str(events), *session.posargs)
     session.run("peft-conformance", *run, success_codes=JUDGEABLE)
     session.run("python", "tests/history/judge.py", str(events))
 

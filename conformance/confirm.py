@@ -15,7 +15,8 @@ from conformance.compat.versions import versions
 from conformance.errors import UserError
 from conformance.families import family
 from conformance.features import features
-from conformance.relations import embedded, in_double, on_one_device, without_prefix
+from conformance.placement.here import alone, here
+from conformance.relations import embedded, in_double, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.verdict import Blame, Difference, Finding, How, Outcome
 
@@ -135,7 +136,7 @@ def _goes_on(lab: Lab, case: Case) -> None:
     the map lets it use both.
     """
     padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
-    got, expected = lab.continued(padded), lab.continued(on_one_device(padded))
+    got, expected = lab.continued(padded), lab.continued(alone(padded))
     if got.tolist() != expected.tolist():
         raise wrong("tokens when the base model goes on from its cache", got.tolist(), expected.tolist())
 
@@ -175,5 +176,6 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         versions=versions(),
         sources=clause.sources,
         where=where,
+        devices=here().given if case.placed else "",
     )
     return Example(case=case, outcome=Outcome.VIOLATES, finding=finding)

@@ -19,7 +19,7 @@ from typing import Any, Union
 import msgspec
 from msgspec import Struct
 
-from conformance import families
+from conformance import families, processes
 from conformance.case import Case
 from conformance.confirm import Example
 from conformance.engine import Budget
@@ -27,7 +27,7 @@ from conformance.families import Family
 from conformance.faults.rows import Row
 from conformance.held import lab_for
 from conformance.known import KnownFailure
-from conformance.placement.here import DEVICES
+from conformance.placement.here import environment_for
 from conformance.signals import RunFailed
 from conformance.verdict import Cell
 
@@ -73,18 +73,25 @@ class Plant(Struct, frozen=True, tag="plant"):
     seeds: int
 
 
-Request = Union[Generate, Judge, Examine, Plant]  # noqa: UP007 - evaluated on Python 3.10 too
+class Calibrate(Struct, frozen=True, tag="calibrate"):
+    """Try the probes on the first two devices, or, with a ``count`` of one, on the first and the CPU."""
+
+    count: int
+
+
+Request = Union[Generate, Judge, Examine, Plant, Calibrate]  # noqa: UP007 - evaluated on Python 3.10 too
 
 
 class Answer(Struct, frozen=True):
-    """What came of a request: a Cell for an item, an Example for a Case, a Row for a fault, nothing for a generate.
+    """What came of a request: a Cell for an item, an Example for a Case, a Row for a fault, the end of each probe.
 
-    Or the exception in words; ``ours`` tells one of the harness from one of what is judged.
+    Nothing for a generate. Or the exception in words; ``ours`` tells one of the harness from one of what is judged.
     """
 
     cell: Cell | None = None
     example: Example | None = None
     row: Row | None = None
+    outcomes: dict[str, str] = {}
     error: str = ""
     ours: bool = False
 
@@ -103,7 +110,7 @@ class Child:
             [sys.executable, "-m", "conformance.isolated"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=_environment(environment or {}) | {CHANNEL: str(write)},
+            env=processes.environment(environment or {}) | {CHANNEL: str(write)},
             pass_fds=(write,),
         )
         os.close(write)
@@ -136,14 +143,6 @@ class Child:
         atexit.unregister(self.close)
 
 
-def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    # Where byte code is not written, every child would compile torch and transformers again: 2.5 times the CPU time.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    package = str(Path(__file__).parent.parent)
-    paths = os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
-
-
 @cache
 def loader() -> Child:
     """This process's child for fresh-process loads."""
@@ -159,7 +158,7 @@ def ask_placed(devices: str, request: Request) -> Answer:
     A child that died is replaced by the next request.
     """
     if devices not in _placed:
-        _placed[devices] = Child({DEVICES: devices})
+        _placed[devices] = Child(environment_for(devices))
     try:
         return _placed[devices].ask(request)
     except ChildDied:
@@ -183,8 +182,19 @@ def _answer(request: Request) -> Answer:
         from conformance.faults.rows import row
 
         return Answer(row=row(request.fault, request.seeds))
+    if isinstance(request, Calibrate):
+        return Answer(outcomes=_outcomes(request))
     _generate(request)
     return Answer()
+
+
+def _outcomes(request: Calibrate) -> dict[str, str]:
+    from conformance.placement.here import here
+    from conformance.placement.probes import PROBES, outcome
+
+    names = here().names
+    pair = names[:2] if request.count > 1 else (names[0], "cpu")
+    return {probe.name: outcome(probe, pair) for probe in PROBES}
 
 
 def _generate(request: Generate) -> None:

@@ -23,7 +23,7 @@ from conformance.relations import brief, same_rows, unplaced, without_prefix
 from conformance.requests import Finished, embeds, finish
 from conformance.signals import Signal, wrong
 from conformance.subject import MAKERS, Subject
-from conformance.trace import Recorder, Trace, failed, homes, recording
+from conformance.trace import Recorder, Trace, failed, homes, ours, recording
 
 T = TypeVar("T")
 Oracle = Callable[["Lab", Case, Tensor, caches.KeysValues], Tensor]
@@ -258,4 +258,6 @@ def guarded(call: str, run: Callable[[], T], seen: Recorder | None = None) -> T:
     except Signal:
         raise
     except Exception as error:
+        if ours(error):
+            raise
         raise failed(call, error, bool(seen and seen.layer_ran)) from error

@@ -23,6 +23,8 @@ from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.placement.spread import computes_on, home
 
 FILE = "reference_prefix.safetensors"
+EMBEDDED = "image_encoder_embeddings"
+"""How forward is given images that have been looked at."""
 
 
 class ReferencePrefix(nn.Module):
@@ -138,6 +140,15 @@ class ReferencePrefix(nn.Module):
         accepted = parameters_of_forward(self.base)
         return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
 
+    def looked_at(self, images: dict[str, Tensor], out: Any) -> dict[str, Tensor]:
+        """The images for the next token: what the base model has made of the pixels, if it takes that, not the pixels."""
+        later = {name: v[:, -1:] if name == "image_attention_mask" else v for name, v in images.items()}
+        made = getattr(out, "image_hidden_states", None)
+        if made is not None and EMBEDDED in parameters_of_forward(self.base):
+            later.pop("pixel_values", None)
+            later[EMBEDDED] = made
+        return later
+
     @torch.no_grad()
     def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
         """Greedy decoding, step by step."""
@@ -182,7 +193,7 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
         step = {"input_ids": tokens[-1]}
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         positions = positions[:, -1:] + 1
-        images = {name: v[:, -1:] if name == "image_attention_mask" else v for name, v in images.items()}
+        images = wrapper.looked_at(images, out)
     return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=cache)
 
 

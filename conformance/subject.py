@@ -15,7 +15,7 @@ from conformance.case import Case
 from conformance.compat.caches import bytes_of
 from conformance.families import Family, family
 from conformance.families.build import build
-from conformance.placement.here import COUNT
+from conformance.placement.here import COUNT, here
 from conformance.placement.spread import home, memory, spread
 from conformance.reference import ReferencePrefix
 from conformance.signals import NotApplicable
@@ -161,7 +161,7 @@ def _told_again(base: Any, folder: Path, case: Case) -> dict[str, Any]:
     if not case.placed or not {"cpu", "disk"} & set(map(str, getattr(base, "hf_device_map", {}).values())):
         return {}
     return {
-        "max_memory": memory(base, case.placement.memory or (50,) * COUNT),
+        "max_memory": memory(base, case.placement.memory or (50,) * COUNT, here().names),
         "offload_folder": str(folder / "offloaded"),
     }
 

@@ -24,6 +24,8 @@ from conformance.placement.transfers import Transfers, transfers, uncounted
 from conformance.signals import RunFailed
 
 JUDGED = ("peft", "transformers", "accelerate")
+STANDS_IN = ("conformance.reference", "conformance.faults", "conformance.prefix", "conformance.placement")
+"""Modules of this package whose exceptions are those of what is judged: the reference, its faults, devices that are simulated."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,15 @@ def _table_hook(recorder: Recorder) -> Callable[..., None]:
 def failed(call: str, error: Exception, layer_ran: bool) -> RunFailed:
     """What an exception of the judged code means: a refusal in words, or a crash."""
     return RunFailed(call, error, _where(error.__traceback__), refused=not layer_ran and _refuses(error))
+
+
+def ours(error: Exception) -> bool:
+    """Whether no judged code took part in it: raised by this package, elsewhere than in what is judged in PEFT's place."""
+    last = _last(error.__traceback__)
+    if _where(error.__traceback__) or last is None:
+        return False
+    module = str(last.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith("conformance.") and not module.startswith(STANDS_IN)
 
 
 def _last(traceback: TracebackType | None) -> TracebackType | None:

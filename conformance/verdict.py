@@ -64,7 +64,10 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """The one record of a violation. Terminal, events, known-failures file, replay and reports all show it."""
+    """The one record of a violation. Terminal, events, known-failures file, replay and reports all show it.
+
+    ``devices`` are the real ones, separated by commas, on which a placed model was judged; empty for all others.
+    """
 
     clause: str
     statement: str
@@ -78,6 +81,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     where: str = ""
     note: str = ""
+    devices: str = ""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

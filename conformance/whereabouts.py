@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from conformance.compare import agree, identical
-from conformance.placement.here import here
-from conformance.relations import on_one_device, without_prefix
+from conformance.placement.here import alone, here
+from conformance.placement.maps import numbered, places, spell
+from conformance.relations import unplaced, without_prefix
 from conformance.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
 from conformance.trace import Trace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.case import Case
+    from conformance.case import Case, Placement
     from conformance.lab import Lab
 
 T = TypeVar("T")
+WHOLE = 100
+"""In percent, a share of memory that holds the whole model."""
 FEW = 4
 """Small tensors that a step may move beyond what the base model moves: masks, positions, a number."""
 
@@ -32,9 +36,56 @@ def or_not_applicable(run: Callable[[], T], why: str) -> T:
         raise NotApplicable(f"{why}: {failed.words}") from failed
 
 
+def needs_places(case: Case) -> None:
+    """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
+    names, placement = here().names, case.placement
+    waits = bool({"cpu", "disk"} & set(placement.named))
+    # PEFT makes a new map when it loads an adapter onto weights that wait.
+    remade = placement.automatic or (placement.adapter == "loaded" and waits)
+    if remade and len(names) > 1 and not numbered(names):
+        raise NotApplicable(f"a map is made by itself, of numbers, and {', '.join(names)} have none")
+    if placement.automatic:
+        one = len(names) == 1 and placement.memory[0] >= WHOLE
+    else:
+        meant = places(placement, case.roles.layers, [f"cuda:{number}" for number in range(8)])
+        one = len(meant) > 1 and len(places(placement, case.roles.layers, names)) == 1
+    if one:
+        raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
+
+
+def needs_names(case: Case, plain: Case) -> None:
+    """The claim says nothing where the map is the same map, for the devices that there are here have one spelling."""
+    if _spelled(case.placement) == _spelled(plain.placement):
+        raise NotApplicable(f"it is the same map, for there is one way to spell {', '.join(here().names)}")
+
+
+def _spelled(placement: Placement) -> tuple[object, ...]:
+    called = tuple(spell(device, placement.spelling, here().names) for device in placement.named)
+    return (*called, placement.order, placement.merged)
+
+
+def together(lab: Lab, case: Case) -> Trace:
+    """Generate with the whole model on one device, which answers as without any device map.
+
+    A device is a device: what fails on one is excused only if it fails without any map too.
+    """
+    try:
+        one = lab.generate(alone(case))
+    except RunFailed:
+        or_not_applicable(lambda: lab.generate(unplaced(case)), "without a device map it fails too")
+        raise
+    if case.beams == 1:
+        with suppress(RunFailed):
+            agree(
+                one, lab.generate(unplaced(case)), "generate answers otherwise on one device than without a device map"
+            )
+    return one
+
+
 def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
     """Generate answers as with the whole model on one device."""
-    one = or_not_applicable(lambda: lab.generate(on_one_device(case)), "on one device it fails too")
+    needs_places(case)
+    one = together(lab, case)
     alike(lab, lab.generate(case), one, what)
 
 
@@ -98,12 +149,13 @@ def moves_little(got: Trace, base: Trace) -> None:
 
 def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
-    alone = on_one_device(case)
-    tokens = or_not_applicable(lambda: lab.generate(alone), "on one device it fails too").tokens
-    one = or_not_applicable(lambda: lab.forward(alone, tokens=tokens), "on one device it fails too")
+    needs_places(case)
+    one_device = alone(case)
+    tokens = together(lab, case).tokens
+    one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
     alike(lab, lab.forward(case, tokens=tokens), one, "the training forward answers otherwise under the device map")
     if case.prefix.length:
-        gradients = or_not_applicable(lambda: _gradients(lab, alone, tokens), "on one device it fails too")
+        gradients = or_not_applicable(lambda: _gradients(lab, one_device, tokens), "on one device it fails too")
         _close(_gradients(lab, case, tokens), gradients)
 
 

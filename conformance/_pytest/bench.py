@@ -97,6 +97,8 @@ def _replay(entry: KnownFailure, clause: Clause, family: Family, devices: str) -
         return replayed(entry, "broken harness", example.reason)
     if example.finding and entry.matches(example.finding):
         return replayed(entry, "still fails", example=example)
+    if clause.placed and example.outcome is Outcome.NOT_APPLICABLE:
+        return replayed(entry, "absent", example.reason)  # not with these devices
     return replayed(entry, "mended", _now(entry, example), example)
 
 

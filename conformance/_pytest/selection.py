@@ -19,6 +19,7 @@ from conformance.errors import UserError, unknown
 from conformance.examples import opened
 from conformance.families import Family
 from conformance.known import KnownFailure, load, shipped
+from conformance.placement.present import present
 
 METHODS: tuple[str, ...] = get_args(get_type_hints(Case)["method"])
 
@@ -82,6 +83,12 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
         time=seconds(options.get("time")),
         devices=_devices(_names(options.get("devices"))),
     )
+
+
+def devices_named(given: str | None) -> str:
+    """The real devices in ``given``, separated by commas, if torch has them: a short process is asked."""
+    devices = _devices(_names(given))
+    return ",".join(present(devices).names) if devices else ""
 
 
 def _devices(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from conformance._pytest import items as ours
 from conformance._pytest.items import ConformanceItem
 from conformance._pytest.ledger import Ledger
 from conformance._pytest.recorder import Recorder
-from conformance._pytest.selection import Selection, resolve
+from conformance._pytest.selection import Selection, devices_named, resolve
 from conformance.compat.versions import judged
 from conformance.errors import UserError
 from conformance.plugin import OPTIONS
@@ -28,6 +28,7 @@ def start(config: pytest.Config) -> None:
     try:
         selection = resolve(given, config.option.conformance_family_file)
         if not hasattr(config, "workerinput"):
+            devices_named(given["devices"])
             hurry.begin(selection.time, given["report"])
             ledger = Ledger(selection, None if config.option.collectonly else given["report"])
             config.pluginmanager.register(Recorder(ledger, config), RECORDER)

@@ -35,9 +35,10 @@ def split(lab: Lab, case: Case) -> None:
 def spelling(lab: Lab, case: Case) -> None:
     """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change."""
     from conformance.relations import spelled_plainly
-    from conformance.whereabouts import alike, or_not_applicable
+    from conformance.whereabouts import alike, needs_names, or_not_applicable
 
     plain = spelled_plainly(case)
+    needs_names(case, plain)
     expected = or_not_applicable(lambda: lab.generate(plain), "the same map, spelled plainly, fails too")
     alike(lab, lab.generate(case), expected, "generate answers otherwise when the same map is spelled otherwise")
 
@@ -49,8 +50,9 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
     Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
     a few small tensors, such as a mask.
     """
-    from conformance.whereabouts import base_under, caches_at_home, moves_little, or_not_applicable
+    from conformance.whereabouts import base_under, caches_at_home, moves_little, needs_places, or_not_applicable
 
+    needs_places(case)
     got = lab.generate(case)
     caches_at_home(got)
     base = or_not_applicable(lambda: base_under(lab, case), "the base model fails under this map")

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from conformance.cli.calibrate import calibrate
 from conformance.cli.clauses import clauses
 from conformance.cli.doctor import doctor
 from conformance.cli.explain import explain
@@ -39,6 +40,6 @@ app = typer.Typer(
     "Exit codes: 0 conforms, 1 violation, 2 wrong use, 3 broken harness or incomplete, "
     "4 a known failure no longer fails, 5 nothing was tested.",
 )
-for verb in (run, families, clauses, explain, show, replay, faults, doctor, schema):
+for verb in (run, families, clauses, explain, show, replay, faults, doctor, calibrate, schema):
     app.command()(verb)
 app.add_typer(known, name="known")

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 import typer
 from msgspec import Struct
 
-from conformance.cli.common import Format, FormatOption, print_json
+from conformance.cli.common import DevicesOption, Format, FormatOption, print_json
 from conformance.errors import UserError
 
 
@@ -23,10 +23,10 @@ class Check(Struct, frozen=True):
     needed: bool = True
 
 
-def doctor(format: FormatOption = Format.TEXT) -> None:
+def doctor(devices: DevicesOption = None, format: FormatOption = Format.TEXT) -> None:
     """Say whether this environment can judge anything; exit 2 if not."""
     done = []
-    for check in _checks():
+    for check in _checks(devices):
         done.append(check)
         if format is Format.TEXT:
             mark = "ok" if check.fine else "FAILS" if check.needed else "absent"
@@ -36,7 +36,7 @@ def doctor(format: FormatOption = Format.TEXT) -> None:
     raise typer.Exit(2 if any(check.needed and not check.fine for check in done) else 0)
 
 
-def _checks() -> Iterator[Check]:
+def _checks(devices: str | None) -> Iterator[Check]:
     yield _asked("packages", _versions)
     yield _asked("families", _families)
     yield _asked("clauses", _clauses)
@@ -46,6 +46,7 @@ def _checks() -> Iterator[Check]:
     yield _asked("temporary files", _temporary)
     yield _workers()
     yield _asked("torch", _torch)
+    yield _asked("device maps", lambda: _lane(devices))
 
 
 def _asked(what: str, ask: Callable[[], str]) -> Check:
@@ -100,3 +101,10 @@ def _torch() -> str:
 
     devices = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "no GPU, none needed"
     return f"imports, {torch.get_num_threads()} threads (the suite uses one per worker), {devices}"
+
+
+def _lane(devices: str | None) -> str:
+    from conformance._pytest.selection import devices_named
+    from conformance.placement.present import present
+
+    return str(present(devices_named(devices)))

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json, register
+from conformance.cli.common import (
+    DevicesOption,
+    FamilyFileOption,
+    Format,
+    FormatOption,
+    KnownOption,
+    print_json,
+    register,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Known failures: violations that are understood.")
 
@@ -41,10 +49,15 @@ def list_(known: KnownOption = None, format: Annotated[ListFormat, typer.Option(
 
 
 @app.command()
-def check(known: KnownOption = None, format: FormatOption = Format.TEXT, family_file: FamilyFileOption = None) -> None:
+def check(
+    known: KnownOption = None,
+    devices: DevicesOption = None,
+    format: FormatOption = Format.TEXT,
+    family_file: FamilyFileOption = None,
+) -> None:
     """Replay each known failure that applies here; exit 4 if one no longer fails."""
     from conformance._pytest import bench
-    from conformance._pytest.selection import failures
+    from conformance._pytest.selection import devices_named, failures
     from conformance.cli.explain import exactly
     from conformance.compat.versions import judged, require
     from conformance.families import family
@@ -52,13 +65,14 @@ def check(known: KnownOption = None, format: FormatOption = Format.TEXT, family_
 
     register(family_file)
     _, entries = failures(known)
+    on = devices_named(devices)
     chosen = [(e, exactly(e.clause), family(e.case.family)) for e in entries if e.applies(require())]
     text = format is Format.TEXT
     if text:
         typer.echo(f"replaying {len(chosen)} of {len(entries)} known failures on {judged()}")
     done = []
     for one in chosen:
-        done.append(bench.replay(*one))
+        done.append(bench.replay(*one, devices=on))
         if text:
             typer.echo(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
     code = exit_code([], done, complete=True)

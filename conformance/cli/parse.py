@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from conformance.case import Case, Prefix, Roles, Row, from_json
+from conformance.case import Case, Placement, Prefix, Roles, Row, from_json
 from conformance.errors import UserError
 from conformance.known import KnownFailure
 from conformance.report.events import Run
 
-PARTS = {part.__name__: part for part in (Case, Prefix, Roles, Row)}
+PARTS = {part.__name__: part for part in (Case, Placement, Prefix, Roles, Row)}
 Found = tuple[Case, str | None]
 """A Case, and the clause that it was reported for, if that is known."""
 
@@ -78,6 +78,6 @@ def _malformed(source: str, problem: str) -> UserError:
     return UserError(
         "malformed-case",
         f"{source} is not a Case: {problem}",
-        "the repr of a Case is Case(...) with Roles, Prefix and Row inside, and plain values",
+        "the repr of a Case is Case(...) with Roles, Prefix, Row and Placement inside, and plain values",
         "paste the whole of it, exactly as a report printed it",
     )

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json, register
+from conformance.cli.common import (
+    DevicesOption,
+    FamilyFileOption,
+    Format,
+    FormatOption,
+    KnownOption,
+    print_json,
+    register,
+)
 
 if TYPE_CHECKING:
     from conformance.confirm import Example
@@ -18,12 +26,13 @@ def replay(
     clause: Annotated[str | None, typer.Option(help="the clause to hold it against")] = None,
     events: Annotated[Path | None, typer.Option(metavar="FILE", help="events file in which to look an id up")] = None,
     known: KnownOption = None,
+    devices: DevicesOption = None,
     family_file: FamilyFileOption = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
     from conformance._pytest.bench import run_once
-    from conformance._pytest.selection import failures
+    from conformance._pytest.selection import devices_named, failures
     from conformance.cli.explain import exactly
     from conformance.cli.parse import find
     from conformance.compat.versions import judged
@@ -41,10 +50,10 @@ def replay(
             "a Case says what to run, not what to claim of it",
             "add --clause, for instance --clause equivalence.step_logits",
         )
-    chosen, kind = exactly(name), family(found.family)
+    chosen, kind, on = exactly(name), family(found.family), devices_named(devices)
     if format is Format.TEXT:
         typer.echo(f"replaying Case {found.id} against {chosen.id} on {judged()}")
-    example = run_once(chosen, kind, found, sure=True)
+    example = run_once(chosen, kind, found, sure=True, devices=on)
     if isinstance(example, str):
         typer.echo(f"absent: {example}", err=format is Format.JSON)
         raise typer.Exit(5)

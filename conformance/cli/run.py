@@ -42,7 +42,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Judge the installed PEFT: every clause for every family."""
-    from conformance._pytest.selection import resolve
+    from conformance._pytest.selection import devices_named, resolve
     from conformance.cli.launch import launch
     from conformance.cli.show import present
     from conformance.compat.versions import judged
@@ -61,6 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     }
     files = [file.absolute() for file in family_file or ()]
     selection = resolve(given, map(str, files))
+    devices_named(devices)
     typer.echo(
         f"judging {judged()}; items: {len(selection.pairs)}, known failures: {len(selection.replays)}, "
         f"profile: {selection.profile}, seed: {selection.budget.seed}",

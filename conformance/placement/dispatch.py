@@ -170,6 +170,8 @@ def _move(
     """Operations whose operands may lie on different devices: copies."""
     name = func._schema.name
     if name == "aten::_to_copy":
+        if args[0].device.type == "meta" and home is not None and home.type != "meta":
+            raise NotImplementedError("Cannot copy out of meta tensor; no data!")
         transfers.note(inner[0], args[0].device, home or HOST)
         if home != args[0].device and (home is None or home.type != "meta"):
             named.pop("device", None)  # without a device it always copies: two devices share no memory

@@ -6,7 +6,12 @@ import os
 from functools import cache
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from conformance.case import Case
 from conformance.placement.lanes import Lane, available, enter
+from conformance.placement.real import found
+from conformance.relations import on_one_device
 
 COUNT = 3
 """So many devices are simulated: with three, the middle one is neither the first nor the last."""
@@ -25,6 +30,11 @@ class Here(NamedTuple):
         """Whether what crosses between devices is counted."""
         return self.lane in ("simulated", "labelled")
 
+    @property
+    def given(self) -> str:
+        """The real devices, as :data:`DEVICES` has them."""
+        return ",".join(self.names) if self.lane == "real" else ""
+
     def __str__(self) -> str:
         return f"{self.lane} devices {', '.join(self.names)}"
 
@@ -34,14 +44,40 @@ def asked() -> bool:
     return DEVICES in os.environ
 
 
+def environment_for(devices: str) -> dict[str, str]:
+    """What makes a process one for placed models; ``devices`` as in :data:`DEVICES`.
+
+    Where they are simulated, GPUs are hidden: the verdicts are those of any other machine, and the place that a backend of
+    Python takes is free.
+    """
+    hidden = {} if devices else dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), "")
+    return {DEVICES: devices, **hidden}
+
+
 @cache
 def here() -> Here:
     """The devices of this process. The first call enters the lane, which cannot be undone."""
+    if not asked():
+        raise RuntimeError("placed models are for a process that was started for them: conformance.isolated.ask_placed")
+    mine = entered()
+    _hush()
+    return mine
+
+
+@cache
+def entered() -> Here:
+    """:func:`here`, without importing transformers. Raises :class:`~conformance.errors.UserError` for what is not there."""
     real = tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip())
     lane = "real" if real else available()
-    names = enter(lane, len(real) or COUNT, real)
-    _hush()
-    return Here(lane, names)
+    names = enter(lane, len(real) or COUNT, found(real))
+    # Weights can wait on disk in any lane, and nothing computes there.
+    return Here(lane, tuple(name for name in names if name != "disk"))
+
+
+def alone(case: Case) -> Case:
+    """``case`` with the whole model on the first device; where that is the CPU, nobody places it."""
+    one = on_one_device(case)
+    return replace(one, placement=replace(one.placement, way="none")) if here().names[0] == "cpu" else one
 
 
 def _hush() -> None:

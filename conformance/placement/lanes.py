@@ -6,7 +6,7 @@ Finding out registers nothing. Entering the first two changes the process for go
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from conformance.errors import UserError, unknown
@@ -21,13 +21,30 @@ FORCED = "CONFORMANCE_LANE"
 
 def available() -> Lane:
     """The best lane here, or the one that is forced. Raises :class:`~conformance.errors.UserError` for a wrong name."""
+    return chosen()[0]
+
+
+def chosen() -> tuple[Lane, dict[Lane, str]]:
+    """:func:`available`, and for each better lane why it is not taken."""
     forced = os.environ.get(FORCED)
-    for lane in get_args(Lane):
-        if lane == forced:
-            return lane  # type: ignore[no-any-return]
     if forced:
-        raise unknown("lane", forced, get_args(Lane))
-    return "simulated" if _has_hook() else "labelled" if _has_wrappers() else "offload"
+        return _forced(forced)
+    why_not: dict[Lane, str] = {}
+    for lane, obstacle in _BEST_FIRST.items():
+        why = obstacle()
+        if not why:
+            return lane, why_not
+        why_not[lane] = why
+    return "offload", why_not
+
+
+def _forced(name: str) -> tuple[Lane, dict[Lane, str]]:
+    lanes: tuple[Lane, ...] = get_args(Lane)
+    for lane in lanes:
+        if lane == name:
+            better = lanes[: lanes.index(lane)] if lane != "real" else ()
+            return lane, dict.fromkeys(better, f"{FORCED} says {lane}")
+    raise unknown("lane", name, lanes)
 
 
 def enter(lane: Lane, count: int, real: Sequence[str] = ()) -> tuple[str, ...]:
@@ -55,23 +72,32 @@ def enter(lane: Lane, count: int, real: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(real[:count])
 
 
-def _has_hook() -> bool:
-    """Whether Python can be a backend in this torch, and no other backend is the process's accelerator."""
+def _no_backend() -> str:
+    """Why Python cannot be a backend here; empty if it can, and no other one is the process's accelerator."""
     import torch
     from torch.utils import backend_registration
 
-    ours = "sim" in torch._C._get_privateuse1_backend_name()
-    free = torch._C._get_privateuse1_backend_name() == "privateuseone" and not torch.cuda.is_available()
-    return hasattr(backend_registration, "_setup_privateuseone_for_python_backend") and (ours or free)
+    hook, name = "_setup_privateuseone_for_python_backend", torch._C._get_privateuse1_backend_name()
+    if not hasattr(backend_registration, hook):
+        return f"this torch has no {hook}"
+    if "sim" in name:
+        return ""
+    if name != "privateuseone":
+        return f"the backend {name!r} has the place that they would take"
+    return "CUDA is the accelerator of this process" if torch.cuda.is_available() else ""
 
 
-def _has_wrappers() -> bool:
-    """Whether a wrapper can be called ``cpu:1`` in this torch."""
+def _no_labels() -> str:
+    """Why a wrapper cannot be called ``cpu:1`` in this torch; empty if it can."""
     import torch
 
     from conformance.placement.tensor import wrap
 
     try:
-        return bool(wrap(torch.zeros(1), torch.device("cpu", 1)).device.index == 1)
-    except (AttributeError, RuntimeError, TypeError):
-        return False
+        called = wrap(torch.zeros(1), torch.device("cpu", 1)).device
+    except (AttributeError, RuntimeError, TypeError) as error:
+        return f"this torch makes no wrapper tensors: {error}"
+    return "" if called.index == 1 else f"this torch calls a wrapper {called} that was to be cpu:1"
+
+
+_BEST_FIRST: dict[Lane, Callable[[], str]] = {"simulated": _no_backend, "labelled": _no_labels}

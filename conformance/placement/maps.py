@@ -78,16 +78,24 @@ def _tied(model: nn.Module, keys: Sequence[str] | Map) -> dict[str, str]:
 
 
 def spell(device: Device, spelling: str, names: Sequence[str]) -> Any:
-    """How ``device`` is called: by name, by number, or as a ``torch.device``. Numbers go round the devices there are."""
+    """How ``device`` is called: by name, by number, or as a ``torch.device``. A Case's numbers go round the devices there are.
+
+    A map's numbers count accelerators, so that what is called ``cpu:1`` has none; ``cpu`` has one spelling.
+    """
     if device in AWAY:
         return device
     name = names[int(device) % len(names)]
     if name in AWAY:
         return name
-    if spelling == "name":
+    if spelling == "name" or (spelling == "number" and not numbered(names)):
         return Name(name)
     named = torch.device(name)
     return named.index if spelling == "number" else named
+
+
+def numbered(names: Sequence[str]) -> bool:
+    """Whether a map may call the devices ``names`` by numbers."""
+    return torch.device(names[0]).type != "cpu"
 
 
 def _merged(found: Map) -> Map:
@@ -96,6 +104,12 @@ def _merged(found: Map) -> Map:
 
     cleaned: Map = clean_device_map(dict(found))
     return cleaned
+
+
+def places(placement: Placement, layers: int, names: Sequence[str]) -> set[str]:
+    """Where a map of ``placement`` puts parts of a model with so many decoder ``layers``; devices by their names."""
+    named = {placement.layers[index % len(placement.layers)] for index in range(layers)}
+    return {str(spell(device, "name", names)) for device in named.union(placement.others)}
 
 
 def main_device(found: Map) -> Any:

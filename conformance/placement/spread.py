@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def _dispatched(model: Any, case: Case, kind: Family) -> nn.Module:
 def _pretrained(model: Any, case: Case, kind: Family) -> nn.Module:
     asked: dict[str, Any]
     if case.placement.automatic:
-        asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory)}
+        asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory, here().names)}
     else:
         asked = {"device_map": device_map(model, kind.anatomy.layers, case.placement, here().names)}
     saved, folder = _folder(), _folder()
@@ -60,11 +61,17 @@ def _pretrained(model: Any, case: Case, kind: Family) -> nn.Module:
     return _keeping(saved, _keeping(folder, loaded))
 
 
-def memory(model: nn.Module, shares: tuple[int, ...]) -> dict[int | str, int]:
-    """How much each device holds, in bytes, for ``shares`` in percent of the model; what is left waits on the CPU."""
+def memory(model: nn.Module, shares: tuple[int, ...], names: Sequence[str]) -> dict[int | str, int]:
+    """How much each of the devices ``names`` holds, in bytes, for ``shares`` in percent of the model, one a device.
+
+    What is left waits on the CPU; where that is the device itself, on disk.
+    """
     size = sum(p.numel() * p.element_size() for p in model.parameters())
-    held: dict[int | str, int] = {number: size * share // 100 for number, share in enumerate(shares)}
-    return held | {"cpu": 4 * size}
+    held: dict[int | str, int] = {
+        name if name in AWAY else torch.device(name).index: size * share // 100
+        for name, share in zip(names, shares, strict=False)
+    }
+    return {"cpu": 4 * size} | held
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:

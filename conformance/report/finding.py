@@ -21,6 +21,8 @@ def link(source: str) -> str:
 def repeat(finding: Finding) -> str:
     """The one line that repeats ``finding``."""
     line = f"peft-conformance replay --clause {finding.clause} {shlex.quote(finding.case.to_json())}"
+    if finding.devices:
+        line += f" --devices {finding.devices}"
     # A family file is called like its family; only the reader knows where it lies.
     return line if shipped(finding.family) else f"{line} --family-file {finding.family}.toml"
 

@@ -17,7 +17,7 @@ from conformance.verdict import Outcome
 
 NAMES = ("llama", "gpt2", "t5", "gemma3")
 STORIES = ("llama", "qwen2", "gpt2", "t5")
-CHECKED = {id: found for id, found in clauses().items() if not found.story}
+CHECKED = {id: found for id, found in clauses().items() if not (found.story or found.placed)}
 SILENT = {
     ("equivalence.plain_attention_agrees", "t5"),
     ("equivalence.plain_attention_agrees", "gemma3"),

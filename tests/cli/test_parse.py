@@ -10,9 +10,9 @@ from conformance.case import Case
 from conformance.cli.parse import find, parse
 from conformance.errors import UserError
 from conformance.families import families
-from conformance.strategies import STRATA, cases
+from conformance.strategies import MAPS, STRATA, cases
 
-ANY = st.sampled_from([(family, stratum) for family in families().values() for stratum in STRATA])
+ANY = st.sampled_from([(family, stratum) for family in families().values() for stratum in (*STRATA, *MAPS)])
 OURS = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 
 

@@ -91,9 +91,24 @@ def test_doctor_looks_at_everything(command: Command) -> None:
         "temporary files",
         "workers",
         "torch",
+        "device maps",
     }
     assert checks["packages"]["fine"]
     assert checks["torch"]["fine"]
+    assert checks["device maps"]["said"] == "simulated: sim:0, sim:1, sim:2"
+
+
+def test_doctor_says_which_lane_runs_and_why_not_a_better_one(command: Command) -> None:
+    done = command("doctor", CONFORMANCE_LANE="labelled")
+    assert done.returncode == 0
+    said = "labelled: cpu:0, cpu:1, cpu:2; not simulated: CONFORMANCE_LANE says labelled"
+    assert done.stdout.splitlines()[-1] == f"ok     device maps     {said}"
+
+
+def test_doctor_looks_for_the_devices_that_are_named(command: Command) -> None:
+    done = command("doctor", "--devices", "cpu,meta")
+    assert done.returncode == 2
+    assert "FAILS  device maps     no-such-device: there is no device 'meta' here\n  cause: torch says: " in done.stdout
 
 
 def test_doctor_says_what_fails(command: Command, tmp_path: Path) -> None:
@@ -101,11 +116,24 @@ def test_doctor_says_what_fails(command: Command, tmp_path: Path) -> None:
     done = command("doctor", TMPDIR=str(tmp_path))
     assert done.returncode == 2
     assert "FAILS  torch           no torch today" in done.stdout
+    assert "FAILS  device maps     broken-torch: torch does not import here\n  cause: no torch today" in done.stdout
 
 
 def test_help_names_every_verb_and_exit_code(call: Call) -> None:
     _, out, _ = call("--help")
-    for verb in ("run", "families", "clauses", "explain", "show", "replay", "known", "faults", "doctor", "schema"):
+    for verb in (
+        "run",
+        "families",
+        "clauses",
+        "explain",
+        "show",
+        "replay",
+        "known",
+        "faults",
+        "doctor",
+        "calibrate",
+        "schema",
+    ):
         assert f" {verb} " in out
     assert "3 broken harness or" in " ".join(out.split())
 

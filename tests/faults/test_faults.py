@@ -13,7 +13,11 @@ QUICK = Budget(shrink=False)
 IN_A_FRESH_PROCESS = ("loads_from_memory", "peft_loads_from_memory", "saves_what_it_first_ran")
 
 
-@pytest.mark.parametrize("fault", faults().values(), ids=faults())
+PLAIN = {id: fault for id, fault in faults().items() if not named(fault).placed}
+"""Those of placed models are planted in a process with devices for them: `test_placed.py`."""
+
+
+@pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN)
 def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
     before = failing_before(named(fault), fault, QUICK)
     with in_force(fault) as planted:

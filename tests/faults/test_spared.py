@@ -18,7 +18,9 @@ SPARED = {Outcome.CONFORMS, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE}
 def test_the_reference_wrapper_is_spared(name: str) -> None:
     lab = Lab("reference")
     budget = Budget(examples=PROFILES["quick"] if name in WHOLE else 1, shrink=False)
-    verdicts = [judge(clause, family(name), budget, (), lab).verdict for clause in clauses().values()]
+    verdicts = [
+        judge(clause, family(name), budget, (), lab).verdict for clause in clauses().values() if not clause.placed
+    ]
     assert [v for v in verdicts if v is None or v.outcome not in SPARED or v.counts.get(Outcome.VIOLATES.value)] == []
     # A clause that no family meets is judged somewhere else; most are met by each.
     assert sum(v is not None and v.outcome is Outcome.CONFORMS for v in verdicts) >= len(verdicts) - 8

@@ -19,6 +19,8 @@ ITEMS = (
     ("lifecycle.learned_mapping_survives", "qwen2"),
 )
 BEFORE, AFTER = "0.13.2", "0.14.0"
+SPLIT = tuple(("placement.split", family) for family in ("llama", "qwen2", "mistral", "bloom"))
+MISMATCH = "DeviceMismatch: Expected all tensors to be on the same device, but found at least two devices"
 
 
 def holds(clause: str, family: str) -> Cell:
@@ -27,7 +29,7 @@ def holds(clause: str, family: str) -> Cell:
 
 
 def violates(
-    clause: str, family: str, how: How = How.WRONG, lengths: tuple[int, ...] = (3,), decisive: int = 0
+    clause: str, family: str, how: How = How.WRONG, lengths: tuple[int, ...] = (3,), decisive: int = 0, got: str = ""
 ) -> Cell:
     finding = Finding(
         clause=clause,
@@ -36,7 +38,7 @@ def violates(
         case=Case(family=family, rows=tuple(Row(length=length) for length in lengths)),
         features=(),
         how=how,
-        difference=Difference(what="", got="", expected=""),
+        difference=Difference(what="", got=got, expected=""),
         blame=Blame.PEFT,
         versions={},
     )
@@ -56,12 +58,20 @@ def history(peft: str) -> dict[str, Cell]:
     return {cell.item: cell for cell in cells}
 
 
-def judged(folder: Path, peft: str, cells: dict[str, Cell], finished: bool = True) -> tuple[int, str]:
+def placed(peft: str) -> dict[str, Cell]:
+    """A run under device maps that tells its story."""
+    cells = [violates(*item, How.CRASH, got=MISMATCH) if peft == BEFORE else holds(*item) for item in SPLIT]
+    return {cell.item: cell for cell in cells}
+
+
+def judged(
+    folder: Path, peft: str, cells: dict[str, Cell], finished: bool = True, transformers: str = "4.45.1"
+) -> tuple[int, str]:
     """Exit code and output of the judge on these cells."""
     writer = Writer(folder / "run.events.jsonl")
     writer.write(
         Header(
-            versions={"peft": peft, "transformers": "4.45.1"},
+            versions={"peft": peft, "transformers": transformers},
             python="3.11.0",
             platform="",
             profile="quick",
@@ -132,3 +142,28 @@ def test_an_unfinished_run_tells_nothing(tmp_path: Path) -> None:
     code, output = judged(tmp_path, AFTER, history(AFTER), finished=False)
     assert code == 1
     assert "the run did not finish" in output
+
+
+@pytest.mark.parametrize("peft", [BEFORE, AFTER])
+def test_the_story_of_device_maps_is_told(tmp_path: Path, peft: str) -> None:
+    other = violates("placement.split", "idefics", How.CRASH, got=MISMATCH)
+    code, output = judged(tmp_path, peft, {**placed(peft), other.item: other}, transformers="4.46.3")
+    assert (code, output.splitlines()[-1]) == (0, "The story of pull request 2189 is told.")
+    assert "placement.split[idefics]: violates, crash: " in output
+
+
+@pytest.mark.parametrize(
+    ("peft", "cell", "said"),
+    [
+        (BEFORE, holds("placement.split", "bloom"), "a device mismatch was expected"),
+        (BEFORE, violates("placement.split", "llama"), "a device mismatch was expected"),
+        (BEFORE, violates("placement.split", "llama", How.CRASH, got="KeyError: 1"), "a device mismatch was expected"),
+        (AFTER, violates("placement.split", "qwen2", How.CRASH, got=MISMATCH), "no device mismatch was expected"),
+        (AFTER, violates("placement.split", "qwen2", How.CRASH, got="KeyError: 1"), "fewer than 5 examples conform"),
+        (AFTER, broken("placement.split", "t5"), "placement.split[t5]: broken harness"),
+    ],
+)
+def test_one_placed_cell_out_of_place_is_told(tmp_path: Path, peft: str, cell: Cell, said: str) -> None:
+    code, output = judged(tmp_path, peft, {**placed(peft), cell.item: cell}, transformers="4.46.3")
+    assert code == 1
+    assert said in output.partition("Not as history has it:")[2]

@@ -24,6 +24,8 @@ FAMILY = (
         ("seed", "-1", "bad-seed"),
         ("known", "bad.toml", "malformed-known-failures"),
         ("known", "missing.toml", "malformed-known-failures"),
+        ("devices", "cuda:x", "bad-device"),
+        ("devices", "meta", "no-such-device"),
         ("report", "no/such/folder/events.jsonl", "unwritable-report"),
         ("family-file", "keys.toml", "malformed-family"),
         ("family-file", "other.toml", "contradictory-family"),

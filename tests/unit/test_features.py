@@ -15,17 +15,18 @@ def case(
     return Case(family="x", roles=roles or Roles(), prefix=Prefix(length=n, projection=projection), rows=rows, **rest)  # type: ignore[arg-type]
 
 
-def on(count: int = 2, /, way: str = "dispatched", **placement: object) -> Case:
-    return case(Roles(layers=count), placement=Placement(way=way, **placement))  # type: ignore[arg-type]
-
-
-AUTO = on(way="auto", memory=(60, 60))
-
-
 @dataclass(frozen=True)
 class Pair:
     has: Case
     lacks: Case
+
+
+def placed(**how: object) -> Case:
+    return case(Roles(layers=2), placement=Placement(**{"way": "dispatched", **how}))  # type: ignore[arg-type]
+
+
+def automatic(*memory: int) -> Case:
+    return placed(way="auto", memory=memory)
 
 
 SLIDING = Roles(window=5, sliding=(True,))
@@ -72,22 +73,22 @@ PAIRS = {
     "crosses_window": Pair(case(SLIDING, n=1, new_tokens=2), case(SLIDING, n=1, lengths=(1,), new_tokens=2)),
     "beams": Pair(case(beams=2), case()),
     "static_cache": Pair(case(cache="static"), case()),
-    "placed": Pair(on(), case()),
-    "layers_apart": Pair(on(layers=(0, 1)), on(layers=(0, 0, 1))),  # two layers take the first two devices
-    "ends_apart": Pair(on(layers=(0,), others=(1,)), on(layers=(0, 1), others=(1,))),
-    "offloaded": Pair(on(others=(0, "cpu")), on()),
-    "on_disk": Pair(on(layers=("disk",)), on(layers=("cpu",))),
-    "no_device": Pair(on(layers=("cpu", "disk"), others=("cpu",)), on(layers=("cpu",))),
-    "automatic": Pair(AUTO, on()),
-    "from_pretrained": Pair(AUTO, on()),
-    "adapter_made": Pair(on(), on(adapter="loaded")),
-    "adapter_loaded": Pair(on(adapter="loaded"), case(placement=Placement(adapter="loaded"))),
-    "merged_keys": Pair(on(merged=True), on()),
-    "layers_joined": Pair(on(layers=(1,), merged=True), on(layers=(0,), merged=True)),  # the whole model is one key
-    "layers_joined_or_automatic": Pair(AUTO, on(layers=(0, 1), merged=True)),
-    "two_devices": Pair(on(layers=(1,)), on(layers=("cpu",))),
-    "lowest_not_first": Pair(on(layers=("cpu", 0), others=(1,)), on(layers=(1, "cpu"), others=(0,))),
-    "embedding_away": Pair(on(others=("cpu", 0)), on(others=(0, "cpu"))),
+    "placed": Pair(placed(), case()),
+    "layers_apart": Pair(placed(layers=(0, 1)), placed(layers=(1,))),
+    "ends_apart": Pair(placed(layers=(1,), others=(0,)), placed(layers=(0, 1), others=(1,))),
+    "offloaded": Pair(placed(layers=("cpu", 0)), placed()),
+    "on_disk": Pair(placed(others=("disk",)), placed(others=("cpu",))),
+    "no_device": Pair(placed(layers=("cpu",), others=("disk",)), placed(layers=("cpu",))),
+    "automatic": Pair(automatic(60, 60), placed()),
+    "layers_joined": Pair(placed(layers=(1,), merged=True), placed(layers=(0, 1), merged=True)),
+    "layers_joined_or_automatic": Pair(automatic(100), placed(layers=(0, 1), merged=True)),
+    "merged_keys": Pair(placed(merged=True), placed()),
+    "two_devices": Pair(placed(layers=(0, 1)), placed(layers=(0, "cpu"))),
+    "lowest_not_first": Pair(placed(layers=(0,), others=(1,)), placed(layers=(1,), others=(0,))),
+    "embedding_away": Pair(placed(others=("cpu", 0)), placed(others=(0, "cpu"))),
+    "from_pretrained": Pair(placed(way="pretrained"), placed()),
+    "adapter_made": Pair(placed(), placed(adapter="loaded")),
+    "adapter_loaded": Pair(placed(adapter="loaded"), case()),
 }
 
 
@@ -111,18 +112,19 @@ def test_what_a_map_says_of_a_model_that_nobody_places_is_not_asked() -> None:
     assert features(case(placement=unused)) == features(case())
 
 
-def test_one_layer_has_a_key_of_its_own() -> None:
-    assert "layers_joined" not in features(on(1, layers=(1,), merged=True))
+def test_one_layer_or_the_whole_model_has_a_key_that_is_not_above_the_layers() -> None:
+    assert "layers_joined" not in features(case(placement=Placement(way="dispatched", layers=(1,), merged=True)))
+    assert "layers_joined" not in features(placed(layers=(0,), merged=True))
 
 
 def test_of_a_reversed_map_the_first_device_is_known_only_if_all_around_the_layers_has_one() -> None:
-    assert "lowest_not_first" not in features(on(layers=(1,), others=(0,), order="reversed"))
-    assert "lowest_not_first" in features(on(layers=(1,), others=(0, 1), order="reversed"))
+    assert "lowest_not_first" not in features(placed(layers=(1,), others=(0,), order="reversed"))
+    assert "lowest_not_first" in features(placed(layers=(1,), others=(0, 1), order="reversed"))
 
 
 def test_an_automatic_map_has_two_devices_if_two_have_memory() -> None:
-    assert "two_devices" in features(AUTO)
-    assert "two_devices" not in features(on(way="auto", memory=(60,)))
+    assert "two_devices" in features(automatic(60, 60))
+    assert "two_devices" not in features(automatic(60))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent.parent / "conformance"
 
 ORDER = (
-    {"errors"},
+    {"errors", "processes"},
     {"case"},
     {"features", "relations", "verdict"},
     {"signals"},

@@ -14,15 +14,9 @@ CASE = Case(
     prefix=Prefix(length=3, projection=4, order="reversed", seed=99),
     rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=3, seed=3)),
     new_tokens=4,
-    placement=Placement(
-        way="pretrained",
-        layers=(2, "cpu"),
-        others=(1, 2),
-        spelling="number",
-        order="reversed",
-        merged=True,
-        adapter="loaded",
-    ),
+)
+SPELLED = Placement(
+    way="pretrained", layers=(2, "cpu", 0), others=(0, 1), spelling="number", order="reversed", merged=True
 )
 BARE = Prefix(length=0, seed=99)
 CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
@@ -47,15 +41,15 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
         {"prefix": replace(BARE, order="reversed")},
     ),
     "real_tokens": (relations.real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
-    "in_double": (relations.in_double, {"dtype": "float64"}),
     "beamed": (relations.beamed, {"beams": 2}),
     "in_static_cache": (relations.in_static_cache, {"cache": "static"}),
-    "unplaced": (relations.unplaced, {"placement": Placement()}),
-    "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched", adapter="loaded")}),
+    "unplaced": (lambda c: relations.unplaced(relations.on_one_device(c)), {}),
+    "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
     "spelled_plainly": (
-        relations.spelled_plainly,
-        {"placement": Placement(way="pretrained", layers=(0, "cpu"), others=(1, 0), adapter="loaded")},
+        lambda c: relations.spelled_plainly(replace(c, placement=SPELLED)),
+        {"placement": Placement(way="pretrained", layers=(0, "cpu", 1), others=(1, 2))},
     ),
+    "in_double": (relations.in_double, {"dtype": "float64"}),
 }
 
 

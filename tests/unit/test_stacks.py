@@ -50,11 +50,16 @@ def test_every_stack_has_an_environment(tox: configparser.ConfigParser) -> None:
     assert used == STACKS
 
 
-def test_history_takes_the_stack_it_is_named_for(tox: configparser.ConfigParser, sessions: list[str]) -> None:
-    section = next(tox[name] for name in tox if name.startswith("testenv:history"))
+@pytest.mark.parametrize("kind", ["history", "history_placement"])
+def test_history_takes_the_stack_it_is_named_for(
+    tox: configparser.ConfigParser, sessions: list[str], kind: str
+) -> None:
+    section = next(tox[name] for name in tox if name.startswith(f"testenv:{kind}-"))
     by_factor = dict(line.split(": ") for line in section["dependency_groups"].strip().splitlines())
-    for session in (name for name in sessions if name.startswith("history-")):
-        stack = session.replace("history-", "stack-")
+    named = [name for name in sessions if name.startswith(f"{kind}-")]
+    assert len(named) == 2
+    for session in named:
+        stack = session.replace(f"{kind}-", "stack-")
         assert stack in STACKS
         assert [by_factor[factor] for factor in session.split("-") if factor in by_factor] == [stack]
 
@@ -72,3 +77,11 @@ def test_every_stack_has_the_same_torch() -> None:
 def test_pre_commit_uses_the_linters_of_the_lint_group() -> None:
     text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
     assert set(re.findall(r"additional_dependencies: \[(\S+)\]", text)) == set(GROUPS["lint"])
+
+
+@pytest.mark.parametrize("kind", ["history", "history_placement"])
+def test_tox_runs_the_clauses_that_nox_runs(tox: configparser.ConfigParser, kind: str) -> None:
+    section = next(tox[name] for name in tox if name.startswith(f"testenv:{kind}-"))
+    body = (ROOT / "noxfile.py").read_text("utf-8").partition(f"\ndef {kind}(")[2].partition("\n\n\n")[0]
+    chosen = re.findall(r'"([^"]+)"', body.partition("tell(")[2])
+    assert f"peft-conformance run {' '.join(chosen)} " in section["commands"].replace("\\\n", "")
