@@ -107,6 +107,26 @@ def test_windows_count_only_where_a_layer_slides() -> None:
     assert not windowed & features(case(Roles(window=5, sliding=()), n=5))
 
 
+def test_what_a_map_says_of_a_model_that_nobody_places_is_not_asked() -> None:
+    unused = Placement(layers=("cpu", 1), others=("disk", 0), merged=True, adapter="loaded")
+    assert features(case(placement=unused)) == features(case())
+
+
+def test_one_layer_or_the_whole_model_has_a_key_that_is_not_above_the_layers() -> None:
+    assert "layers_joined" not in features(case(placement=Placement(way="dispatched", layers=(1,), merged=True)))
+    assert "layers_joined" not in features(placed(layers=(0,), merged=True))
+
+
+def test_of_a_reversed_map_the_first_device_is_known_only_if_all_around_the_layers_has_one() -> None:
+    assert "lowest_not_first" not in features(placed(layers=(1,), others=(0,), order="reversed"))
+    assert "lowest_not_first" in features(placed(layers=(1,), others=(0, 1), order="reversed"))
+
+
+def test_an_automatic_map_has_two_devices_if_two_have_memory() -> None:
+    assert "two_devices" in features(automatic(60, 60))
+    assert "two_devices" not in features(automatic(60))
+
+
 @pytest.mark.parametrize(
     "group",
     [

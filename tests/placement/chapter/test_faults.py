@@ -16,6 +16,7 @@ GROSS = {
     "adapter_made": "only_the_middle_device",
     "as_with_one_device": "half_on_the_way",
     "in_the_models_order": "only_the_middle_device",
+    "keys_of_their_own": "only_the_middle_device",
     "maps_by_hand": "only_the_middle_device",
     "nothing_away": "only_the_middle_device",
     "same_answers": "half_on_the_way",
