@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.case import Case, Prefix, Roles, Row
+    from conformance.case import Case, Placement, Prefix, Roles, Row
     from conformance.clauses.registry import clause
     from conformance.engine import Budget, judge, search
     from conformance.families import family, register
@@ -21,6 +21,7 @@ __all__ = [
     "Case",
     "Finding",
     "Lab",
+    "Placement",
     "Prefix",
     "Roles",
     "Row",
@@ -37,6 +38,7 @@ _HOME = {
     "Case": "case",
     "Finding": "verdict",
     "Lab": "lab",
+    "Placement": "case",
     "Prefix": "case",
     "Roles": "case",
     "Row": "case",

@@ -100,38 +100,36 @@ def _roles(case: Case) -> Iterator[Case]:
 
 
 def _placement(case: Case) -> Iterator[Case]:
-    """Fewer devices, named plainly, and whoever placed the model."""
-    placement = case.placement
+    for simpler in chain(_way(case.placement), _spelled(case.placement), _devices(case.placement)):
+        placement: Placement = simpler
+        yield replace(case, placement=placement)
 
-    def to(**changes: Any) -> Case:
-        simpler: Placement = replace(placement, **changes)
-        return replace(case, placement=simpler)
 
-    yield from _ways(case)
-    for name in ("layers", "others"):
-        yield from (to(**{name: devices}) for devices in _fewer(getattr(placement, name)))
+def _way(placement: Placement) -> Iterator[Placement]:
+    """Dispatched by hand; else told about fewer devices. Only an automatic way knows a memory."""
+    if placement.way not in ("none", "dispatched"):
+        yield replace(placement, way="dispatched", memory=())
+    if placement.automatic:
+        yield from (replace(placement, memory=placement.memory[:n]) for n in _smaller(len(placement.memory), 1))
+        if placement.way != "auto":
+            yield replace(placement, way="auto")
+
+
+def _spelled(placement: Placement) -> Iterator[Placement]:
+    plain: dict[str, Any] = {"spelling": "name", "order": "model", "merged": False, "adapter": "made"}
+    yield from (replace(placement, **{part: to}) for part, to in plain.items() if getattr(placement, part) != to)
+
+
+def _devices(placement: Placement) -> Iterator[Placement]:
+    yield from (replace(placement, others=devices) for devices in _fewer(placement.others))
+    yield from (replace(placement, layers=devices) for devices in _fewer(placement.layers))
     renamed = _renamed(placement)
     if renamed != placement:
-        yield replace(case, placement=renamed)
-    for name, plain in (("spelling", "name"), ("order", "model"), ("merged", False), ("adapter", "made")):
-        if getattr(placement, name) != plain:
-            yield to(**{name: plain})
-
-
-def _ways(case: Case) -> Iterator[Case]:
-    """Along a map, which knows no memory; or with fewer devices, and the simplest automatic way."""
-    placement = case.placement
-    if placement.way not in ("none", "dispatched"):
-        yield replace(case, placement=replace(placement, way="dispatched", memory=()))
-    if placement.automatic:
-        for n in _smaller(len(placement.memory), 1):
-            yield replace(case, placement=replace(placement, memory=placement.memory[:n]))
-        if placement.way != "auto":
-            yield replace(case, placement=replace(placement, way="auto"))
+        yield renamed
 
 
 def _fewer(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
-    """Shorter patterns, then one device in place of another that stands before it, then on a device instead of away."""
+    """Shorter patterns, then a simpler device in place of one of them."""
     yield from (devices[:n] for n in _smaller(len(devices), 1))
     yield from (devices[n:] for n in range(1, len(devices)))
     for index, device in enumerate(devices):
@@ -140,11 +138,11 @@ def _fewer(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
 
 
 def _simpler(device: Device) -> Iterator[Device]:
-    """Devices before this one; the first one is simpler than the CPU, and that than the disk."""
+    """Devices before this one; a device that computes is simpler than the CPU, and that than the disk."""
     if isinstance(device, int):
         yield from range(device)
     else:
-        yield from (0, "cpu") if device == "disk" else (0,)
+        yield from (0, 1, "cpu") if device == "disk" else (0, 1)
 
 
 def _renamed(placement: Placement) -> Placement:

@@ -50,13 +50,12 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
     Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
     a few small tensors, such as a mask.
     """
-    from conformance.relations import without_prefix
-    from conformance.whereabouts import caches_at_home, moves_little, needs_places, or_not_applicable
+    from conformance.whereabouts import base_under, caches_at_home, moves_little, needs_places, or_not_applicable
 
     needs_places(case)
     got = lab.generate(case)
     caches_at_home(got)
-    base = or_not_applicable(lambda: lab.generate(without_prefix(case)), "the base model fails under this map")
+    base = or_not_applicable(lambda: base_under(lab, case), "the base model fails under this map")
     moves_little(got, base)
 
 

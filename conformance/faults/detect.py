@@ -65,10 +65,10 @@ def examples(verdict: Verdict) -> int:
     return sum(verdict.counts.values())
 
 
-def weaker_clause(check: Check) -> Clause:
+def weaker_clause(check: Check, placed: bool = False) -> Clause:
     """A weaker check, to be searched like a clause."""
     name, said = check.__name__, (check.__doc__ or "").partition("\n")[0]
-    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs")
+    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs", placed=placed)
 
 
 def named(fault: Fault) -> Clause:

@@ -1,157 +1,269 @@
-"""Faults in where the prefix goes when the model is spread over devices, on the reference wrapper."""
+"""Faults in where things are: the prefix, its mask and its cache under a device map, on the reference wrapper."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from conformance.compat import caches
 from conformance.families.build import decoder_layers
+from conformance.faults import weaker_placed as weaker
 from conformance.faults.registry import Planted, in_reference
+from conformance.placement.maps import AWAY
+from conformance.placement.spread import computes_on
 
-Pair = tuple[Tensor, Tensor]
+Layers = list[tuple[Tensor, Tensor]]
+
+
+class Placed(Planted):
+    """What a fault may ask of the model's whereabouts."""
+
+    @property
+    def map(self) -> dict[str, Any]:
+        """The device map, as transformers and accelerate leave it on the model; empty where there is none."""
+        found: dict[str, Any] = getattr(self.base, "hf_device_map", {})
+        return found
+
+    def told(self, layer: int) -> Any:
+        """What the map says of a layer, under its own key or a parent's."""
+        name = f"{self.kind.anatomy.layers}.{layer}"
+        keys = [key for key in self.map if not key or f"{name}.".startswith(f"{key}.")]
+        return self.map[max(keys, key=len)] if keys else None
+
+    def homes(self) -> list[torch.device]:
+        """Where each decoder layer computes."""
+        return [computes_on(layer) for layer in decoder_layers(self.base, self.kind)]
 
 
 @in_reference(clause="placement.split")
-class PrefixOnTheFirstDevice(Planted):
-    """Keys and values of every layer stay where the adapter is: two devices meet in the cache."""
+class LeftOnTheFirstDevice(Placed):
+    """The whole prefix stays on the first device, wherever the layers are."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Move nothing."""
-        self.fired()
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave it."""
+        if self.homes()[layer] != keys.device:
+            self.fired()
         return keys, values
 
 
 @in_reference(clause="placement.split")
-class LastLayersValuesElsewhere(Planted):
-    """The keys follow their layer, the last layer's values do not."""
+class ValuesLeftBehind(Placed):
+    """The last layer's keys go where it computes, its values stay on the first device."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Move the keys only."""
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave one tensor."""
         moved = super().beside(layer, keys, values)
-        if layer < self.shape_of.roles.layers - 1 or moved[1].device == values.device:
+        if layer < len(self.homes()) - 1 or moved[1].device == values.device:
             return moved
         self.fired()
         return moved[0], values
 
 
 @in_reference(clause="placement.split")
-class HalfOnTheWay(Planted):
-    """What crosses from one device to another does so in half precision: invisible in values of few bits."""
+class JoinedAcrossDevices(Placed):
+    """The first virtual token goes to its layer by itself, and the others are joined to it there before they follow."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Round what crosses."""
-        moved = super().beside(layer, keys, values)
-        if moved[0].device == keys.device:
-            return moved
-        self.fired()
-        return moved[0].half().to(keys.dtype), moved[1].half().to(values.dtype)
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Join what is on two devices."""
+        first, there = super().beside(layer, keys[..., :1, :], values[..., :1, :]), self.homes()[layer]
+        if there != keys.device:
+            self.fired()
+        return torch.cat([first[0], keys[..., 1:, :]], -2), torch.cat([first[1], values[..., 1:, :]], -2)
 
 
 @in_reference(clause="placement.split")
-class OnlyTheSecondDevice(Planted):
-    """On the second device, beside a first one, the virtual tokens stand in the opposite order."""
+class MaskOnTheCpu(Placed):
+    """The ones for the virtual tokens are made on the CPU, wherever the mask of the text is, on one device too."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Turn the values round."""
-        keys, values = super().beside(layer, keys, values)
-        if keys.device.index == 1 and self.home.index != 1:
-            self.fired()
-            values = values.flip(-2, -1)
-        return keys, values
-
-
-@in_reference(clause="placement.trains")
-class GradientLostOnTheWay(Planted):
-    """What crosses to another device has no gradient: those layers' part of the adapter is never trained."""
-
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Cut what crosses."""
-        moved = super().beside(layer, keys, values)
-        if moved[0].device == keys.device:
-            return moved
+    def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
+        """Make them where torch makes tensors."""
+        if given is None or given.device.type == "cpu":
+            return super().mask(given, rows, width)
         self.fired()
-        return moved[0].detach(), moved[1].detach()
+        return torch.cat([torch.ones(rows, self.length, dtype=torch.long), given.long()], dim=1)
+
+
+@in_reference(clause="placement.split", weaker=weaker.unprojected)
+class HalfOnTheWay(Placed):
+    """What goes to another device goes there in float16, which the drawn values survive and a projection's do not."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Round what crosses."""
+        if self.homes()[layer] == keys.device:
+            return keys, values
+        self.fired()
+        return super().beside(layer, keys.half().to(keys.dtype), values.half().to(values.dtype))
+
+
+@in_reference(clause="placement.split", weaker=weaker.two_devices)
+class OnlyTheMiddleDevice(Placed):
+    """The second of three devices gets half the values."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Halve them there."""
+        used = sorted({str(device) for device in self.map.values() if device not in AWAY})
+        if len(used) < 3 or str(self.told(layer)) != used[1]:
+            return super().beside(layer, keys, values)
+        self.fired()
+        return super().beside(layer, keys, values / 2)
+
+
+@in_reference(clause="placement.split", weaker=weaker.as_with_one_device)
+class RoundedUnderAnyMap(Placed):
+    """A model that has a device map gets the prefix in bfloat16, on one device as on many."""
+
+    def flat(self) -> Tensor:
+        """Round it."""
+        if not self.map:
+            return super().flat()
+        self.fired()
+        rows = super().flat()
+        return rows.bfloat16().to(rows.dtype)
 
 
 @in_reference(clause="placement.cache_follows_layer")
-class CacheToAndFro(Planted):
-    """At every step the whole cache goes to the first device and back: the answers are right, and slow."""
+class OneLayerTooFar(Placed):
+    """Each layer's keys and values are where the next layer computes."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Count from one."""
+        homes = self.homes()
+        there = homes[min(layer + 1, len(homes) - 1)]
+        if there != homes[layer]:
+            self.fired()
+        return keys.to(there), values.to(there)
+
+
+@in_reference(clause="placement.cache_follows_layer", weaker=weaker.same_answers)
+class CacheToAndFro(Placed):
+    """Before every step the whole cache goes to the first device and back; the answers are right."""
 
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """Send it to and fro."""
-        for held in getattr(getattr(cache, "self_attention_cache", cache), "layers", ()):
-            if step and held.keys is not None and self.home != held.keys.device:
-                self.fired()
+        if step:
+            self.fired()
+            for held in cache.layers:
                 held.keys = held.keys.to(self.home).to(held.keys.device)
                 held.values = held.values.to(self.home).to(held.values.device)
         return super().run(cache, given, step)
 
 
-@in_reference(clause="placement.offloaded")
-class NothingForWaitingLayers(Planted):
-    """A layer whose weights wait on the CPU or on disk gets a prefix of zeros."""
+@in_reference(clause="placement.cache_follows_layer", weaker=weaker.same_answers)
+class CacheComesHome(Placed):
+    """Generate returns its cache on the first device, where nobody can go on from it."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Forget the contents."""
-        keys, values = super().beside(layer, keys, values)
-        if any(weight.is_meta for weight in decoder_layers(self.base, self.kind)[layer].parameters()):
-            self.fired()
-            return torch.zeros_like(keys), torch.zeros_like(values)
-        return keys, values
-
-
-@in_reference(clause="placement.offloaded")
-class LoadedRowsOutOfOrder(Planted):
-    """A loaded adapter's virtual tokens change places on layers that are not where the adapter is."""
-
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Turn them round."""
-        moved = super().beside(layer, keys, values)
-        if self.collapsed is None or moved[0].device == keys.device:
-            return moved
-        self.fired()
-        return moved[0], moved[1].flip(-2, -1)
-
-
-@in_reference(clause="placement.automatic")
-class AutomaticMapsLastLayer(Planted):
-    """Where transformers makes the map, the last layer has no prefix in its values."""
-
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
-        """Forget them."""
-        keys, values = super().beside(layer, keys, values)
-        if self.shape_of.placement.automatic and layer == self.shape_of.roles.layers - 1:
-            self.fired()
-            values = torch.zeros_like(values)
-        return keys, values
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Collect it."""
+        out = super().generate(max_new_tokens=max_new_tokens, **request)
+        for held, home in zip(out.past_key_values.layers, self.homes(), strict=True):
+            if home != self.home:
+                self.fired()
+            held.keys, held.values = held.keys.to(self.home), held.values.to(self.home)
+        return out
 
 
 @in_reference(clause="placement.spelling")
-class KeysInAnotherOrder(Planted):
-    """Where the map's keys stand in the opposite order, so do the layers' prefixes."""
+class NumbersCountedFromOne(Placed):
+    """A device that the map gives as a number is taken for the one before."""
 
-    def cache(self, rows: int) -> Any:
-        """Deal them out backwards."""
-        if not self.enabled or self.shape_of.placement.order == "model":
-            return super().cache(rows)
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Misread it."""
+        told, there = self.told(layer), self.homes()[layer]
+        if not isinstance(told, int) or not told:
+            return super().beside(layer, keys, values)
         self.fired()
-        dealt = self.layers(rows)[::-1]
-        filled = [self.beside(index, *held) for index, held in enumerate(dealt)]
-        return caches.make(self.base, filled, keep_all=self.sliding)
+        before = torch.device(there.type, told - 1)
+        return keys.to(before), values.to(before)
 
 
-@in_reference(clause="placement.spelling")
-class MergedKeysUnknown(Planted):
-    """Where one key of the map stands for several layers, none of them is found, and none has a prefix."""
+@in_reference(clause="placement.spelling", weaker=weaker.in_the_models_order)
+class InTheOrderOfKeys(Placed):
+    """Each layer's prefix is taken from the place that its key has in the map."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> Pair:
+    def layers(self, rows: int) -> Layers:
+        """Deal it out along the keys."""
+        filled = super().layers(rows)
+        names = [f"{self.kind.anatomy.layers}.{layer}" for layer in range(len(filled))]
+        order = [names.index(key) for key in self.map if key in names]
+        if sorted(order) != list(range(len(filled))) or order == sorted(order):
+            return filled
+        self.fired()
+        return [filled[order.index(layer)] for layer in range(len(filled))]
+
+
+@in_reference(clause="placement.spelling", weaker=weaker.in_the_models_order)
+class FirstKeyTakenForTheMainDevice(Placed):
+    """The ones for the virtual tokens are made on the device of the map's first key, which need not be the text's."""
+
+    def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
+        """Make them there."""
+        first = next((device for device in self.map.values() if device not in AWAY), None)
+        if given is None or first is None or given.device == torch.zeros((), device=first).device:
+            return super().mask(given, rows, width)
+        self.fired()
+        return torch.cat([torch.ones(rows, self.length, dtype=torch.long, device=first), given.long()], dim=1)
+
+
+@in_reference(clause="placement.spelling", weaker=weaker.keys_of_their_own)
+class MergedKeysUnknown(Placed):
+    """Layers that have no key of their own in the map are not found in it, and get a prefix of zeros."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Forget the contents."""
-        keys, values = super().beside(layer, keys, values)
-        if self.shape_of.placement.merged:
+        if not self.map or f"{self.kind.anatomy.layers}.{layer}" in self.map:
+            return super().beside(layer, keys, values)
+        self.fired()
+        return super().beside(layer, 0 * keys, 0 * values)
+
+
+@in_reference(clause="placement.offloaded", weaker=weaker.nothing_away)
+class OnlyWithOffloadedWeights(Placed):
+    """A layer whose weights wait somewhere loses the first virtual token's values."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Clear them."""
+        if self.told(layer) not in AWAY:
+            return super().beside(layer, keys, values)
+        self.fired()
+        return super().beside(layer, keys, torch.cat([0 * values[..., :1, :], values[..., 1:, :]], -2))
+
+
+@in_reference(clause="placement.offloaded", weaker=weaker.adapter_made)
+class LoadedRoundedOntoAMap(Placed):
+    """An adapter that is loaded onto a dispatched model is rounded to bfloat16."""
+
+    def load(self, folder: str | Path) -> None:
+        """Round it."""
+        super().load(folder)
+        if self.map and self.collapsed is not None:
             self.fired()
-            return torch.zeros_like(keys), torch.zeros_like(values)
-        return keys, values
+            self.collapsed = self.collapsed.bfloat16().to(self.collapsed.dtype)
+
+
+@in_reference(clause="placement.automatic", weaker=weaker.maps_by_hand)
+class OnlyUnderAutomaticMaps(Placed):
+    """Where transformers makes the map, the last layer's keys are negated."""
+
+    def layers(self, rows: int) -> Layers:
+        """Negate them."""
+        filled = super().layers(rows)
+        if not self.shape_of.placement.automatic:
+            return filled
+        self.fired()
+        *first, (keys, values) = filled
+        return [*first, (-keys, values)]
+
+
+@in_reference(clause="placement.trains", weaker=weaker.training_forward)
+class GradientStaysBehind(Placed):
+    """What goes to another device arrives without its graph: those layers' parameters are not trained."""
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut it off."""
+        if self.homes()[layer] == keys.device:
+            return keys, values
+        self.fired()
+        return super().beside(layer, keys.detach(), values.detach())

@@ -51,20 +51,49 @@ MAPS = (
         **SMALL,
     ),
     Stratum(
+        name="reversed keys",
+        maps=Maps(
+            ways=("pretrained", "dispatched"),
+            layers=((1, 2), (0, 1, 2), (2, 0)),
+            others=((2, 0), (0, 1)),
+            spelled=(("device", "reversed", False), ("number", "reversed", False), ("name", "reversed", False)),
+        ),
+        spread=("even", "some"),
+        projection=(4, 0),
+        **SMALL,
+    ),
+    Stratum(
         name="weights away",
         maps=Maps(
             layers=(("cpu", 0), ("disk", 1), (0, "cpu", "disk"), ("cpu", "disk")),
-            others=((0,), (0, "cpu"), ("cpu",), (1,)),
+            others=((0,), (0, "cpu"), (1,)),
             spelled=(PLAIN, *SPELLED),
         ),
         spread=("some", "even"),
         **SMALL,
     ),
     Stratum(
-        name="adapter loaded",
-        maps=Maps(layers=((0, 1), ("cpu", 1), (1, "disk")), adapter=("loaded",)),
+        name="embedding away",
+        maps=Maps(
+            layers=((0,), (0, 1), ("cpu", 0), ("disk", 1)),
+            others=(("disk",), ("cpu",), ("cpu", 0)),
+            spelled=(PLAIN, *SPELLED),
+        ),
         spread=("even", "some"),
         projection=(0, 4),
+        **SMALL,
+    ),
+    Stratum(
+        name="no device",
+        maps=Maps(layers=(("cpu",), ("cpu", "disk"), ("disk",)), others=(("cpu",), ("disk",))),
+        spread=("some", "even"),
+        **SMALL,
+    ),
+    Stratum(
+        name="adapter loaded",
+        maps=Maps(layers=((0, 1), ("cpu", 1), (1, "disk")), others=((1,), (0,)), adapter=("loaded",)),
+        spread=("even", "some"),
+        projection=(4, 0),
         **SMALL,
     ),
     Stratum(

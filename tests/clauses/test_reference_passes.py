@@ -1,5 +1,5 @@
 """The reference subject passes every clause, on the boundary Case of each stratum. (That each clause fails on it with its
-fault is in tests/faults.)
+fault is in tests/faults; what is claimed of placed models is judged in tests/placement/chapter, where there are devices.)
 """
 
 from __future__ import annotations

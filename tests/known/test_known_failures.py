@@ -1,4 +1,7 @@
-"""Each shipped known failure still fails, and the reason it gives is right: a patch of the named function turns it green."""
+"""Each shipped known failure still fails, and the reason it gives is right: a patch of the named function turns it green.
+
+Those of placed models are proven in `inside/`.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,7 @@ from conformance.verdict import Outcome
 
 SIZING = "_prepare_prompt_learning_config"
 ENTRIES = {
-    entry.id: entry
-    for entry in known.load(known.shipped())
-    if entry.applies(versions()) and not entry.case.placed  # placed ones are proven in a child: `inside/`
+    entry.id: entry for entry in known.load(known.shipped()) if entry.applies(versions()) and not entry.case.placed
 }
 
 

@@ -62,3 +62,17 @@ def test_a_crash_at_one_place_is_told_once_whichever_clause_met_it(run: Run) -> 
     assert "Violation 1 of 1" in text
     assert text.count(crash.statement) == 1
     assert all(f"also as {clause}[llama]: peft-conformance replay --clause {clause} " in text for clause in clauses[1:])
+
+
+def test_the_devices_of_placed_models_are_told_below_the_table_once_for_each_lane(run: Run) -> None:
+    conforms = run.cells[1]
+    cells = [
+        replace(conforms, clause=f"placement.{claim}", lane=f"{lane} devices a:0, a:1")
+        for claim, lane in (("split", "simulated"), ("spelling", "simulated"), ("trains", "real"))
+    ]
+    text = shown(replace(run, cells=(conforms, *cells), known=()))
+    assert [line for line in text.splitlines() if "devices" in line] == [
+        "placement: on simulated devices a:0, a:1",
+        "placement: on real devices a:0, a:1",
+    ]
+    assert "devices" not in shown(replace(run, cells=(conforms,), known=()))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import conformance
-from conformance.case import Case, Part, Prefix, Roles, Row, from_json
+from conformance.case import Case, Part, Placement, Prefix, Roles, Row, from_json
 from conformance.errors import UserError
 
 PLAIN = Case(family="llama")
@@ -29,8 +29,46 @@ RICH = Case(
     seed=5,
 )
 STORY = Case(family="t5", roles=Roles(encoder_layers=2, layers=2), rows=(Row(length=4, text="1+1="),), new_tokens=2)
+PLACED = Case(
+    family="gpt2",
+    roles=Roles(layers=3),
+    beams=2,
+    cache="static",
+    placement=Placement(
+        way="pretrained",
+        layers=(1, "cpu"),
+        others=(2, "disk"),
+        spelling="device",
+        order="reversed",
+        merged=True,
+        adapter="loaded",
+    ),
+)
+AUTOMATIC = Case(family="gpt2", placement=Placement(way="auto", memory=(60, 40)))
 
-IDS = {"f99f3c74b41e": PLAIN, "9e2ac3fd6036": RICH, "a03d857f6c33": STORY}
+IDS = {
+    "f99f3c74b41e": PLAIN,
+    "9e2ac3fd6036": RICH,
+    "a03d857f6c33": STORY,
+    "e38081e7c02b": PLACED,
+    "59f1a6da6aa9": AUTOMATIC,
+}
+
+devices = st.lists(st.sampled_from((0, 1, 7, "cpu", "disk")), min_size=1, max_size=8).map(tuple)
+placements = st.builds(
+    Placement,
+    way=st.sampled_from(("none", "dispatched", "pretrained")),
+    layers=devices,
+    others=devices,
+    spelling=st.sampled_from(("name", "number", "device")),
+    order=st.sampled_from(("model", "reversed")),
+    merged=st.booleans(),
+    adapter=st.sampled_from(("made", "loaded")),
+) | st.builds(
+    Placement,
+    way=st.sampled_from(("auto", "balanced", "sequential")),
+    memory=st.lists(st.integers(0, 400), min_size=1, max_size=8).map(tuple),
+)
 
 parts = st.builds(
     Case,
@@ -58,7 +96,11 @@ parts = st.builds(
     mask=st.sampled_from(("long", "bool", "float", "omitted")),
     given_positions=st.booleans(),
     dtype=st.sampled_from(("float32", "float64")),
+    beams=st.integers(1, 8),
+    cache=st.sampled_from(("dynamic", "static")),
+    placement=placements,
 )
+NAMES = ("Case", "Placement", "Prefix", "Roles", "Row")
 
 
 @given(parts)
@@ -68,7 +110,7 @@ def test_json_and_repr_give_the_case_back(case: Case) -> None:
     assert again == case
     assert again.id == case.id
     assert again.to_json() == case.to_json()
-    assert eval(repr(case), {name: getattr(conformance, name) for name in ("Case", "Prefix", "Roles", "Row")}) == case
+    assert eval(repr(case), {name: getattr(conformance, name) for name in NAMES}) == case
 
 
 @pytest.mark.parametrize(("name", "case"), IDS.items())
@@ -103,6 +145,23 @@ def test_a_default_that_is_spelt_out_does_not_change_the_id() -> None:
         ('{"family":"llama","padding":"both"}', "both"),
         ('{"family":"llama","dtype":"float16"}', "float16"),
         ('{"family":"llama","method":"LORA"}', "LORA"),
+        ('{"family":"llama","beams":0}', "`int` >= 1"),
+        ('{"family":"llama","beams":9}', "`int` <= 8"),
+        ('{"family":"llama","cache":"offloaded"}', "offloaded"),
+        ('{"family":"llama","placement":{"way":"balanced_low_0"}}', "balanced_low_0"),
+        ('{"family":"llama","placement":{"layers":[]}}', "length >= 1"),
+        ('{"family":"llama","placement":{"others":[0,1,2,3,4,5,6,7,0]}}', "length <= 8"),
+        ('{"family":"llama","placement":{"layers":[8]}}', "`int` <= 7"),
+        ('{"family":"llama","placement":{"layers":[-1]}}', "`int` >= 0"),
+        ('{"family":"llama","placement":{"layers":["cuda:0"]}}', "cuda:0"),
+        ('{"family":"llama","placement":{"layers":[true]}}', "got `bool`"),
+        ('{"family":"llama","placement":{"spelling":"index"}}', "index"),
+        ('{"family":"llama","placement":{"order":"shuffled"}}', "shuffled"),
+        ('{"family":"llama","placement":{"adapter":"merged"}}', "merged"),
+        ('{"family":"llama","placement":{"device_map":{}}}', "unknown field `device_map`"),
+        ('{"family":"llama","placement":{"way":"auto"}}', "belongs to the ways auto"),
+        ('{"family":"llama","placement":{"way":"dispatched","memory":[50]}}', "not to dispatched"),
+        ('{"family":"llama","placement":{"way":"auto","memory":[401]}}', "`int` <= 400"),
         ('{"roles":{}}', "missing required field `family`"),
         ('{"model_type":"llama","hidden_size":8}', "unknown field `model_type`"),
         ("[1, 2]", "got `array`"),
@@ -124,7 +183,7 @@ def test_bytes_that_are_not_text_are_refused() -> None:
         from_json(b'{"family":"\xff"}')
 
 
-@pytest.mark.parametrize("part", [PLAIN, Roles(), Prefix(), Row()])
+@pytest.mark.parametrize("part", [PLAIN, Roles(), Prefix(), Row(), Placement()])
 def test_every_part_is_frozen_and_hashable(part: Part) -> None:
     with pytest.raises(AttributeError, match="immutable"):
         setattr(part, part.__struct_fields__[0], 2)
@@ -135,3 +194,9 @@ def test_the_longest_row_says_whether_there_are_pads() -> None:
     even = replace(PLAIN, rows=(Row(length=4), Row(length=4)))
     assert (RICH.longest, RICH.padded) == (4, True)
     assert (even.longest, even.padded) == (4, False)
+
+
+def test_a_placement_says_who_makes_the_map_and_what_it_names() -> None:
+    assert (PLAIN.placed, PLACED.placed, AUTOMATIC.placed) == (False, True, True)
+    assert (PLACED.placement.automatic, AUTOMATIC.placement.automatic) == (False, True)
+    assert PLACED.placement.named == (1, "cpu", 2, "disk")

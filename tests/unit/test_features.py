@@ -21,8 +21,8 @@ class Pair:
     lacks: Case
 
 
-def placed(**how: object) -> Case:
-    return case(Roles(layers=2), placement=Placement(**{"way": "dispatched", **how}))  # type: ignore[arg-type]
+def placed(depth: int = 2, **how: object) -> Case:
+    return case(Roles(layers=depth), placement=Placement(**{"way": "dispatched", **how}))  # type: ignore[arg-type]
 
 
 def automatic(*memory: int) -> Case:
@@ -107,6 +107,26 @@ def test_windows_count_only_where_a_layer_slides() -> None:
     assert not windowed & features(case(Roles(window=5, sliding=()), n=5))
 
 
+def test_what_a_map_says_of_a_model_that_nobody_places_is_not_asked() -> None:
+    unused = Placement(layers=("cpu", 1), others=("disk", 0), merged=True, adapter="loaded")
+    assert features(case(placement=unused)) == features(case())
+
+
+def test_one_layer_or_the_whole_model_has_a_key_that_is_not_above_the_layers() -> None:
+    assert "layers_joined" not in features(case(placement=Placement(way="dispatched", layers=(1,), merged=True)))
+    assert "layers_joined" not in features(placed(layers=(0,), merged=True))
+
+
+def test_of_a_reversed_map_the_first_device_is_known_only_if_all_around_the_layers_has_one() -> None:
+    assert "lowest_not_first" not in features(placed(layers=(1,), others=(0,), order="reversed"))
+    assert "lowest_not_first" in features(placed(layers=(1,), others=(0, 1), order="reversed"))
+
+
+def test_an_automatic_map_has_two_devices_if_two_have_memory() -> None:
+    assert "two_devices" in features(automatic(60, 60))
+    assert "two_devices" not in features(automatic(60))
+
+
 @pytest.mark.parametrize(
     "group",
     [
@@ -121,3 +141,51 @@ def test_windows_count_only_where_a_layer_slides() -> None:
 def test_a_case_has_exactly_one_of_a_group(group: set[str]) -> None:
     for pair in PAIRS.values():
         assert len(group & features(pair.has)) == 1
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        placed(layers=(1,), others=(1,), merged=True),  # one key for the whole model
+        placed(layers=(1,), depth=1, merged=True),  # the only layer has a key of its own
+        placed(layers=(1,)),
+    ],
+)
+def test_layers_are_joined_only_by_a_key_of_their_own(lacks: Case) -> None:
+    assert "layers_joined" not in features(lacks)
+
+
+@pytest.mark.parametrize(
+    ("case", "holds"),
+    [
+        (placed(layers=(0, "cpu")), False),
+        (placed(layers=(0, 1)), True),
+        (placed(layers=(0, 1), depth=1), False),
+        (placed(layers=(1,)), True),
+        (placed(layers=("cpu",), others=(1, "disk")), False),
+        (automatic(60, 60), True),
+        (automatic(60), False),
+    ],
+)
+def test_two_devices_are_two_that_compute(case: Case, holds: bool) -> None:
+    assert ("two_devices" in features(case)) is holds
+
+
+@pytest.mark.parametrize(
+    ("case", "holds"),
+    [
+        (placed(layers=(1,), others=(0, 2)), False),
+        (placed(layers=(1,), others=(0, 2), order="reversed"), True),  # which of the two comes last nobody knows here
+        (placed(layers=(1,), order="reversed"), False),
+        (placed(layers=("cpu",), others=(1,)), False),
+        (automatic(60, 60), False),
+    ],
+)
+def test_the_lowest_device_is_first_only_where_that_is_certain(case: Case, holds: bool) -> None:
+    assert ("lowest_not_first" in features(case)) is holds
+
+
+def test_what_is_not_placed_has_no_feature_of_a_placement() -> None:
+    assert features(placed(way="none", layers=("disk", 1), others=("cpu",), merged=True, adapter="loaded")) == features(
+        placed(way="none")
+    )

@@ -14,9 +14,7 @@ CASE = Case(
     prefix=Prefix(length=3, projection=4, order="reversed", seed=99),
     rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=3, seed=3)),
     new_tokens=4,
-)
-SPELLED = Placement(
-    way="pretrained", layers=(2, "cpu", 0), others=(0, 1), spelling="number", order="reversed", merged=True
+    placement=Placement(way="pretrained", layers=(2, 0), others=(1, "cpu"), spelling="number", order="reversed"),
 )
 BARE = Prefix(length=0, seed=99)
 CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
@@ -41,15 +39,15 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
         {"prefix": replace(BARE, order="reversed")},
     ),
     "real_tokens": (relations.real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
+    "in_double": (relations.in_double, {"dtype": "float64"}),
     "beamed": (relations.beamed, {"beams": 2}),
     "in_static_cache": (relations.in_static_cache, {"cache": "static"}),
-    "unplaced": (lambda c: relations.unplaced(relations.on_one_device(c)), {}),
+    "unplaced": (relations.unplaced, {"placement": Placement()}),
     "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
     "spelled_plainly": (
-        lambda c: relations.spelled_plainly(replace(c, placement=SPELLED)),
-        {"placement": Placement(way="pretrained", layers=(0, "cpu", 1), others=(1, 2))},
+        relations.spelled_plainly,
+        {"placement": Placement(way="pretrained", layers=(0, 1), others=(2, "cpu"))},
     ),
-    "in_double": (relations.in_double, {"dtype": "float64"}),
 }
 
 
@@ -82,3 +80,32 @@ def test_relations_that_undo_themselves() -> None:
     assert relations.rows_reversed(relations.rows_reversed(CASE)) == CASE
     assert relations.without_prefix(relations.without_prefix(CASE)) == relations.without_prefix(CASE)
     assert relations.other_prefix(CASE).prefix.seed != CASE.prefix.seed
+
+
+def placed(**changes: object) -> Case:
+    return replace(CASE, placement=Placement(way="dispatched", **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layers", "others", "plain_layers", "plain_others"),
+    [
+        ((0, 1), (0,), (0, 1), (0,)),
+        ((1,), (0, 2), (0,), (1, 2)),
+        ((2, 2, 1), (1, 0), (0, 0, 1), (1, 2)),
+        (("cpu", 2), ("disk", 2), ("cpu", 0), ("disk", 0)),
+        (("cpu",), ("disk",), ("cpu",), ("disk",)),
+    ],
+)
+def test_devices_are_called_plainly_in_the_order_in_which_they_occur(
+    layers: object, others: object, plain_layers: object, plain_others: object
+) -> None:
+    found = relations.spelled_plainly(placed(layers=layers, others=others, merged=True, spelling="device"))
+    assert found == placed(layers=plain_layers, others=plain_others)
+    assert relations.spelled_plainly(found) == found
+
+
+def test_on_one_device_and_spelled_plainly_a_loaded_adapter_stays_loaded() -> None:
+    loaded = placed(layers=(1, 0), adapter="loaded")
+    assert relations.on_one_device(loaded) == placed(adapter="loaded")
+    assert relations.spelled_plainly(loaded) == placed(layers=(0, 1), others=(1,), adapter="loaded")
+    assert relations.unplaced(loaded).placement == Placement()

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.case import Case, Placement, Prefix, Roles, Row
 from conformance.families import families
 from conformance.features import FEATURES
 from conformance.simplify import candidates, simplify
-from conformance.strategies import STRATA, cases
+from conformance.strategies import MAPS, STRATA, cases
 
 LARGE = Case(
     family="llama",
@@ -22,7 +22,23 @@ LARGE = Case(
     attention="eager",
     seed=9,
 )
-EVERY = st.one_of([cases(kind, stratum) for kind in families().values() for stratum in STRATA])
+PLACED = replace(
+    LARGE,
+    beams=2,
+    cache="static",
+    placement=Placement(
+        way="pretrained",
+        layers=(2, "cpu", 1),
+        others=(1, "disk", 2),
+        spelling="device",
+        order="reversed",
+        merged=True,
+        adapter="loaded",
+    ),
+)
+AUTOMATIC = replace(LARGE, placement=Placement(way="sequential", memory=(60, 60, 60)))
+SMALLEST = Case(family="llama", roles=Roles(head_dim=4, width=4, rope="default"), new_tokens=1)
+EVERY = st.one_of([cases(kind, stratum) for kind in families().values() for stratum in (*STRATA, *MAPS)])
 
 
 def test_what_needs_nothing_shrinks_to_the_smallest_case() -> None:
@@ -50,6 +66,47 @@ def test_what_is_needed_stays_and_the_rest_goes(needed: Callable[[Case], bool], 
         start = replace(LARGE, prefix=Prefix(length=5))
     plain = Case(family="llama", roles=Roles(head_dim=4, width=4, rope="default"), new_tokens=1)
     assert simplify(start, needed) == replace(plain, **changes)
+
+
+@pytest.mark.parametrize("start", [PLACED, AUTOMATIC])
+def test_a_placed_case_stays_placed_and_ends_on_one_device(start: Case) -> None:
+    assert simplify(start, lambda _: True) == replace(SMALLEST, placement=Placement(way="dispatched"))
+
+
+@pytest.mark.parametrize(
+    ("needed", "least"),
+    [
+        (lambda c: c.beams > 1, replace(SMALLEST, beams=2, placement=Placement(way="dispatched"))),
+        (lambda c: c.cache == "static", replace(SMALLEST, cache="static", placement=Placement(way="dispatched"))),
+        *(
+            (FEATURES[feature], replace(SMALLEST, placement=Placement(**least)))  # type: ignore[arg-type]
+            for feature, least in {
+                "from_pretrained": {"way": "pretrained"},
+                "adapter_loaded": {"way": "dispatched", "adapter": "loaded"},
+                "merged_keys": {"way": "dispatched", "merged": True},
+                "two_devices": {"way": "dispatched", "layers": (1,)},
+                "offloaded": {"way": "dispatched", "layers": ("cpu",)},
+                "on_disk": {"way": "dispatched", "others": ("disk",)},
+                "lowest_not_first": {"way": "dispatched", "others": (1,)},
+            }.items()
+        ),
+        (
+            FEATURES["layers_apart"],
+            replace(
+                SMALLEST,
+                roles=replace(SMALLEST.roles, layers=2),
+                placement=Placement(way="dispatched", layers=(0, 1)),
+            ),
+        ),
+    ],
+)
+def test_of_a_map_what_is_needed_stays_and_the_rest_goes(needed: Callable[[Case], bool], least: Case) -> None:
+    assert simplify(PLACED, needed) == least
+
+
+def test_of_an_automatic_map_the_memory_shrinks() -> None:
+    least = replace(SMALLEST, placement=Placement(way="auto", memory=(60,)))
+    assert simplify(AUTOMATIC, lambda c: c.placement.automatic) == least
 
 
 @given(EVERY, st.sampled_from(sorted(FEATURES)))

@@ -1,0 +1,85 @@
+"""Checks of placed models that one might have written instead of a clause; as in :mod:`conformance.faults.weaker`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from conformance import compare, relations, whereabouts
+from conformance.case import Case
+from conformance.placement.here import alone
+
+if TYPE_CHECKING:
+    from conformance.lab import Lab
+
+OTHERWISE = "generate answers otherwise under the device map"
+
+
+def same_answers(lab: Lab, case: Case) -> None:
+    """The answers are those on one device; nobody looks where the cache is, or what moves."""
+    whereabouts.as_on_one_device(lab, relations.brief(case), OTHERWISE)
+
+
+def as_with_one_device(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, which nobody compares with the model as it was."""
+    case = relations.brief(case)
+    compare.agree(lab.generate(case), lab.generate(alone(case)), OTHERWISE)
+
+
+def unprojected(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, without a projection."""
+    same_answers(lab, replace(case, prefix=replace(case.prefix, projection=0)))
+
+
+def two_devices(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, with two devices, as most test machines have."""
+    same_answers(lab, _over(case, {2: 0}))
+
+
+def nothing_away(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, where a map by hand has all weights on devices."""
+    maps_by_hand(lab, _over(case, {"cpu": 0, "disk": 1}))
+
+
+def adapter_made(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, with an adapter that was made on the placed model."""
+    same_answers(lab, _placed(case, adapter="made"))
+
+
+def maps_by_hand(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, under maps that somebody wrote."""
+    if not case.placement.automatic:
+        same_answers(lab, case)
+
+
+def in_the_models_order(lab: Lab, case: Case) -> None:
+    """However devices are spelled, the answers are those on one device; the map is in the model's order."""
+    same_answers(lab, _placed(case, order="model"))
+
+
+def keys_of_their_own(lab: Lab, case: Case) -> None:
+    """The answers are those on one device, under maps by hand with a key for each layer."""
+    maps_by_hand(lab, _placed(case, merged=False))
+
+
+def training_forward(lab: Lab, case: Case) -> None:
+    """The training forward's logits and loss are those on one device; nobody looks at the gradient."""
+    case = relations.brief(case)
+    one = alone(case)
+    tokens = lab.generate(one).tokens
+    compare.agree(lab.forward(case, tokens=tokens), lab.forward(one, tokens=tokens))
+
+
+def _placed(case: Case, **changes: Any) -> Case:
+    placement: Any = replace(case.placement, **changes)
+    return replace(case, placement=placement)
+
+
+def _over(case: Case, named: dict[Any, int]) -> Case:
+    """The same map with devices in ``named`` called otherwise."""
+    layers, others = (
+        tuple(named.get(device, device) for device in devices)
+        for devices in (case.placement.layers, case.placement.others)
+    )
+    return _placed(case, layers=layers, others=others)
