@@ -88,6 +88,9 @@ Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa
 """Number of a device, or where weights wait that no device holds."""
 
 
+_FIRST: tuple[Device, ...] = (0,)
+
+
 class Placement(Part, frozen=True):
     """Where the parts of the base model are, and who put them there.
 
@@ -102,8 +105,8 @@ class Placement(Part, frozen=True):
     """
 
     way: Literal["none", "dispatched", "pretrained", "auto", "balanced", "sequential"] = "none"
-    layers: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = (0,)
-    others: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = (0,)
+    layers: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = _FIRST
+    others: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = _FIRST
     memory: Annotated[tuple[Annotated[int, Meta(ge=0, le=400)], ...], Meta(max_length=8)] = ()
     spelling: Literal["name", "number", "device"] = "name"
     order: Literal["model", "reversed"] = "model"
@@ -111,7 +114,10 @@ class Placement(Part, frozen=True):
     adapter: Literal["made", "loaded"] = "made"
 
     def __post_init__(self) -> None:
-        """Only an automatic way is told about memory, and it has to be."""
+        """Only an automatic way is told about memory, and it has to be. Equal placements have equal JSON, as Cases do."""
+        for name in ("layers", "others"):
+            if getattr(self, name) == _FIRST:
+                force_setattr(self, name, _FIRST)
         if bool(self.memory) != self.automatic:
             raise ValueError(f"placement.memory belongs to the ways auto, balanced and sequential, not to {self.way}")
 

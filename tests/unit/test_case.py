@@ -126,6 +126,10 @@ def test_json_is_canonical() -> None:
 
 def test_a_default_that_is_spelt_out_does_not_change_the_id() -> None:
     assert from_json('{"family":"llama","new_tokens":5,"prefix":{"length":1}}').id == PLAIN.id
+    first = from_json('{"family":"llama","placement":{"way":"dispatched","layers":[0],"others":[0]}}')
+    assert first.to_json() == '{"family":"llama","placement":{"way":"dispatched"}}'
+    assert first.id == Case(family="llama", placement=Placement(way="dispatched", others=tuple(range(1)))).id
+    assert repr(first) == "Case(family='llama', placement=Placement(way='dispatched'))"
 
 
 @pytest.mark.parametrize(
