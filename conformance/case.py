@@ -126,6 +126,10 @@ class Placement(Part, frozen=True):
         """Whether transformers makes the map."""
         return self.way in ("auto", "balanced", "sequential")
 
+    def of_layers(self, count: int) -> tuple[Device, ...]:
+        """The devices of so many decoder layers, in their order."""
+        return tuple(self.layers[index % len(self.layers)] for index in range(count))
+
     @property
     def named(self) -> tuple[Device, ...]:
         """Every device that the map names, as often as it does."""

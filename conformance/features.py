@@ -7,13 +7,9 @@ from collections.abc import Callable
 from conformance.case import Case, Device
 
 
-def _dealt(devices: tuple[Device, ...], layers: int) -> list[Device]:
-    return [devices[index % len(devices)] for index in range(layers)]
-
-
 def _layer_devices(case: Case) -> set[Device]:
     """The devices of the decoder's layers."""
-    return set(_dealt(case.placement.layers, case.roles.layers))
+    return set(case.placement.of_layers(case.roles.layers))
 
 
 def _layers_joined(case: Case) -> bool:
@@ -85,7 +81,7 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "beams": lambda c: c.beams > 1,
     "static_cache": lambda c: c.cache == "static",
     "placed": lambda c: c.placed,
-    "layers_apart": lambda c: c.placed and len(set(_dealt(c.placement.layers, c.roles.layers))) > 1,
+    "layers_apart": lambda c: c.placed and len(_layer_devices(c)) > 1,
     "ends_apart": lambda c: (
         c.placed and not c.placement.automatic and not set(c.placement.others) <= set(c.placement.layers)
     ),

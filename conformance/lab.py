@@ -109,11 +109,11 @@ class Lab:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     def generate(self, case: Case) -> Trace:
-        """Greedy generate on the shared subject. Raises :class:`~conformance.signals.RunFailed`."""
+        """Generate on the shared subject, decoded as the Case says. Raises :class:`~conformance.signals.RunFailed`."""
         return self.once(("generate", case), lambda: self.generate_on(self.subject(case), case))
 
     def generate_on(self, subject: Subject, case: Case) -> Trace:
-        """Greedy generate on ``subject``, not remembered."""
+        """Generate on ``subject``, not remembered."""
         given = _to(subject.home, self.request(case))
         asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
         with recording(subject.base, subject.kind, case) as seen, torch.no_grad():

@@ -77,7 +77,7 @@ def automatic(lab: Lab, case: Case) -> None:
 
 @clause(sources=("huggingface/peft#2189",), when=(adapter_made,), over=greedy, placed=True)
 def trains(lab: Lab, case: Case) -> None:
-    """The training forward and the adapter's gradient under a device map are those on one device."""
+    """The training forward, its loss and the adapter's gradient under a device map are those on one device."""
     from conformance.whereabouts import trains_as_on_one_device
 
     trains_as_on_one_device(lab, case)

@@ -108,8 +108,7 @@ def _merged(found: Map) -> Map:
 
 def places(placement: Placement, layers: int, names: Sequence[str]) -> set[str]:
     """Where a map of ``placement`` puts parts of a model with so many decoder ``layers``; devices by their names."""
-    named = {placement.layers[index % len(placement.layers)] for index in range(layers)}
-    return {str(spell(device, "name", names)) for device in named.union(placement.others)}
+    return {str(spell(device, "name", names)) for device in (*placement.of_layers(layers), *placement.others)}
 
 
 def main_device(found: Map) -> Any:

@@ -97,6 +97,3 @@ def computes_on(module: nn.Module) -> torch.device:
 def home(model: Any) -> torch.device:
     """Where the user puts the inputs: where the word embedding computes."""
     return computes_on(model.get_input_embeddings())
-
-
-__all__ = ["AWAY", "computes_on", "home", "memory", "spread"]
