@@ -125,9 +125,10 @@ class Search:
         )
 
     def _middle(self, one: int, other: int) -> int | None:
-        """Of those in between that were not looked at, the one nearest to the middle."""
+        """Of those in between that may still be good or bad, the one nearest to the middle."""
         left, right = sorted((one, other))
-        open_ = [index for index in range(left + 1, right) if index not in self._seen]
+        neither = {index for index, seen in self._seen.items() if seen.look is Look.NEITHER}
+        open_ = [index for index in range(left + 1, right) if index not in neither]
         return min(open_, key=lambda index: abs(2 * index - left - right), default=None)
 
     def _untried(self) -> tuple[str, ...]:
