@@ -10,9 +10,11 @@ from torch import Tensor
 
 from conformance.case import START, Case
 from conformance.compat import caches
+from conformance.compat.positions import may_lie_beyond_text
 from conformance.families import Family
 from conformance.families.build import parameters_of_forward
 from conformance.families.inputs import pixels, text
+from conformance.signals import NotApplicable
 
 
 def answers(case: Case, tokens: Tensor) -> list[Tensor]:
@@ -45,6 +47,8 @@ def run_row(
 
     The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image.
     """
+    if case.position_shift and not may_lie_beyond_text(base):
+        raise NotApplicable("this version's rotary embeddings know no position beyond the text")
     past = filled[0][0].shape[-2] if filled else 0
     alone = surroundings(base, kind, case, index)
     remembers = bool(filled) or len(chunks) > 1
@@ -94,10 +98,7 @@ def one_step(base: Any, case: Case, piece: Tensor, past: int, alone: dict[str, A
 
 
 def _cache(base: Any, filled: caches.KeysValues, alone: dict[str, Any]) -> Any:
-    if not (caches.takes_legacy(base) and base.config.is_encoder_decoder):
-        return caches.make(base, filled)
-    if not filled:
-        return None
-    start = torch.full((1, 1), START)
-    own = base(decoder_input_ids=start, **alone, use_cache=True, return_dict=True).past_key_values
-    return caches.legacy_with_cross_attention(filled, [layer[2:] for layer in own])
+    made = caches.make(base, filled)
+    if not base.config.is_encoder_decoder:
+        return made
+    return caches.completed(base, made, {"decoder_input_ids": torch.full((1, 1), START), **alone})
