@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -118,6 +119,16 @@ def fuses_heads(model: Any) -> bool:
 
 def _fused(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return keys.transpose(-1, -2).flatten(0, 1), values.flatten(0, 1)
+
+
+def windows_are_of_fixed_size(model: Any) -> bool:
+    """Whether this release cuts the masks of sliding layers to a cache of fixed size, which cannot be filled by hand.
+
+    Any other cache then does only as long as everything lies within the window.
+    """
+    return getattr(model.config, "cache_implementation", None) == "hybrid" and not find_spec(
+        "transformers.masking_utils"
+    )
 
 
 def completed(model: Any, cache: Any, given: Mapping[str, Any]) -> Any:

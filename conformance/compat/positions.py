@@ -12,7 +12,7 @@ def may_lie_beyond_text(model: Any) -> bool:
     Rotary embeddings of older releases were given that number, and no positions: their tables ended there.
     """
     for module in model.modules():
-        if type(module).__name__.endswith("RotaryEmbedding"):
+        if hasattr(module, "inv_freq"):
             taken = inspect.signature(module.forward).parameters
             if "seq_len" in taken and "position_ids" not in taken:
                 return False

@@ -47,9 +47,8 @@ def run_row(
 
     The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image.
     """
-    if case.position_shift and not may_lie_beyond_text(base):
-        raise NotApplicable("this version's rotary embeddings know no position beyond the text")
     past = filled[0][0].shape[-2] if filled else 0
+    _refuse(base, case, past + len(ids))
     alone = surroundings(base, kind, case, index)
     remembers = bool(filled) or len(chunks) > 1
     cache, logits = _cache(base, filled, alone) if remembers else None, []
@@ -63,6 +62,14 @@ def run_row(
         cache, past, blind = out.past_key_values if remembers else None, past + piece.shape[1], 0
         logits.append(out.logits[0])
     return torch.cat(logits)
+
+
+def _refuse(base: Any, case: Case, length: int) -> None:
+    """Some base models cannot do what an oracle asks of them: then nobody knows what right would have been."""
+    if case.position_shift and not may_lie_beyond_text(base):
+        raise NotApplicable("this version's rotary embeddings know no position beyond the text")
+    if any(case.roles.sliding) and length > case.roles.window and caches.windows_are_of_fixed_size(base):
+        raise NotApplicable("this version's sliding layers want a cache of fixed size, which cannot be filled by hand")
 
 
 def surroundings(base: Any, kind: Family, case: Case, index: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +64,18 @@ def test_a_legacy_tuple_of_an_encoder_decoder_is_completed_by_its_own_forward() 
     assert caches.completed(model, done, {}) is done
 
 
+@pytest.mark.parametrize(
+    ("said", "masks", "expected"), [("hybrid", False, True), ("hybrid", True, False), (None, False, False)]
+)
+def test_sliding_layers_want_a_cache_of_fixed_size_where_masks_are_cut_to_it(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, masks: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(caches, "find_spec", lambda name: object() if masks else None)
+    model = Legacy()
+    model.config.cache_implementation = said
+    assert caches.windows_are_of_fixed_size(model) is expected
+
+
 def test_any_other_cache_is_complete() -> None:
     made = (layer(0),)
     assert caches.completed(Legacy(), made, {}) is made
@@ -70,11 +83,15 @@ def test_any_other_cache_is_complete() -> None:
 
 
 class OldRotaryEmbedding(nn.Module):
+    inv_freq = 1.0
+
     def forward(self, x: Tensor, seq_len: int) -> Tensor:
         return x
 
 
 class NewRotaryEmbedding(nn.Module):
+    inv_freq = 1.0
+
     def forward(self, x: Tensor, position_ids: Tensor, seq_len: int | None = None) -> Tensor:
         return x
 
