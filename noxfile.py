@@ -12,6 +12,24 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 NEWEST = "stack-newest"
 HISTORY = ("peft-0.13.2-transformers-4.45.1", "peft-0.14.0-transformers-4.45.1")
 HISTORY_PLACEMENT = ("peft-0.13.2-transformers-4.46.3", "peft-0.14.0-transformers-4.46.3")
+STACKS = tuple(name.removeprefix("stack-") for name in PYPROJECT["dependency-groups"] if name.startswith("stack-"))
+TAGS = {
+    "regression": (
+        "peft-0.11.1-transformers-4.41.2",
+        "peft-0.12.0-transformers-4.41.2",
+        "peft-0.13.2-transformers-4.45.1",
+        "peft-0.13.2-transformers-4.45.2",
+        "peft-0.14.0-transformers-4.45.1",
+    ),
+    "recent": (
+        "newest",
+        "peft-0.19.1-transformers-5.5.4",
+        "peft-0.20.0-transformers-5.15.1",
+        "peft-0.21.2-transformers-5.15.1",
+    ),
+    "all": tuple(name for name in STACKS if name != "main"),
+}
+"""Stacks by tag: those around a mended bug, those in use today, and all releases."""
 WORKFLOWS = ".github/workflows"
 JUDGEABLE = (0, 1, 3, 4)
 """Exit codes that leave events worth judging; about a broken harness, which is 3, the judge says more."""
@@ -103,6 +121,28 @@ def tell(session: nox.Session, stack: str, *chosen: str) -> None:
     run = ("run", *chosen, "--known", "tests/history/known.toml", "--report", str(events), *session.posargs)
     session.run("peft-conformance", *run, success_codes=JUDGEABLE)
     session.run("python", "tests/history/judge.py", str(events))
+
+
+def tagged(stack: str) -> list[str]:
+    """The tags of a stack."""
+    return [tag for tag, stacks in TAGS.items() if stack in stacks]
+
+
+@nox.session
+@nox.parametrize("stack", [nox.param(name, id=name, tags=tagged(name)) for name in STACKS])
+def stack(session: nox.Session, stack: str) -> None:
+    """Judge one pair of releases; `-t regression`, `-t recent` and `-t all` choose some. Arguments go to the run."""
+    install(session, f"stack-{stack}")
+    events = Path(session.create_tmp()) / "stack.events.jsonl"
+    events.unlink(missing_ok=True)
+    session.run("peft-conformance", "run", "--report", str(events), *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Find both releases that mended issue 2134, by bisection over environments that are built on the way."""
+    install(session, NEWEST, "matrix")
+    session.run("python", "tests/matrix/check.py", *session.posargs)
 
 
 @nox.session

@@ -127,7 +127,7 @@ class Lab:
             logits,
             lambda: self.error(case, tokens),
             seen.finished(),
-            caches.snapshot(caches.read(out.past_key_values, case.roles.layers)),
+            caches.snapshot(caches.read(out.past_key_values, case.roles.layers, case.roles.kv_heads)),
             touched=_changed(before, given),
             homes=homes(subject.base, subject.kind) if case.placed else (),
         )

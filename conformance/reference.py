@@ -129,6 +129,7 @@ class ReferencePrefix(nn.Module):
 
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
+        cache = caches.completed(self.base, cache, given)
         return self.base(**given, past_key_values=cache, use_cache=True, return_dict=True)
 
     def choose(self, logits: Tensor, step: int) -> Tensor:

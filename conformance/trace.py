@@ -98,10 +98,9 @@ class Recorder:
 def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
     """Record every forward of ``base`` within the block."""
     recorder = Recorder()
-    layers = case.roles.layers
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found = caches.read(kwargs.get("past_key_values"), layers)
+        found = caches.read(kwargs.get("past_key_values"), case.roles.layers, case.roles.kv_heads)
         recorder.moved.append(recorder.transfers.count)
         with uncounted():
             recorder.forwards.append(

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from conformance.cli.bisect import bisect
 from conformance.cli.calibrate import calibrate
 from conformance.cli.clauses import clauses
 from conformance.cli.doctor import doctor
@@ -14,6 +15,7 @@ from conformance.cli.explain import explain
 from conformance.cli.families import families
 from conformance.cli.faults import faults
 from conformance.cli.known import app as known
+from conformance.cli.matrix import app as matrix
 from conformance.cli.replay import replay
 from conformance.cli.run import run
 from conformance.cli.schema import schema
@@ -40,6 +42,7 @@ app = typer.Typer(
     "Exit codes: 0 conforms, 1 violation, 2 wrong use, 3 broken harness or incomplete, "
     "4 a known failure no longer fails, 5 nothing was tested.",
 )
-for verb in (run, families, clauses, explain, show, replay, faults, doctor, calibrate, schema):
+for verb in (run, families, clauses, explain, show, replay, bisect, faults, doctor, calibrate, schema):
     app.command()(verb)
 app.add_typer(known, name="known")
+app.add_typer(matrix, name="matrix")

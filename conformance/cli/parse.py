@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,6 +12,9 @@ from conformance.case import Case, Placement, Prefix, Roles, Row, from_json
 from conformance.errors import UserError
 from conformance.known import KnownFailure
 from conformance.report.events import Run
+
+if TYPE_CHECKING:
+    from conformance.clauses.registry import Clause
 
 PARTS = {part.__name__: part for part in (Case, Placement, Prefix, Roles, Row)}
 Found = tuple[Case, str | None]
@@ -35,6 +38,21 @@ def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Foun
         "or in the events file that --events names",
         "paste what the report printed after `repeat`",
     )
+
+
+def clause_for(given: str | None, reported: str | None) -> Clause:
+    """The clause to hold a Case against: the ``given`` one, else the one that it was ``reported`` for."""
+    from conformance.cli.explain import exactly
+
+    name = given or reported
+    if name is None:
+        raise UserError(
+            "missing-clause",
+            "no clause is given to hold this Case against",
+            "a Case says what to run, not what to claim of it",
+            "add --clause, for instance --clause equivalence.step_logits",
+        )
+    return exactly(name)
 
 
 def _reported(run: Run | None) -> list[tuple[tuple[str, ...], Case, str]]:

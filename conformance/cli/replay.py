@@ -33,24 +33,14 @@ def replay(
     """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
     from conformance._pytest.bench import run_once
     from conformance._pytest.selection import devices_named, failures
-    from conformance.cli.explain import exactly
-    from conformance.cli.parse import find
+    from conformance.cli.parse import clause_for, find
     from conformance.compat.versions import judged
-    from conformance.errors import UserError
     from conformance.families import family
     from conformance.report.events import read
 
     register(family_file)
     found, reported = find(case, failures(known)[1], read(events) if events else None)
-    name = clause or reported
-    if name is None:
-        raise UserError(
-            "missing-clause",
-            "no clause is given to hold this Case against",
-            "a Case says what to run, not what to claim of it",
-            "add --clause, for instance --clause equivalence.step_logits",
-        )
-    chosen, kind, on = exactly(name), family(found.family), devices_named(devices)
+    chosen, kind, on = clause_for(clause, reported), family(found.family), devices_named(devices)
     if format is Format.TEXT:
         typer.echo(f"replaying Case {found.id} against {chosen.id} on {judged()}")
     example = run_once(chosen, kind, found, sure=True, devices=on)

@@ -6,7 +6,8 @@ Legacy tuples (until 4.4x), ``DynamicCache`` with lists and with layers, ``Encod
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -37,18 +38,32 @@ class LayerCache(NamedTuple):
         return tuple(str(held.device) for held in (self.keys, self.values) if held is not None)
 
 
+FUSED = 3
+"""Dimensions of keys and values in a fused cache; 4 everywhere else."""
+OWN = 2
+"""Of each layer of a legacy tuple, the keys and values of self-attention; an encoder-decoder's has two more."""
+
 KeysValues = Sequence[tuple[Tensor, Tensor]]
 """Per layer keys and values, each ``(rows, kv_heads, length, head_dim)``."""
 
 
-def read(cache: Any, layers: int) -> tuple[LayerCache, ...]:
-    """The self-attention part of ``cache``, layer by layer; empty layers where there is no cache yet."""
+def read(cache: Any, layers: int, heads: int) -> tuple[LayerCache, ...]:
+    """The self-attention part of ``cache``, layer by layer; empty layers where there is no cache yet.
+
+    ``heads`` is how many a layer has in a cache that does not say it: the fused one of :func:`fuses_heads`.
+    """
     cache = getattr(cache, "self_attention_cache", cache)
     if cache is None or (isinstance(cache, (tuple, list)) and not cache):
         return (LayerCache(0, None, None),) * layers
     if isinstance(cache, (tuple, list)):
-        return tuple(LayerCache(layer[0].shape[-2], layer[0], layer[1]) for layer in cache)
+        return tuple(_read_legacy(layer[0], layer[1], heads) for layer in cache)
     return tuple(_read_layer(cache, index) for index in range(layers))
+
+
+def _read_legacy(keys: Tensor, values: Tensor, heads: int) -> LayerCache:
+    if keys.dim() == FUSED:
+        keys, values = keys.transpose(-1, -2).unflatten(0, (-1, heads)), values.unflatten(0, (-1, heads))
+    return LayerCache(keys.shape[-2], keys, values)
 
 
 def _read_layer(cache: Any, index: int) -> LayerCache:
@@ -71,7 +86,7 @@ def make(model: Any, filled: KeysValues, keep_all: bool = False) -> Any:
     Sliding layers drop what their window does not need, unless ``keep_all``.
     """
     if takes_legacy(model):
-        return tuple(filled) or None
+        return tuple(_fused(*layer) for layer in filled) or None if fuses_heads(model) else tuple(filled) or None
     cache = _empty(model, keep_all)
     target = getattr(cache, "self_attention_cache", cache)
     for index, (keys, values) in enumerate(filled):
@@ -97,9 +112,35 @@ def _empty(model: Any, keep_all: bool) -> Any:
     return EncoderDecoderCache(DynamicCache(), DynamicCache())
 
 
-def legacy_with_cross_attention(filled: KeysValues, cross: KeysValues) -> Any:
-    """An encoder-decoder's legacy tuple: self-attention keys and values, then those of the encoder's output."""
-    return tuple((*own, *other) for own, other in zip(filled, cross, strict=True))
+def fuses_heads(model: Any) -> bool:
+    """Whether this model class keeps rows and heads in one dimension, and its keys transposed, as BLOOM once did."""
+    return hasattr(model, "_convert_to_bloom_cache")
+
+
+def _fused(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    return keys.transpose(-1, -2).flatten(0, 1), values.flatten(0, 1)
+
+
+def windows_are_of_fixed_size(model: Any) -> bool:
+    """Whether this release cuts the masks of sliding layers to a cache of fixed size, which cannot be filled by hand.
+
+    Any other cache then does only as long as everything lies within the window.
+    """
+    return getattr(model.config, "cache_implementation", None) == "hybrid" and not find_spec(
+        "transformers.masking_utils"
+    )
+
+
+def completed(model: Any, cache: Any, given: Mapping[str, Any]) -> Any:
+    """``cache`` as a forward with the arguments ``given`` takes it.
+
+    In a legacy tuple an encoder-decoder wants the keys and values of the encoder's output too: what its own forward makes.
+    """
+    if not cache or not takes_legacy(model) or not model.config.is_encoder_decoder or len(cache[0]) > OWN:
+        return cache
+    # Not a call: nobody who counts the forwards of a model shall count this one.
+    fresh = model.forward(**{**given, "use_cache": True, "return_dict": True}).past_key_values
+    return tuple((*own, *other[OWN:]) for own, other in zip(cache, fresh, strict=True))
 
 
 def snapshot(layers: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from conformance.case import Roles
@@ -36,5 +37,14 @@ def rope_fields(names: dict[str, Any], roles: Roles) -> dict[str, Any]:
     if roles.rope != "default":
         if "rope_scaling" not in names:
             raise NotApplicable("this version's config class cannot scale rotary embeddings")
-        fields["rope_scaling"] = {"rope_type": roles.rope, "type": roles.rope, **SCALED[roles.rope]}
+        fields["rope_scaling"] = _scaling(roles.rope)
     return fields
+
+
+def _scaling(rope: str) -> dict[str, Any]:
+    """The dictionary of ``rope_scaling``. At first it held a type and a factor, and nothing else was accepted."""
+    if find_spec("transformers.modeling_rope_utils"):
+        return {"rope_type": rope, "type": rope, **SCALED[rope]}
+    if set(SCALED[rope]) != {"factor"}:
+        raise NotApplicable(f"this version knows no rotary embeddings of the kind {rope}")
+    return {"type": rope, **SCALED[rope]}

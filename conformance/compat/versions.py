@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -52,3 +53,24 @@ def require() -> dict[str, str]:
                 f"install {name}>={oldest}",
             )
     return found
+
+
+def normal(release: str) -> str:
+    """A release as the index writes it. Raises ``ValueError`` for what is none."""
+    from packaging.version import Version
+
+    return str(Version(release))
+
+
+def oldest_first(releases: Iterable[str]) -> list[str]:
+    """The releases in their order."""
+    from packaging.version import Version
+
+    return sorted(releases, key=Version)
+
+
+def is_preview(release: str) -> bool:
+    """Whether it is a pre-release."""
+    from packaging.version import Version
+
+    return Version(release).is_prerelease

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from conformance.case import START, Case
 from conformance.compat import caches
+from conformance.compat.positions import may_lie_beyond_text
 from conformance.families import Family
 from conformance.families.build import parameters_of_forward
 from conformance.families.inputs import pixels, text
+from conformance.signals import NotApplicable
 
 
 def answers(case: Case, tokens: Tensor) -> list[Tensor]:
@@ -46,6 +48,7 @@ def run_row(
     The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image.
     """
     past = filled[0][0].shape[-2] if filled else 0
+    _refuse(base, case, past + len(ids))
     alone = surroundings(base, kind, case, index)
     remembers = bool(filled) or len(chunks) > 1
     cache, logits = _cache(base, filled, alone) if remembers else None, []
@@ -59,6 +62,14 @@ def run_row(
         cache, past, blind = out.past_key_values if remembers else None, past + piece.shape[1], 0
         logits.append(out.logits[0])
     return torch.cat(logits)
+
+
+def _refuse(base: Any, case: Case, length: int) -> None:
+    """Some base models cannot do what an oracle asks of them: then nobody knows what right would have been."""
+    if case.position_shift and not may_lie_beyond_text(base):
+        raise NotApplicable("this version's rotary embeddings know no position beyond the text")
+    if any(case.roles.sliding) and length > case.roles.window and caches.windows_are_of_fixed_size(base):
+        raise NotApplicable("this version's sliding layers want a cache of fixed size, which cannot be filled by hand")
 
 
 def surroundings(base: Any, kind: Family, case: Case, index: int) -> dict[str, Any]:
@@ -94,10 +105,7 @@ def one_step(base: Any, case: Case, piece: Tensor, past: int, alone: dict[str, A
 
 
 def _cache(base: Any, filled: caches.KeysValues, alone: dict[str, Any]) -> Any:
-    if not (caches.takes_legacy(base) and base.config.is_encoder_decoder):
-        return caches.make(base, filled)
-    if not filled:
-        return None
-    start = torch.full((1, 1), START)
-    own = base(decoder_input_ids=start, **alone, use_cache=True, return_dict=True).past_key_values
-    return caches.legacy_with_cross_attention(filled, [layer[2:] for layer in own])
+    made = caches.make(base, filled)
+    if not base.config.is_encoder_decoder:
+        return made
+    return caches.completed(base, made, {"decoder_input_ids": torch.full((1, 1), START), **alone})

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+from importlib.metadata import version
 from types import ModuleType
 
 from conformance.case import Case
@@ -26,6 +27,9 @@ class Lab:
 
     def generate(self, case: Case) -> None:
         """The control of a miniature always runs."""
+
+    def new_subject(self, case: Case) -> None:
+        """Whatever is installed can wrap a model."""
 
 
 def holds(lab: Lab, case: Case) -> None:
@@ -78,6 +82,15 @@ def warns(lab: Lab, case: Case) -> None:
     warnings.warn("what a library says", stacklevel=1)
 
 
+def by_pair(lab: Lab, case: Case) -> None:
+    """It holds but for the pairs of releases that are named in MINIATURE_BAD, and crashes on those in MINIATURE_CRASHES."""
+    pair = f"{version('peft')}x{version('transformers')}"
+    if pair in os.environ.get("MINIATURE_CRASHES", "").split():
+        raise RunFailed("generate", KeyError("layers"), "peft/utils.py:2 pad", refused=False)
+    if pair in os.environ.get("MINIATURE_BAD", "").split():
+        raise Violation(Difference(what="logits differ", got="0.5", expected="0.25"))
+
+
 def slow(lab: Lab, case: Case) -> None:
     """It takes its time."""
     time.sleep(0.5)
@@ -100,7 +113,7 @@ def install() -> None:
     build.absent = lambda family: "no such class" if family.name == "t5" else ""  # type: ignore[attr-defined]
     sys.modules |= {"conformance.lab": lab, "conformance.families.build": build}
     registry._load_chapters = lambda: None  # type: ignore[assignment]
-    checks = (holds, wrong, crashes, refused, undecided, beside_the_point, broken, dies, warns, slow, sharp)
+    checks = (holds, wrong, crashes, refused, undecided, beside_the_point, broken, dies, warns, by_pair, slow, sharp)
     for check in checks:
         sources = ["huggingface/peft#2134"] if check is wrong else []
         registry.clause(sources=sources, when=[_runs_alone], control="runs", sharp=check is sharp)(check)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.case import PAD, START, VOCABULARY, Roles
+from conformance.compat import configs
 from conformance.families.derive import accepted, config_fields
 from conformance.families.family import Anatomy, Draw, Family
 from conformance.signals import NotApplicable
@@ -218,3 +219,12 @@ def test_an_encoder_decoder_counts_both_stacks_and_starts_its_decoder() -> None:
 
 def test_what_a_family_fixes_wins() -> None:
     assert config_fields(replace(KIND, fix={"hidden_act": "relu"}), ROLES, Today)["hidden_act"] == "relu"
+
+
+def test_the_first_releases_that_scale_take_a_type_and_a_factor_and_no_other_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(configs, "find_spec", lambda name: None)
+    assert configs.rope_fields({"rope_scaling": None}, ROLES)["rope_scaling"] == {"type": "linear", "factor": 2.0}
+    with pytest.raises(NotApplicable, match="llama3"):
+        configs.rope_fields({"rope_scaling": None}, replace(ROLES, rope="llama3"))

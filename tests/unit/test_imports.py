@@ -42,7 +42,9 @@ ORDER = (
     {"lifecycle"},
     {"report"},
     {"_pytest", "plugin"},
+    {"matrix"},
     {"cli"},
+    {"__main__"},
 )
 """The parts of the package, lowest first. A part imports from lower ones and from its own level."""
 
@@ -148,6 +150,7 @@ def test_no_chapter_imports_torch_before_it_is_run(name: str) -> None:
             "import conformance.families; conformance.families.families()",
             {"torch", "transformers", "peft", "hypothesis"},
         ),
+        ("import conformance.matrix.run, conformance.matrix.replays", {"torch", "transformers", "peft"}),
         (
             "import conformance.known; conformance.known.load(conformance.known.shipped())",
             {"torch", "transformers", "peft", "hypothesis"},

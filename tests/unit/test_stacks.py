@@ -12,6 +12,9 @@ from typing import Any
 
 import nox
 import pytest
+from packaging.version import Version
+
+from conformance.compat.versions import OLDEST
 
 ROOT = Path(__file__).parent.parent.parent
 GROUPS: dict[str, list[Any]] = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
@@ -31,23 +34,49 @@ def tox() -> configparser.ConfigParser:
     return parser
 
 
+def environments(text: str) -> list[str]:
+    """The names in a list of tox, in which commas within braces separate nothing."""
+    return [name for part in re.split(r",\s+|\n+", text.strip()) for name in expanded(part.strip())]
+
+
 @pytest.fixture(scope="module")
-def sessions() -> list[str]:
+def tags() -> dict[str, list[str]]:
+    """The sessions of nox under the names of tox, with their tags."""
     # Not --json, which lists the default session only.
     command = [sys.executable, "-m", "nox", "--list", "--nocolor", "-f", str(ROOT / "noxfile.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    names = re.findall(r"^[*-] (\S+) ->", done.stdout, re.MULTILINE)
-    return [name.replace("(", "-").rstrip(")") for name in names]
+    found = re.findall(r"^[*-] (\S+) (?:\[(\S+)\] )?->", done.stdout, re.MULTILINE)
+    return {name.replace("(", "-").rstrip(")"): tags.split(",") for name, tags in found}
+
+
+@pytest.fixture(scope="module")
+def sessions(tags: dict[str, list[str]]) -> list[str]:
+    return list(tags)
 
 
 def test_tox_has_the_sessions_of_nox(tox: configparser.ConfigParser, sessions: list[str]) -> None:
-    environments = [name for part in re.split(r",\s+", tox["tox"]["env_list"]) for name in expanded(part)]
-    assert environments == sessions
+    assert environments(tox["tox"]["env_list"]) == sessions
 
 
-def test_every_stack_has_an_environment(tox: configparser.ConfigParser) -> None:
+def test_tox_has_the_tags_of_nox_as_labels(tox: configparser.ConfigParser, tags: dict[str, list[str]]) -> None:
+    for line in tox["tox"]["labels"].strip().splitlines():
+        label, _, names = line.partition(" = ")
+        assert set(environments(names)) == {name for name, own in tags.items() if label in own}
+
+
+def test_every_stack_has_a_session_which_all_releases_share_by_a_tag(tags: dict[str, list[str]]) -> None:
+    assert {name for name in tags if name.startswith("stack-")} == STACKS
+    assert {name for name, own in tags.items() if "all" in own} == STACKS - {"stack-main"}
+
+
+def test_a_stack_of_tox_takes_the_group_of_its_name(tox: configparser.ConfigParser) -> None:
+    assert "stack: {env_name}" in tox["testenv"]["dependency_groups"].splitlines()
+    assert not [name for name in tox if name.startswith("testenv:stack")]
+
+
+def test_no_other_environment_names_a_stack_that_is_not_there(tox: configparser.ConfigParser) -> None:
     used = {name for section in tox.values() for name in re.findall(r"stack-\S+", section.get("dependency_groups", ""))}
-    assert used == STACKS
+    assert used < STACKS
 
 
 @pytest.mark.parametrize("kind", ["history", "history_placement"])
@@ -64,10 +93,24 @@ def test_history_takes_the_stack_it_is_named_for(
         assert [by_factor[factor] for factor in session.split("-") if factor in by_factor] == [stack]
 
 
-@pytest.mark.parametrize("stack", sorted(STACKS - {"stack-newest"}))
+@pytest.mark.parametrize("stack", sorted(STACKS - {"stack-newest", "stack-minimum", "stack-main"}))
 def test_a_stack_is_named_for_its_releases(stack: str) -> None:
     pins = dict(requirement.split("==") for requirement in GROUPS[stack])
     assert stack == f"stack-peft-{pins['peft']}-transformers-{pins['transformers']}"
+
+
+def test_minimum_is_the_oldest_that_is_supported_and_newest_the_newest_of_all() -> None:
+    pairs = [dict(pin.split("==") for pin in GROUPS[name]) for name in STACKS - {"stack-main"}]
+    for name, limit in (("stack-minimum", min), ("stack-newest", max)):
+        pins = dict(pin.split("==") for pin in GROUPS[name])
+        for package, oldest in OLDEST.items():
+            assert pins[package] == limit((pair[package] for pair in pairs), key=Version)
+            assert Version(pins[package]) >= Version(oldest)
+    assert all(pin.split("==")[1].startswith(OLDEST[pin.split("==")[0]]) for pin in GROUPS["stack-minimum"][1:])
+
+
+def test_main_is_what_upstream_has_now() -> None:
+    assert all(re.search(r" @ git\+https://\S+@main$", pin) for pin in GROUPS["stack-main"][1:])
 
 
 def test_every_stack_has_the_same_torch() -> None:

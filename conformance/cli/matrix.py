@@ -1,0 +1,107 @@
+"""``peft-conformance matrix run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json
+from conformance.cli.run import Names
+
+if TYPE_CHECKING:
+    from conformance.matrix.run import Matrix, Step
+
+app = typer.Typer(no_args_is_help=True, help="Many pairs of releases, each in an environment and a process of its own.")
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="where environments are kept (default: in the user's folder for caches)"),
+]
+PreOption = Annotated[bool, typer.Option("--pre", help="take pre-releases as well")]
+
+
+@app.command()
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+    peft: Annotated[str, typer.Option(metavar="RANGE", help="releases of PEFT, such as '>=0.13,<0.16'")],
+    transformers: Annotated[str, typer.Option(metavar="RANGE", help="releases of transformers, such as '4.45.*'")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for one events file per pair")],
+    families: Names = None,
+    clauses: Names = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="as for run")] = None,
+    examples: Annotated[str | None, typer.Option(metavar="N", help="as for run")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="as for run")] = None,
+    known: KnownOption = None,
+    workers: Annotated[int, typer.Option(min=0, metavar="N", help="processes within each run")] = 0,
+    limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="end the run of a pair after so long")] = None,
+    family_file: FamilyFileOption = None,
+    store: StoreOption = None,
+    pre: PreOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Judge every release of PEFT in a range with every release of transformers in another.
+
+    What an earlier run with the same options finished in the same folder is not run again.
+    """
+    from conformance.matrix.asked import asked
+    from conformance.matrix.pairs import product
+    from conformance.matrix.releases import releases
+    from conformance.matrix.run import Matrix
+    from conformance.matrix.store import Store, writable
+
+    options = {
+        "families": ",".join(families) if families else None,
+        "clauses": ",".join(clauses) if clauses else None,
+        "profile": profile,
+        "examples": examples,
+        "seed": seed,
+        "known": known,
+    }
+    question = asked(options, family_file or (), workers, limit)
+    pairs = list(product(releases("peft", peft, pre), releases("transformers", transformers, pre)))
+    matrix = Matrix(out.absolute() if dry_run else writable(out, "folder"), Store(store), question)
+    steps = list(matrix.plan(pairs))
+    if dry_run:
+        _show(steps, format)
+        raise typer.Exit(0)
+    raise typer.Exit(_run(matrix, steps, format))
+
+
+def _run(matrix: Matrix, steps: list[Step], format: Format) -> int:
+    from conformance.matrix.asked import codes
+    from conformance.matrix.run import FINISHED, together
+
+    for number, step in enumerate(steps, 1):
+        at = f"[{number:>{len(str(len(steps)))}}/{len(steps)}]"
+        if step.state == FINISHED:
+            said = f"{step.pair}: finished before, {step.why}"
+        else:
+            typer.echo(f"{at} {step.pair} ...", err=True)
+            said = _told(matrix, step)
+        typer.echo(f"{at} {said}", err=format is Format.JSON)
+    ended = together(codes(matrix.record, (step.pair.name for step in steps)))
+    if format is Format.JSON:
+        print_json(matrix.record)
+    return ended
+
+
+def _told(matrix: Matrix, step: Step) -> str:
+    from conformance.report.summary import closing
+
+    run = matrix.run(step.pair)
+    why = next((cell.why for cell in run.cells if cell.verdict is None and cell.state.value != "absent"), "")
+    return closing(run) + (f"\n  {why}" if why and all(cell.verdict is None for cell in run.cells) else "")
+
+
+def _show(steps: list[Step], format: Format) -> None:
+    if format is Format.JSON:
+        print_json(steps)
+        return
+    width = max(len(str(step.pair)) for step in steps)
+    for step in steps:
+        typer.echo(f"{step.pair!s:<{width}}  {step.state}" + (f": {step.why}" if step.why else ""))
+    states = [step.state for step in steps]
+    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    typer.echo(f"{len(steps)} pair{'' if len(steps) == 1 else 's'}: {counted}")

@@ -1,0 +1,162 @@
+"""Environments, the cheap way: one folder per package release, shared by all pairs, over the environment of this process.
+
+A pair is a few of these folders on the path of a process: torch, pytest, Hypothesis and this suite come from here, and so
+does every other package whose release fits. Nothing is ever installed into this environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from packaging.utils import canonicalize_name
+
+from conformance.errors import UserError
+from conformance.matrix import uv
+from conformance.matrix.child import admitted
+from conformance.matrix.pairs import AXES, Pair
+
+FROM_HERE = ("torch",)
+"""Never resolved, never installed: what lies here serves every pair."""
+
+
+class Admission(Struct, frozen=True, kw_only=True):
+    """Whether a pair can exist over the environment ``base``: the folders it is made of, or ``why`` not."""
+
+    base: str
+    packages: tuple[str, ...] = ()
+    why: str = ""
+
+
+def default_folder() -> Path:
+    """Where caches are kept on this system."""
+    home = Path.home()
+    if sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        caches = home / "Library" / "Caches"
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return caches / "peft-conformance"
+
+
+class Store:
+    """The folders, and what is known of each pair. Opened before anything is built: raises if it cannot be written."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = writable(folder or default_folder(), "store")
+        tagged = self.folder / f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
+        self.packages, self.pairs = tagged / "packages", tagged / "pairs"
+        self.packages.mkdir(parents=True, exist_ok=True)
+        self.pairs.mkdir(exist_ok=True)
+
+    def known(self, pair: Pair) -> Admission | None:
+        """What was found of ``pair`` before, over this very environment."""
+        try:
+            found = msgspec.json.decode(self._record(pair).read_bytes(), type=Admission)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        there = all((self.packages / name).is_dir() for name in found.packages)
+        return found if there and found.base == base() else None
+
+    def admit(self, pair: Pair) -> Admission:
+        """Resolve, install and import ``pair``, unless that was done before. Raises :class:`uv.Unreachable`."""
+        found = self.known(pair)
+        if found is None:
+            found = self._build(pair)
+            self._record(pair).write_bytes(msgspec.json.encode(found))
+        return found
+
+    def paths(self, admission: Admission) -> list[str]:
+        """What comes first on the path of a process that is to see the pair."""
+        return [str(self.packages / name) for name in admission.packages]
+
+    def _build(self, pair: Pair) -> Admission:
+        try:
+            packages = tuple(self._install(*pin) for pin in lock(pair))
+        except uv.Unsolvable as error:
+            return Admission(base=base(), why=f"cannot be resolved: {error}")
+        made = Admission(base=base(), packages=packages)
+        why = admitted(self.paths(made))
+        return Admission(base=base(), packages=packages, why=f"cannot be imported: {why}") if why else made
+
+    def _install(self, name: str, release: str) -> str:
+        """The folder of one package release, made in another place first, so that it is whole or not there."""
+        target = self.packages / f"{name}-{release}"
+        if not target.is_dir():
+            begun = Path(tempfile.mkdtemp(prefix=".", dir=self.packages))
+            try:
+                arguments = ("--no-deps", "--only-binary", ":all:", "--python", sys.executable)
+                uv.run("pip", "install", *arguments, "--target", str(begun), f"{name}=={release}")
+                begun.chmod(0o755)
+                begun.rename(target)
+            except OSError:
+                if not target.is_dir():  # else somebody else was faster
+                    raise
+            finally:
+                shutil.rmtree(begun, ignore_errors=True)
+        return target.name
+
+    def _record(self, pair: Pair) -> Path:
+        return self.pairs / f"{pair.name}.json"
+
+
+def lock(pair: Pair) -> list[tuple[str, str]]:
+    """The packages with releases that ``pair`` needs beside what lies here; the pair itself always.
+
+    uv keeps to the releases that lie here wherever they fit. Raises :class:`uv.Unsolvable`.
+    """
+    here = installed()
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        preferred, never = Path(folder) / "preferred.txt", Path(folder) / "never.txt"
+        preferred.write_text("".join(f"{name}=={release}\n" for name, release in here.items() if name not in AXES))
+        never.write_text("".join(f"{name}; python_version < '0'\n" for name in FROM_HERE))
+        arguments = ("--no-header", "--no-annotate", "--only-binary", ":all:", "--python", sys.executable)
+        files = ("--overrides", str(never), "--output-file", str(preferred), "-")
+        wanted = "".join(f"{axis}=={pair.on(axis)}\n" for axis in AXES)
+        uv.run("pip", "compile", *arguments, "--prerelease", "if-necessary-or-explicit", *files, given=wanted)
+        pins = [line.partition(";")[0].strip().partition("==") for line in preferred.read_text().splitlines()]
+    return [(name, release) for name, _, release in pins if name in AXES or here.get(name) != release]
+
+
+@cache
+def installed() -> dict[str, str]:
+    """What lies here, by normalised name; the first on the path counts."""
+    found: dict[str, str] = {}
+    for each in distributions():
+        name = each.metadata["Name"]
+        if name:
+            found.setdefault(canonicalize_name(name), each.version)
+    return found
+
+
+@cache
+def base() -> str:
+    """What the environment of this process is, in twelve hexadecimal digits."""
+    said = "\n".join([sys.version, *(f"{name}=={release}" for name, release in sorted(installed().items()))])
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def writable(folder: Path, what: str) -> Path:
+    """``folder``, absolute, made if need be. Raises :class:`~conformance.errors.UserError` if it cannot be written."""
+    folder = folder.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"unwritable-{what}",
+            f"{folder} cannot be written: {error.strerror}",
+            "folders are tried before anything runs, so that nothing is lost",
+            "give a folder that you may write to",
+        ) from error
+    return folder

@@ -1,0 +1,208 @@
+"""The matrix: each pair in a process of its own, whatever happens to the others, and none twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.matrix.run import together
+from conformance.report.events import Run, read
+from conformance.report.tally import word
+
+if TYPE_CHECKING:
+    from tests.matrix.conftest import Index
+
+Call = Callable[..., "tuple[int, str, str]"]
+HOLDS = ("--clauses", "miniature.holds", "--families", "llama,gpt2", "--known", "none")
+
+
+@pytest.fixture
+def matrix(index: Index, call: Call) -> Call:
+    """Run ``matrix run`` on one PEFT and some transformers, into the folder ``out``."""
+
+    def run(transformers: str = "4.45.*", *arguments: str) -> tuple[int, str, str]:
+        pairs = ("--peft", "0.13.2", "--transformers", transformers, "--out", "out")
+        return call("matrix", "run", *pairs, *(arguments or HOLDS))
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def events(out: Path, transformers: str) -> Run:
+    return read(out / f"peft-0.13.2-transformers-{transformers}.events.jsonl")
+
+
+def words(run: Run) -> set[str]:
+    return {word(cell) for cell in run.cells}
+
+
+def test_each_pair_has_an_events_file_of_its_own_releases(matrix: Call, out: Path) -> None:
+    code, said, _ = matrix()
+    assert code == 0
+    for transformers in ("4.45.0", "4.45.1", "4.45.2"):
+        run = events(out, transformers)
+        assert (run.header.versions["peft"], run.header.versions["transformers"]) == ("0.13.2", transformers)
+        assert words(run) == {"conforms"}
+        assert run.footer is not None
+    assert said.splitlines()[0].startswith("[1/3] peft 0.13.2 x transformers 4.45.0: 2 conforms in ")
+
+
+def test_what_is_finished_is_not_run_again(matrix: Call, out: Path) -> None:
+    matrix("4.45.1")
+    before = (out / "peft-0.13.2-transformers-4.45.1.events.jsonl").stat().st_mtime_ns
+    code, said, _ = matrix("4.45.*")
+    assert code == 0
+    assert "[2/3] peft 0.13.2 x transformers 4.45.1: finished before, exit code 0" in said
+    assert (out / "peft-0.13.2-transformers-4.45.1.events.jsonl").stat().st_mtime_ns == before
+    assert events(out, "4.45.2").footer is not None
+
+
+def test_what_was_cut_short_is_run_again(matrix: Call, out: Path) -> None:
+    matrix("4.45.1")
+    file = out / "peft-0.13.2-transformers-4.45.1.events.jsonl"
+    file.write_text("\n".join(file.read_text().splitlines()[:3]))
+    _, plan, _ = matrix("4.45.1", *HOLDS, "--dry-run")
+    assert "to run: an earlier run did not finish" in plan
+    matrix("4.45.1")
+    assert events(out, "4.45.1").footer is not None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("--seed", "7"),
+        ("--examples", "4"),
+        ("--families", "llama"),
+        ("--clauses", "miniature.warns"),
+        ("--known", "k.toml"),
+    ],
+)
+def test_what_was_asked_something_else_is_run_again(
+    matrix: Call, tmp_path: Path, out: Path, other: tuple[str, ...]
+) -> None:
+    known = 'schema = 1\n[[failure]]\nid = "a"\nclauses = ["*"]\nfamilies = ["*"]\nhow = "crash"\npeft = ">=0"\n'
+    known += (
+        'transformers = ">=0"\nfunction = "f"\nreason = "r"\nclause = "miniature.holds"\ncase = { family = "t5" }\n'
+    )
+    (tmp_path / "k.toml").write_text(known)
+    matrix("4.45.1")
+    options = dict(zip(HOLDS[::2], HOLDS[1::2], strict=True)) | {other[0]: other[1]}
+    _, plan, _ = matrix("4.45.1", *(word for option in options.items() for word in option), "--dry-run")
+    assert "to run: an earlier run was asked something else" in plan
+    assert events(out, "4.45.1").header.seed == 0
+
+
+def test_more_workers_are_no_other_question(matrix: Call) -> None:
+    matrix("4.45.1")
+    assert "1 finished" in matrix("4.45.1", *HOLDS, "--workers", "2", "--dry-run")[1]
+
+
+def test_a_plan_is_printed_and_nothing_is_made(index: Index, matrix: Call, out: Path) -> None:
+    code, said, _ = matrix("4.45.*", *HOLDS, "--dry-run")
+    assert code == 0
+    assert said.splitlines()[-1] == "3 pairs: 3 to run"
+    assert not out.exists()
+    assert "pip install" not in index.calls
+
+
+def test_a_pair_that_cannot_exist_is_impossible_in_every_cell(index: Index, matrix: Call, out: Path) -> None:
+    index.change("transformers", "4.45.1", needs=["helper>=2"])
+    code, said, _ = matrix()
+    run = events(out, "4.45.1")
+    assert (code, words(run)) == (0, {"impossible"})
+    assert {cell.why for cell in run.cells} == {
+        "cannot be resolved: No solution found when resolving dependencies there is no helper>=2 at the index"
+    }
+    assert run.footer is not None
+    assert run.footer.exit_code == 5
+    assert "2 impossible" in said
+    assert words(events(out, "4.45.2")) == {"conforms"}
+    assert matrix("4.45.1", *HOLDS, "--dry-run")[1].splitlines()[-1] == "1 pair: 1 finished"
+
+
+def test_only_impossible_pairs_test_nothing(index: Index, matrix: Call) -> None:
+    index.change("transformers", "4.45.1", code="raise ImportError('no')")
+    index.change("peft", "0.13.2", code="import transformers")
+    assert matrix("4.45.1")[0] == 5
+
+
+def test_a_run_whose_process_dies_is_incomplete_and_the_next_pair_is_judged(
+    index: Index, matrix: Call, out: Path
+) -> None:
+    index.change("transformers", "4.45.1")
+    code, said, _ = matrix("4.45.*", "--clauses", "miniature.dies", "--families", "llama", "--known", "none")
+    assert code == 3
+    assert said.count("this run is incomplete, stopped at miniature.dies[llama]") == 3
+    assert events(out, "4.45.2").footer is None
+
+
+def test_a_run_that_dies_before_it_judges_says_what_it_said_last(index: Index, matrix: Call, out: Path) -> None:
+    index.change("typer", "0", code="raise SystemExit('no typer today')")
+    index.change("transformers", "4.45.1", needs=["typer==0"])
+    code, said, _ = matrix("4.45.1")
+    assert code == 3
+    assert "its process ended with exit code 1 before anything was judged: no typer today" in said
+    assert events(out, "4.45.1").footer is None
+
+
+def test_an_environment_that_cannot_be_built_is_said_and_tried_again(index: Index, matrix: Call, out: Path) -> None:
+    index.change("transformers", "4.45.1", lost=True)
+    code, said, _ = matrix()
+    run = events(out, "4.45.1")
+    assert (code, words(run), run.footer) == (3, {"not run"}, None)
+    assert "its environment could not be built: Failed to fetch: the index" in said
+    assert words(events(out, "4.45.2")) == {"conforms"}
+    index.change("transformers", "4.45.1")
+    assert matrix()[0] == 0
+    assert words(events(out, "4.45.1")) == {"conforms"}
+
+
+def test_a_run_that_takes_too_long_is_ended(matrix: Call, out: Path) -> None:
+    slow = ("--clauses", "miniature.slow", "--families", "llama", "--known", "none", "--examples", "60")
+    assert matrix("4.45.1", *slow, "--limit", "4")[0] == 3
+    assert events(out, "4.45.1").footer is None
+
+
+def test_the_gravest_run_decides(index: Index, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIATURE_BAD", "0.13.2x4.45.1")
+    question = ("--clauses", "miniature.by_pair", "--families", "llama", "--known", "none", "--format", "json")
+    code, said, _ = call("matrix", "run", "--peft", ">=0.13.2", "--transformers", "4.45.1", "--out", "o", *question)
+    assert code == 1
+    codes = {name: entry["exit_code"] for name, entry in json.loads(said)["pairs"].items()}
+    assert codes == {"peft-0.13.2-transformers-4.45.1": 1, "peft-0.14.0-transformers-4.45.1": 0}
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [([0, 1, 3], 3), ([4, 1, 0], 1), ([4, 0, 5], 4), ([5, 0], 0), ([5, 5], 5), ([], 5)]
+)
+def test_codes_add_up_by_gravity(codes: Iterable[int], expected: int) -> None:
+    assert together(codes) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--peft", "0.13 - 0.15", "--out", "out"), "bad-range"),
+        (("--peft", "0.1.0", "--out", "out"), "no-release"),
+        (("--peft", "0.13.2", "--out", "index.json"), "unwritable-folder"),
+        (("--peft", "0.13.2", "--out", "out", "--store", "index.json"), "unwritable-store"),
+        (("--peft", "0.13.2", "--out", "out", "--families", "lama"), "unknown-family"),
+        (("--peft", "0.13.2", "--out", "out", "--profile", "fast"), "unknown-profile"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_built(
+    index: Index, call: Call, out: Path, arguments: tuple[str, ...], code: str
+) -> None:
+    ended, said, err = call("matrix", "run", "--transformers", "4.45.1", "--known", "none", *arguments)
+    assert (ended, said) == (2, "")
+    assert err.startswith(f"{code}: ")
+    assert "pip install" not in index.calls
+    assert not list(out.glob("*")) if out.exists() else True
