@@ -14,6 +14,7 @@ from conformance.cli.families import families
 from conformance.cli.faults import faults
 from conformance.cli.known import app as known
 from conformance.cli.replay import replay
+from conformance.cli.report import app as report
 from conformance.cli.run import run
 from conformance.cli.schema import schema
 from conformance.cli.show import show
@@ -42,3 +43,4 @@ app = typer.Typer(
 for verb in (run, families, clauses, explain, show, replay, faults, doctor, schema):
     app.command()(verb)
 app.add_typer(known, name="known")
+app.add_typer(report, name="report")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -52,3 +53,16 @@ def require() -> dict[str, str]:
                 f"install {name}>={oldest}",
             )
     return found
+
+
+def newest_first(releases: Iterable[str]) -> list[str]:
+    """``releases``, each once, the newest first; what is no release, such as a branch, comes before all of them."""
+    from packaging.version import InvalidVersion, Version
+
+    def age(release: str) -> tuple[bool, Version, str]:
+        try:
+            return False, Version(release), release
+        except InvalidVersion:
+            return True, Version("0"), release
+
+    return sorted(set(releases), key=age, reverse=True)
