@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,8 @@ def _write(texts: dict[Path, str], merged: Merged) -> None:
             fresh[path].replace(path)
     except OSError as error:
         for path in fresh.values():
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         raise UserError(
             "unwritable-report",
             f"{' and '.join(map(str, texts))} cannot be written: {error.strerror}",

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from conformance.report.events import Replayed, Run
 from conformance.report.tally import KNOWN, WORDS, reasons, word
-from conformance.report.words import BROKEN, CONFORMS, VIOLATES
+from conformance.report.words import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, NOT_RUN, VIOLATES
 from conformance.verdict import Finding, How, encode
 
 Key = tuple[str, ...]
@@ -37,13 +37,9 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """Why results of one clause have no decision, or are broken: in the words of the first, with how many ``others``.
-
-    Reasons of different families differ by a class name or not at all; what broke is never told in other words.
-    """
+    """Why results have no decision, or are broken: in the words of the first, and how many ``others`` there are."""
 
     word: str
-    clause: str
     text: str
     at: tuple[Place, ...]
     others: int = 0
@@ -97,7 +93,8 @@ def undecided(pairs: Sequence[Sequence[Run]]) -> tuple[Reason, ...]:
     """Why which results have no decision; the broken ones first."""
     groups: dict[Key, list[tuple[Place, str]]] = {}
     for name, place, why in _reasons(pairs):
-        key = (name, place.clause, why) if name == BROKEN else (name, place.clause)
+        # Refusals of different families differ by a class name; what broke or is missing is told to the letter.
+        key = (name, why) if name in (BROKEN, ABSENT, NOT_RUN) else (name, place.clause)
         groups.setdefault(key, []).append((place, why))
     return tuple(sorted((_reason(key[0], met) for key, met in groups.items()), key=_gravest_first))
 
@@ -105,7 +102,7 @@ def undecided(pairs: Sequence[Sequence[Run]]) -> tuple[Reason, ...]:
 def _reasons(pairs: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Place, str]]:
     for pair, run in _runs(pairs):
         for cell in run.cells:
-            if word(cell) not in (CONFORMS, KNOWN, VIOLATES):
+            if word(cell) not in (CONFORMS, KNOWN, VIOLATES, IMPOSSIBLE):
                 yield word(cell), Place(pair, cell.clause, cell.family), reasons(cell).strip()
         for replay in run.known:
             if replay.state == BROKEN:
@@ -113,13 +110,13 @@ def _reasons(pairs: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Place, str]]
 
 
 def _reason(name: str, met: list[tuple[Place, str]]) -> Reason:
-    first, text = min(met)
+    text = min(met)[1]
     others = len({why for _, why in met}) - 1
-    return Reason(word=name, clause=first.clause, text=text, at=_once(place for place, _ in met), others=others)
+    return Reason(word=name, text=text, at=_once(place for place, _ in met), others=others)
 
 
-def _gravest_first(reason: Reason) -> tuple[int, str, tuple[Place, ...], str]:
-    return WORDS.index(reason.word), reason.clause, reason.at, reason.text
+def _gravest_first(reason: Reason) -> tuple[int, tuple[Place, ...], str]:
+    return WORDS.index(reason.word), reason.at, reason.text
 
 
 def known(pairs: Sequence[Sequence[Run]]) -> tuple[Known, ...]:

@@ -140,10 +140,7 @@ def _broken(merged: Merged) -> Iterator[str]:
     if broken:
         yield "## Broken harness"
     shown = broken[:VIOLATIONS]
-    yield _bullets(
-        f"{escape(one.clause)} ({escape(prose.where(one.at, merged))}): {escape(prose.clip(one.text, TEXT))}"
-        for one in shown
-    )
+    yield _bullets(f"{escape(prose.where(one.at, merged))}: {escape(prose.clip(one.text, TEXT))}" for one in shown)
     yield _more(len(broken), "broken result")
 
 

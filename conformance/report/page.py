@@ -61,7 +61,7 @@ def page(merged: Merged) -> str:
         reasons=merged.undecided[:REASONS],
         mine=_by_pair(merged),
         grids=grids,
-        legend=[(LETTERS[word], word, said) for word, said in MEANINGS.items()],
+        legend=[("" if word == INCOMPLETE else LETTERS[word], word, said) for word, said in MEANINGS.items()],
         left_out=list(_left_out(merged, grids)),
         NOT_RUN=NOT_RUN,
     )

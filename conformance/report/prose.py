@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from conformance.report.failures import Known, Place
 from conformance.report.merged import Merged, Pair
-from conformance.report.words import CONFORMS
+from conformance.report.words import CONFORMS, NOT_RUN
 
 PAIRS = 12
 """How many pairs a sentence names."""
@@ -55,15 +55,20 @@ def answer(merged: Merged) -> list[tuple[str, str]]:
 
 
 def where(places: Iterable[Place], merged: Merged) -> str:
-    """The pairs and the families of ``places``."""
+    """The families of ``places``, or the items if they are of several clauses, and the pairs."""
     places = list(places)
-    chosen = [merged.pairs[place] for place in sorted({place.pair for place in places})]
-    return f"{names(sorted({place.family for place in places}))}; {pairs(chosen)}"
+    several = len({place.clause for place in places}) > 1
+    return f"{names(sorted({place.item if several else place.family for place in places}))}; {at(places, merged)}"
+
+
+def at(places: Iterable[Place], merged: Merged) -> str:
+    """The pairs of ``places``."""
+    return pairs([merged.pairs[place] for place in sorted({place.pair for place in places})])
 
 
 def states(known: Known, merged: Merged) -> list[str]:
     """What the replays of a known failure said, and where."""
-    said = [f"{state}: {pairs([merged.pairs[place] for place in at])}" for state, at in known.states.items()]
+    said = [f"{state}: {pairs([merged.pairs[place] for place in places])}" for state, places in known.states.items()]
     return said or ["not replayed"]
 
 
@@ -76,7 +81,7 @@ def met(known: Known) -> str:
 
 def totals(merged: Merged) -> str:
     """How much was merged."""
-    results = sum(number for pair in merged.pairs for number in pair.counts.values())
+    results = sum(number for pair in merged.pairs for word, number in pair.counts.items() if word != NOT_RUN)
     return ", ".join(
         (many(len(merged.pairs), "pair"), many(results, "result"), many(len(merged.failures), "violation"))
     )

@@ -10,7 +10,7 @@ from conformance.verdict import Outcome, State
 INCOMPLETE = "incomplete"
 """The word for what a run did not finish, or left out in part: it proves nothing, whatever the rest of it says."""
 CONFORMS, VIOLATES, BROKEN = Outcome.CONFORMS.value, Outcome.VIOLATES.value, Outcome.BROKEN.value
-IMPOSSIBLE, NOT_RUN = State.IMPOSSIBLE.value, State.NOT_RUN.value
+ABSENT, IMPOSSIBLE, NOT_RUN = State.ABSENT.value, State.IMPOSSIBLE.value, State.NOT_RUN.value
 
 PAIR_WORDS = (WORDS[0], INCOMPLETE, *WORDS[1:])
 """Every word for a pair, the gravest first: the order of the exit codes, where broken and incomplete hide what is red."""
@@ -27,7 +27,7 @@ LETTERS = {
     Outcome.REFUSED.value: "r",
     Outcome.UNDECIDED.value: "u",
     Outcome.NOT_APPLICABLE.value: "n",
-    State.ABSENT.value: "a",
+    ABSENT: "a",
     IMPOSSIBLE: "i",
     NOT_RUN: "-",
     INCOMPLETE: "?",
@@ -43,7 +43,7 @@ MEANINGS = {
     Outcome.REFUSED.value: "what cannot work was refused in words",
     Outcome.UNDECIDED.value: "closer than the error of the computation",
     Outcome.NOT_APPLICABLE.value: "the claim says nothing here, or the base model alone fails too",
-    State.ABSENT.value: "this version of transformers has no such class",
+    ABSENT: "this version of transformers has no such class",
     IMPOSSIBLE: "these releases cannot be installed or imported together",
     NOT_RUN: "no file has this result",
 }
