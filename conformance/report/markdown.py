@@ -13,11 +13,11 @@ from conformance.report.words import BROKEN, CONFORMS, INCOMPLETE, MEANINGS, NOT
 
 VIOLATIONS = 20
 """How many violations are told; and as many known failures and broken results."""
-TEXT = 600
-"""Characters of a reason that are shown."""
+TEXT = 800
+"""Characters of one text that are shown."""
 LINE = 6000
 """Characters of a line that repeats a violation; a longer one is left out, since half of it repeats nothing."""
-TABLE = 600_000
+TABLE = 400_000
 """Characters of a table. A summary that GitHub takes has less than 1 MiB."""
 GRAVE = (BROKEN, INCOMPLETE, VIOLATES)
 COMMAND = "peft-conformance report versions FILES... --out docs/versions.md"
@@ -39,7 +39,7 @@ def _page(blocks: Iterable[str]) -> str:
 
 def _summary(merged: Merged) -> Iterator[str]:
     yield "# Which versions can I use?"
-    yield _bullets(f"**{title(word)}**: {escape(said)}" for word, said in prose.answer(merged))
+    yield _bullets(f"**{title(word)}**: {_told(said)}" for word, said in prose.answer(merged))
     yield _matrix(merged, lambda pair: f"{_word(pair)}<br>{prose.counted(pair.counts)}" if pair.counts else _word(pair))
     yield f"{prose.totals(merged)}."
     yield _notes(merged)
@@ -58,7 +58,7 @@ def _versions(merged: Merged) -> Iterator[str]:
     yield f"<!-- Made by `{COMMAND}`: do not edit. -->"
     yield "# Versions"
     yield "Which PEFT answers rightly with prefixes, with which transformers? One word for each pair that was judged."
-    yield _bullets(f"**{title(word)}**: {escape(said)}" for word, said in prose.answer(merged))
+    yield _bullets(f"**{title(word)}**: {_told(said)}" for word, said in prose.answer(merged))
     yield _matrix(merged, _word)
     yield "## Families"
     yield "A family conforms if no claim about it is violated, known failures included."
@@ -66,7 +66,7 @@ def _versions(merged: Merged) -> Iterator[str]:
     yield _legend(merged)
     yield _notes(merged)
     told = [f"{name} {', '.join(values)}" for name, values in _common(merged).items()]
-    yield f"Judged with {escape('; '.join(told))}." if told else ""
+    yield f"Judged with {_told('; '.join(told))}." if told else ""
     yield f"This page is made from the events of runs: `{COMMAND}`."
 
 
@@ -76,11 +76,11 @@ def _word(pair: Pair) -> str:
 
 def _matrix(merged: Merged, cell: Callable[[Pair], str]) -> str:
     places, pefts = merged.places(), merged.releases("peft")
-    head = ["transformers", *(f"PEFT {escape(peft)}" for peft in pefts)]
+    head = ["transformers", *(f"PEFT {_told(peft)}" for peft in pefts)]
     rows = []
     for other in merged.releases("transformers"):
         found = [places.get((peft, other)) for peft in pefts]
-        rows.append([escape(other), *(NOT_RUN if place is None else cell(merged.pairs[place]) for place in found)])
+        rows.append([_told(other), *(NOT_RUN if place is None else cell(merged.pairs[place]) for place in found)])
     return _table(head, rows)
 
 
@@ -88,11 +88,11 @@ def _families(merged: Merged) -> str:
     rows = []
     for pair in merged.pairs:
         other = [(word, names) for word, names in pair.families.items() if word not in (CONFORMS, "known", VIOLATES)]
-        rest = "; ".join(f"{word}: {escape(', '.join(names))}" for word, names in other)
-        why = escape(prose.clip("; ".join(pair.why), TEXT))
-        columns = [escape(", ".join(pair.families.get(word, ()))) for word in (CONFORMS, "known", VIOLATES)]
+        rest = "; ".join(f"{word}: {_told(', '.join(names))}" for word, names in other)
+        why = _told("; ".join(pair.why))
+        columns = [_told(", ".join(pair.families.get(word, ()))) for word in (CONFORMS, "known", VIOLATES)]
         rows.append(
-            [escape(pair.peft), escape(pair.transformers), *columns, rest or (f"{pair.word}: {why}" if why else "")]
+            [_told(pair.peft), _told(pair.transformers), *columns, rest or (f"{pair.word}: {why}" if why else "")]
         )
     return _table(["PEFT", "transformers", "conform", "known failures", "violated", "no verdict"], rows)
 
@@ -114,13 +114,12 @@ def _row(cells: list[str]) -> str:
 
 def _violation(number: int, failure: Failure, merged: Merged) -> str:
     finding, difference = failure.finding, failure.finding.difference
-    head = f"### {number}. {escape(finding.clause)}: {finding.how.value} in {escape(finding.family)}"
+    head = f"### {number}. {_told(finding.clause)}: {finding.how.value} in {_told(finding.family)}"
     told = [
-        escape(finding.statement),
-        f"{escape(prose.clip(difference.what, TEXT))}: got {escape(prose.clip(difference.got, TEXT))}, "
-        f"expected {escape(prose.clip(difference.expected, TEXT))}",
-        f"blame: {finding.blame.value}" + (f", at {escape(finding.where)}" if finding.where else ""),
-        f"in {prose.many(len(failure.at), 'result')}: {escape(prose.where(failure.at, merged))}",
+        _told(finding.statement),
+        f"{_told(difference.what)}: got {_told(difference.got)}, expected {_told(difference.expected)}",
+        f"blame: {finding.blame.value}" + (f", at {_told(finding.where)}" if finding.where else ""),
+        f"in {prose.many(len(failure.at), 'result')}: {_told(prose.where(failure.at, merged))}",
     ]
     return f"{head}\n\n{_bullets(told)}\n\n{_code(repeat(finding))}"
 
@@ -130,8 +129,8 @@ def _known(merged: Merged) -> Iterator[str]:
         yield "## Known failures"
     for known in merged.known[:VIOLATIONS]:
         told = [*prose.states(known, merged), prose.met(known), known.function, prose.clip(known.reason, TEXT)]
-        lines = [escape(line) for line in (*told, *known.why, *map(link, known.links)) if line]
-        yield f"**{escape(known.id)}**\n\n{_bullets(lines)}"
+        lines = [_told(line) for line in (*told, *known.why, *map(link, known.links)) if line]
+        yield f"**{_told(known.id)}**\n\n{_bullets(lines)}"
     yield _more(len(merged.known), "known failure")
 
 
@@ -139,14 +138,17 @@ def _broken(merged: Merged) -> Iterator[str]:
     broken = [reason for reason in merged.undecided if reason.word == BROKEN]
     if broken:
         yield "## Broken harness"
-    shown = broken[:VIOLATIONS]
-    yield _bullets(f"{escape(prose.where(one.at, merged))}: {escape(prose.clip(one.text, TEXT))}" for one in shown)
+    told = [
+        f"{prose.names(place.item for place in one.at)}; {prose.at(one.at, merged)}: {prose.clip(one.text, TEXT)}"
+        for one in broken[:VIOLATIONS]
+    ]
+    yield _bullets(map(escape, told))
     yield _more(len(broken), "broken result")
 
 
 def _notes(merged: Merged) -> str:
     said = [*merged.notes, *(f"{pair.name}: {note}" for pair in merged.pairs for note in (*pair.notes, *pair.why))]
-    shown = [escape(prose.clip(note, TEXT)) for note in said[: 2 * VIOLATIONS]]
+    shown = [_told(note) for note in said[: 2 * VIOLATIONS]]
     left = [f"and {len(said) - len(shown)} more such notes"] if len(said) > len(shown) else []
     return _bullets([*shown, *left])
 
@@ -181,6 +183,10 @@ def _code(line: str) -> str:
     flat = " ".join(line.splitlines())
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", flat)), default=0))
     return f"{fence}\n{flat}\n{fence}"
+
+
+def _told(text: str) -> str:
+    return escape(prose.clip(text, TEXT))
 
 
 def escape(text: str) -> str:

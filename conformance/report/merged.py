@@ -30,11 +30,13 @@ class Pair(Struct, frozen=True, kw_only=True):
 
     ``word`` is the gravest that holds, ``families`` says which families have which. ``facts`` are those of the headers,
     with every value that occurs; ``notes`` say what is missing or contradictory, ``why`` why the pair is impossible.
+    Nothing is green in a pair that is not ``finished``: one of its runs has no end.
     """
 
     peft: str
     transformers: str
     word: str
+    finished: bool = True
     counts: dict[str, int] = field(default_factory=dict)
     families: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rows: dict[str, str] = field(default_factory=dict)
@@ -137,6 +139,7 @@ def _pair(key: tuple[str, str], runs: list[Run], results: dict[Item, set[str]], 
         peft=key[0],
         transformers=key[1],
         word=summed(said, finished=finished),
+        finished=finished,
         counts={name: tally.count(name) for name in WORDS if name in tally},
         families=_families(words, finished),
         rows=_rows(words, items),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,12 +19,12 @@ FAILURES = 100
 """How many violations, and how many known failures, have their text in the page."""
 REASONS = 100
 """How many reasons for no decision are in the page."""
-TEXT = 4000
+TEXT = 2500
 """Characters of one text."""
-ALSO = 5
+ALSO = 3
 """How many further lines that repeat a violation are with it."""
-RESULTS = 120_000
-"""How many results have a letter in the page."""
+SIZE = 1_950_000
+"""Bytes of a page; the results of the oldest pairs, one by one, are left out where they do not fit."""
 LINKS = 4000
 """How many letters are links to what they stand for."""
 
@@ -49,27 +50,41 @@ def page(merged: Merged) -> str:
     )
     environment.filters.update(named=title, css=css, address=_address, clip=lambda said: prose.clip(said, TEXT))
     environment.globals.update(prose=prose, text=text, repeats=_repeats)
-    grids = _grids(merged)
-    return environment.get_template("page.html.jinja").render(
-        merged=merged,
-        answer=prose.answer(merged),
-        pefts=merged.releases("peft"),
-        transformers=merged.releases("transformers"),
-        places=merged.places(),
-        failures=merged.failures[:FAILURES],
-        known=merged.known[:FAILURES],
-        reasons=merged.undecided[:REASONS],
-        mine=_by_pair(merged),
-        grids=grids,
-        legend=[("" if word == INCOMPLETE else LETTERS[word], word, said) for word, said in MEANINGS.items()],
-        left_out=list(_left_out(merged, grids)),
-        NOT_RUN=NOT_RUN,
-    )
+    template, told = environment.get_template("page.html.jinja"), _context(merged)
+    rest = template.render(told, grids={}, left_out=list(_left_out(merged, 0)))
+    grids = _grids(merged, SIZE - len(rest.encode()))
+    return template.render(told, grids=grids, left_out=list(_left_out(merged, len(grids))))
+
+
+def _context(merged: Merged) -> dict[str, Any]:
+    """What the template shows, but for the results one by one."""
+    return {
+        "merged": merged,
+        "answer": prose.answer(merged),
+        "pefts": merged.releases("peft"),
+        "transformers": merged.releases("transformers"),
+        "places": merged.places(),
+        "failures": merged.failures[:FAILURES],
+        "known": merged.known[:FAILURES],
+        "reasons": merged.undecided[:REASONS],
+        "mine": _by_pair(merged),
+        "legend": [("" if word == INCOMPLETE else LETTERS[word], word, said) for word, said in MEANINGS.items()],
+        "common": (common := _common(merged)),
+        "own": [{name: pair.facts[name] for name in pair.facts if name not in common} for pair in merged.pairs],
+        "NOT_RUN": NOT_RUN,
+    }
 
 
 def css(word: str) -> str:
     """The class of what ``word`` is said of."""
     return CLASSES.get(LETTERS[word], LETTERS[word])
+
+
+def _common(merged: Merged) -> dict[str, tuple[str, ...]]:
+    """What all pairs have in common, which is said once."""
+    all_of = [pair.facts for pair in merged.pairs]
+    first = all_of[0] if all_of else {}
+    return {name: values for name, values in first.items() if all(facts.get(name) == values for facts in all_of)}
 
 
 def _address(source: str) -> str:
@@ -103,16 +118,24 @@ def _targets(merged: Merged) -> dict[Place, str]:
     return found
 
 
-def _grids(merged: Merged) -> dict[int, Grid]:
-    """The results of each pair, those of the newest first, as many as fit."""
+def _grids(merged: Merged, size: int) -> dict[int, Grid]:
+    """The results of each pair, those of the newest first, as many as fit into ``size`` bytes."""
     targets, grids, used = _targets(merged), {}, 0
     for place, pair in enumerate(merged.pairs):
-        used += sum(map(len, pair.rows.values()))
-        if used > RESULTS:
-            break
         if pair.rows:
-            grids[place] = _grid(place, pair, merged.families, targets)
+            grid = _grid(place, pair, merged.families, targets)
+            used += _bytes(grid, merged.families)
+            if used > size:
+                break
+            grids[place] = grid
     return grids
+
+
+def _bytes(grid: Grid, families: tuple[str, ...]) -> int:
+    """No less than ``grid`` takes in the page: its cells, its headers with their elements, and what is around it."""
+    names = sum(map(len, families)) + sum(map(len, grid.chapters))
+    rows = [len(name) + len(cells) for rows in grid.chapters.values() for name, cells in rows]
+    return sum(rows) + 18 * len(rows) + names + 14 * len(families) + 50 * len(grid.chapters) + 180
 
 
 def _grid(place: int, pair: Pair, families: tuple[str, ...], targets: dict[Place, str]) -> Grid:
@@ -135,7 +158,7 @@ def _cell(letter: str, target: str) -> str:
     return f"<td class={CLASSES.get(letter, letter)}>{shown}"
 
 
-def _left_out(merged: Merged, grids: dict[int, Grid]) -> Iterator[str]:
+def _left_out(merged: Merged, grids: int) -> Iterator[str]:
     """What the record has and the page has not."""
     for what, count, most in (
         ("violation", len(merged.failures), FAILURES),
@@ -144,7 +167,7 @@ def _left_out(merged: Merged, grids: dict[int, Grid]) -> Iterator[str]:
     ):
         if count > most:
             yield f"{what}: {count - most} of {count}"
-    missing = sum(bool(pair.rows) for pair in merged.pairs) - len(grids)
+    missing = sum(bool(pair.rows) for pair in merged.pairs) - grids
     if missing:
         yield f"the results, one by one, of {prose.many(missing, 'pair')}: those of the oldest"
     results = sum(len(one.at) for one in merged.failures) + sum(len(one.at) for one in merged.known)

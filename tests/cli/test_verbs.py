@@ -105,7 +105,19 @@ def test_doctor_says_what_fails(command: Command, tmp_path: Path) -> None:
 
 def test_help_names_every_verb_and_exit_code(call: Call) -> None:
     _, out, _ = call("--help")
-    for verb in ("run", "families", "clauses", "explain", "show", "replay", "known", "faults", "doctor", "schema"):
+    for verb in (
+        "run",
+        "families",
+        "clauses",
+        "explain",
+        "show",
+        "replay",
+        "known",
+        "faults",
+        "doctor",
+        "schema",
+        "report",
+    ):
         assert f" {verb} " in out
     assert "3 broken harness or" in " ".join(out.split())
 
