@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -12,6 +13,8 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 NEWEST = "stack-newest"
 HISTORY = ("peft-0.13.2-transformers-4.45.1", "peft-0.14.0-transformers-4.45.1")
 WORKFLOWS = ".github/workflows"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+"""What a Chromium is called; tests/browser looks for the same names."""
 JUDGEABLE = (0, 1, 3, 4)
 """Exit codes that leave events worth judging; about a broken harness, which is 3, the judge says more."""
 
@@ -90,6 +93,17 @@ def history(session: nox.Session, stack: str) -> None:
     run = ("run", "--known", "tests/history/known.toml", "--report", str(events), *session.posargs)
     session.run("peft-conformance", *run, success_codes=JUDGEABLE)
     session.run("python", "tests/history/judge.py", str(events))
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open the report page in a real browser. Needs a Chromium; as root, apt-get installs Debian's."""
+    install(session, NEWEST, "browser")
+    if not any(map(shutil.which, CHROMIUM)) and shutil.which("apt-get") and getattr(os, "geteuid", lambda: 1)() == 0:
+        session.run("apt-get", "install", "--yes", "--no-install-recommends", "chromium", external=True)
+    if not any(map(shutil.which, CHROMIUM)):
+        session.error(f"there is no Chromium on the path ({', '.join(CHROMIUM)}): sudo apt-get install chromium")
+    session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
 
 
 @nox.session

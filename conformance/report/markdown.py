@@ -40,7 +40,7 @@ def _page(blocks: Iterable[str]) -> str:
 def _summary(merged: Merged) -> Iterator[str]:
     yield "# Which versions can I use?"
     yield _bullets(f"**{title(word)}**: {_told(said)}" for word, said in prose.answer(merged))
-    yield _matrix(merged, lambda pair: f"{_word(pair)}<br>{prose.counted(pair.counts)}" if pair.counts else _word(pair))
+    yield _matrix(merged, lambda pair: "<br>".join(filter(None, (_word(pair), prose.decided(pair.counts)))))
     yield f"{prose.totals(merged)}."
     yield _notes(merged)
     shown = list(enumerate(merged.failures, 1))[:VIOLATIONS]

@@ -61,6 +61,7 @@ def _context(merged: Merged) -> dict[str, Any]:
     return {
         "merged": merged,
         "answer": prose.answer(merged),
+        "words": merged.by_word(),
         "pefts": merged.releases("peft"),
         "transformers": merged.releases("transformers"),
         "places": merged.places(),

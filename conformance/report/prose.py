@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from conformance.report.failures import Known, Place
 from conformance.report.merged import Merged, Pair
-from conformance.report.words import CONFORMS, NOT_RUN
+from conformance.report.tally import KNOWN
+from conformance.report.words import BROKEN, CONFORMS, NOT_RUN, VIOLATES
 
 PAIRS = 12
 """How many pairs a sentence names."""
@@ -36,6 +37,12 @@ def names(all_of: Iterable[str], most: int = NAMES) -> str:
 def counted(counts: dict[str, int]) -> str:
     """``3 violates, 200 conforms``."""
     return ", ".join(f"{number} {name}" for name, number in counts.items())
+
+
+def decided(counts: dict[str, int]) -> str:
+    """What the reader of a table must know: ``3 violates, 200 conforms of 290``."""
+    told = {name: counts[name] for name in (BROKEN, VIOLATES, KNOWN, CONFORMS, NOT_RUN) if name in counts}
+    return f"{counted(told) or 0} of {sum(counts.values())}" if counts else ""
 
 
 def pairs(chosen: Sequence[Pair]) -> str:
