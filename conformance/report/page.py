@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import Struct
 
 from conformance.report import prose
@@ -30,6 +30,9 @@ LINKS = 4000
 
 CLASSES = {LETTERS[NOT_RUN]: "x", LETTERS[INCOMPLETE]: "q", NO_ITEM: "x"}
 """The class of a letter that is none."""
+
+
+Targets = dict[tuple[str, Place], str]
 
 
 class Grid(Struct, frozen=True):
@@ -107,15 +110,15 @@ def _by_pair(merged: Merged) -> dict[int, list[tuple[int, Failure]]]:
     return found
 
 
-def _targets(merged: Merged) -> dict[Place, str]:
-    """Where in the page the text about a result is, for as many results as may be links."""
-    told = [(f"f{number}", one.at) for number, one in enumerate(merged.failures[:FAILURES], 1)]
-    told += [(f"k{number}", one.at) for number, one in enumerate(merged.known[:FAILURES], 1)]
-    found: dict[Place, str] = {}
-    for target, places in told:
+def _targets(merged: Merged) -> Targets:
+    """Where in the page the text about a letter is, for as many letters as may be links."""
+    told = [("V", f"f{number}", one.at) for number, one in enumerate(merged.failures[:FAILURES], 1)]
+    told += [("K", f"k{number}", one.at) for number, one in enumerate(merged.known[:FAILURES], 1)]
+    found: Targets = {}
+    for letter, target, places in told:
         for place in places:
             if len(found) < LINKS:
-                found.setdefault(place, target)
+                found.setdefault((letter, place), target)
     return found
 
 
@@ -134,16 +137,20 @@ def _grids(merged: Merged, size: int) -> dict[int, Grid]:
 
 def _bytes(grid: Grid, families: tuple[str, ...]) -> int:
     """No less than ``grid`` takes in the page: its cells, its headers with their elements, and what is around it."""
-    names = sum(map(len, families)) + sum(map(len, grid.chapters))
-    rows = [len(name) + len(cells) for rows in grid.chapters.values() for name, cells in rows]
+    names = sum(map(_length, families)) + sum(map(_length, grid.chapters))
+    rows = [_length(name) + len(cells) for rows in grid.chapters.values() for name, cells in rows]
     return sum(rows) + 18 * len(rows) + names + 14 * len(families) + 50 * len(grid.chapters) + 180
 
 
-def _grid(place: int, pair: Pair, families: tuple[str, ...], targets: dict[Place, str]) -> Grid:
+def _length(text: str) -> int:
+    return len(escape(text).encode())
+
+
+def _grid(place: int, pair: Pair, families: tuple[str, ...], targets: Targets) -> Grid:
     chapters: dict[str, list[tuple[str, Markup]]] = {}
     for clause, letters in pair.rows.items():
         cells = "".join(
-            _cell(letter, targets.get(Place(place, clause, family), "") if letter in "VK" else "")
+            _cell(letter, targets.get((letter, Place(place, clause, family)), ""))
             for family, letter in zip(families, letters, strict=True)
         )
         chapter, _, name = clause.partition(".")

@@ -71,7 +71,7 @@ def test_a_file_whose_end_is_missing_is_incomplete(call: Call, tmp_path: Path) -
     (tmp_path / "cut.jsonl").write_bytes(whole[: whole.rindex(b'{"counts"') + 10])
     assert call("report", "merge", "cut.jsonl", "--out", "report")[0] == 0
     summary = (tmp_path / "report" / "summary.md").read_text("utf-8")
-    assert "| 4.45.1 | **incomplete**<br>9 conforms |" in summary
+    assert "| 4.45.1 | **incomplete**<br>9 conforms of 9 |" in summary
     assert "a run did not finish" in summary
 
 

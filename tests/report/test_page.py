@@ -126,6 +126,15 @@ def test_nothing_of_an_unfinished_run_is_green(matrix: Merged) -> None:
     assert text.count('<table class="grid grey">') == 1
 
 
+def test_a_letter_leads_to_what_it_stands_for_or_nowhere(matrix: Merged) -> None:
+    assert "<td class=V><a href=#f2>V</a>" in page(matrix)
+    assert "<td class=K><a href=#k1>K</a>" in page(matrix)
+    also_known = replace(matrix.known[0], at=matrix.failures[1].at)
+    without = page(replace(matrix, failures=(), known=(also_known,)))
+    assert "<td class=V>V" in without
+    assert "<td class=V><a" not in without
+
+
 def test_what_is_left_out_is_said(matrix: Merged) -> None:
     many = replace(matrix, failures=matrix.failures[:1] * (FAILURES + 5))
     text = page(many)
