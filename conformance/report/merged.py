@@ -86,9 +86,7 @@ def merge(runs: Iterable[Run]) -> Merged:
     for run in runs:
         check(run)
         peft, transformers = (run.header.versions[name] for name in JUDGED)
-        same = gathered.setdefault((peft, transformers), [])
-        if run not in same:
-            same.append(run)
+        gathered.setdefault((peft, transformers), []).append(run)
     pefts, others = newest_first(peft for peft, _ in gathered), newest_first(other for _, other in gathered)
     keys = [(peft, other) for peft in pefts for other in others if (peft, other) in gathered]
     pairs = [gathered[key] for key in keys]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from conformance.case import Case
 from conformance.compat.versions import newest_first
 from conformance.errors import UserError
-from conformance.report.events import Footer, Header, Run, read
+from conformance.report.events import Footer, Header, Replay, Replayed, Run, read
 from conformance.report.failures import Place
 from conformance.report.merged import Merged, Pair, merge
 from conformance.report.tally import KNOWN, WORDS, broken, not_run, word
 from conformance.report.words import BROKEN, CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, PAIR_WORDS, VIOLATES
-from conformance.verdict import Cell, Finding, Outcome, State, Verdict
+from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
 
 CLAUSES, FAMILIES = ("a.one", "a.two", "b.three"), ("gpt2", "llama")
 GREEN = {CONFORMS, KNOWN}
@@ -30,7 +32,23 @@ def header(peft: str = "0.2", transformers: str = "5.1", **rest: object) -> Head
     return Header(**(base | lists | rest))  # type: ignore[arg-type]
 
 
-def cell(name: str, clause: str = "a.one", family: str = "llama") -> Cell:
+def violation(clause: str, family: str, number: int) -> Finding:
+    """One of several violations of a clause, which are one kind."""
+    return Finding(
+        clause=clause,
+        statement="It holds.",
+        family=family,
+        case=Case(family=family, seed=number),
+        features=(),
+        how=How.WRONG,
+        difference=Difference(what="logits differ", got=str(number), expected="0"),
+        blame=Blame.PEFT,
+        versions={},
+        where=f"peft/peft_model.py:{number} generate",
+    )
+
+
+def cell(name: str, clause: str = "a.one", family: str = "llama", number: int = 0) -> Cell:
     """A cell whose word is ``name``."""
     if name in [state.value for state in State]:
         return Cell(clause=clause, family=family, state=State(name), why=f"it is {name}")
@@ -38,14 +56,17 @@ def cell(name: str, clause: str = "a.one", family: str = "llama") -> Cell:
         return broken(clause, family, "a bug of ours")
     known = {"an-entry": 3} if name == KNOWN else {}
     outcome = Outcome.VIOLATES if name == KNOWN else Outcome(name)
-    verdict = Verdict(clause=clause, family=family, outcome=outcome, counts={outcome.value: 3}, known=known)
+    finding = violation(clause, family, number) if name == VIOLATES else None
+    verdict = Verdict(
+        clause=clause, family=family, outcome=outcome, counts={outcome.value: 3}, known=known, finding=finding
+    )
     return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
 
 
-def run(*cells: Cell, of: Header | None = None, code: int | None = 0) -> Run:
+def run(*cells: Cell, of: Header | None = None, code: int | None = 0, known: tuple[Replayed, ...] = ()) -> Run:
     """A run of these cells; without exit code it did not finish."""
     footer = None if code is None else Footer(exit_code=code, counts={}, seconds=1.0)  # type: ignore[arg-type]
-    return Run(header=of or header(), cells=cells, footer=footer)
+    return Run(header=of or header(), cells=cells, known=known, footer=footer)
 
 
 def only(merged: Merged) -> Pair:
@@ -53,14 +74,25 @@ def only(merged: Merged) -> Pair:
     return pair
 
 
-WITHOUT_FINDING = [name for name in WORDS if name != VIOLATES]
-CELLS = st.builds(cell, st.sampled_from(WITHOUT_FINDING), st.sampled_from(CLAUSES), st.sampled_from(FAMILIES))
+CELLS = st.builds(cell, st.sampled_from(WORDS), st.sampled_from(CLAUSES), st.sampled_from(FAMILIES), st.integers(0, 3))
 HEADERS = st.builds(header, st.sampled_from(["0.2", "0.10"]), st.sampled_from(["4.9", "5.1"]))
+REPLAYS = st.builds(
+    Replayed,
+    id=st.sampled_from(["an-entry", "another"]),
+    clause=st.just("a.one"),
+    family=st.just("llama"),
+    state=st.sampled_from(get_args(Replay)),
+    reason=st.sampled_from(["", "this", "that"]),
+    why=st.sampled_from(["", "so"]),
+)
 RUNS = st.builds(
-    lambda cells, of, code: run(*{cell.item: cell for cell in cells}.values(), of=of, code=code),
+    lambda cells, of, code, known: run(
+        *{cell.item: cell for cell in cells}.values(), of=of, code=code, known=tuple(known)
+    ),
     st.lists(CELLS, max_size=6),
     HEADERS,
     st.sampled_from([None, 0, 3, 5]),
+    st.lists(REPLAYS, max_size=2),
 )
 
 
@@ -221,7 +253,7 @@ def test_a_verdict_that_is_missing_is_refused() -> None:
 def test_every_word_has_a_letter_and_a_meaning() -> None:
     assert set(PAIR_WORDS) == set(LETTERS) == set(MEANINGS)
     assert len(set(LETTERS.values())) == len(LETTERS)
-    assert [word(cell(name)) for name in WITHOUT_FINDING] == WITHOUT_FINDING
+    assert tuple(word(cell(name)) for name in WORDS) == WORDS
 
 
 @pytest.fixture
