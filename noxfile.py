@@ -100,6 +100,7 @@ def browser(session: nox.Session) -> None:
     """Open the report page in a real browser. Needs a Chromium; as root, apt-get installs Debian's."""
     install(session, NEWEST, "browser")
     if not any(map(shutil.which, CHROMIUM)) and shutil.which("apt-get") and getattr(os, "geteuid", lambda: 1)() == 0:
+        session.run("apt-get", "update", "--quiet", external=True)
         session.run("apt-get", "install", "--yes", "--no-install-recommends", "chromium", external=True)
     if not any(map(shutil.which, CHROMIUM)):
         session.error(f"there is no Chromium on the path ({', '.join(CHROMIUM)}): sudo apt-get install chromium")

@@ -189,7 +189,11 @@ def _disputed(results: dict[Item, set[str]], why: set[str]) -> list[str]:
     """Where files contradict each other about one result."""
     disputed = {item: sorted(names) for item, names in sorted(results.items()) if len(names - {NOT_RUN}) > 1}
     said = [f"{clause}[{family}] ({' and '.join(names)})" for (clause, family), names in disputed.items()]
-    notes = [f"its files differ in {len(said)} results, where the gravest counts: {listed(said)}"] if said else []
+    notes = (
+        [f"its files differ about {len(said)} of {len(results)} results; the gravest counts: {listed(said)}"]
+        if said
+        else []
+    )
     return [*notes, *["one file calls the pair impossible, another has results"] * bool(why and results)]
 
 

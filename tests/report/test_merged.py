@@ -169,7 +169,9 @@ def test_of_several_files_the_gravest_word_counts(words: list[str], expected: st
 
 def test_files_that_differ_about_a_result_are_said_to() -> None:
     pair = only(merge([run(cell(CONFORMS)), run(cell(KNOWN))]))
-    assert pair.notes == ("its files differ in 1 results, where the gravest counts: a.one[llama] (conforms and known)",)
+    assert pair.notes == (
+        "its files differ about 1 of 1 results; the gravest counts: a.one[llama] (conforms and known)",
+    )
 
 
 def test_what_one_pair_has_and_another_has_not_is_not_run_there() -> None:
