@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -31,6 +32,8 @@ TAGS = {
 }
 """Stacks by tag: those around a mended bug, those in use today, and all releases."""
 WORKFLOWS = ".github/workflows"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+"""What a Chromium is called; tests/browser looks for the same names."""
 JUDGEABLE = (0, 1, 3, 4)
 """Exit codes that leave events worth judging; about a broken harness, which is 3, the judge says more."""
 
@@ -143,6 +146,18 @@ def matrix(session: nox.Session) -> None:
     """Find both releases that mended issue 2134, by bisection over environments that are built on the way."""
     install(session, NEWEST, "matrix")
     session.run("python", "tests/matrix/check.py", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open the report page in a real browser. Needs a Chromium; as root, apt-get installs Debian's."""
+    install(session, NEWEST, "browser")
+    if not any(map(shutil.which, CHROMIUM)) and shutil.which("apt-get") and getattr(os, "geteuid", lambda: 1)() == 0:
+        session.run("apt-get", "update", "--quiet", external=True)
+        session.run("apt-get", "install", "--yes", "--no-install-recommends", "chromium", external=True)
+    if not any(map(shutil.which, CHROMIUM)):
+        session.error(f"there is no Chromium on the path ({', '.join(CHROMIUM)}): sudo apt-get install chromium")
+    session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
 
 
 @nox.session

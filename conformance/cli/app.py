@@ -17,6 +17,7 @@ from conformance.cli.faults import faults
 from conformance.cli.known import app as known
 from conformance.cli.matrix import app as matrix
 from conformance.cli.replay import replay
+from conformance.cli.report import app as report
 from conformance.cli.run import run
 from conformance.cli.schema import schema
 from conformance.cli.show import show
@@ -46,3 +47,4 @@ for verb in (run, families, clauses, explain, show, replay, bisect, faults, doct
     app.command()(verb)
 app.add_typer(known, name="known")
 app.add_typer(matrix, name="matrix")
+app.add_typer(report, name="report")

@@ -74,3 +74,16 @@ def is_preview(release: str) -> bool:
     from packaging.version import Version
 
     return Version(release).is_prerelease
+
+
+def newest_first(releases: Iterable[str]) -> list[str]:
+    """``releases``, each once, the newest first; what is no release, such as a branch, comes before all of them."""
+    from packaging.version import InvalidVersion, Version
+
+    def age(release: str) -> tuple[bool, Version, str]:
+        try:
+            return False, Version(release), release
+        except InvalidVersion:
+            return True, Version("0"), release
+
+    return sorted(set(releases), key=age, reverse=True)

@@ -13,7 +13,7 @@ from typing import IO
 
 PACKAGE = str(Path(__file__).parents[2])
 DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", "CONFORMANCE_ANSWERS", "CONFORMANCE_DEVICES")
-"""Where byte code is not written, every process would compile torch and transformers again; the last two are our own children's."""
+"""Where byte code is not written, every process would compile torch anew; the last two are for our own children only."""
 
 
 def environment(paths: Sequence[str], outer: Mapping[str, str]) -> dict[str, str]:

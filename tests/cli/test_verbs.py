@@ -133,6 +133,7 @@ def test_help_names_every_verb_and_exit_code(call: Call) -> None:
         "doctor",
         "calibrate",
         "schema",
+        "report",
     ):
         assert f" {verb} " in out
     assert "3 broken harness or" in " ".join(out.split())

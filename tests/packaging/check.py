@@ -64,6 +64,7 @@ def contents(where: Path) -> None:
     families = {f"conformance/models/{path.name}" for path in (CHECKOUT / "models").glob("*.toml")}
     check(bool(families) and families <= files, f"the wheel has the {len(families)} family files")
     check("conformance/py.typed" in files, "the wheel says that it is typed")
+    check("conformance/report/templates/page.html.jinja" in files, "the wheel has the template of the page")
     check(not any(name.startswith(("models/", "tests/")) for name in files), "the wheel keeps to its own name")
     check(not imported(where).is_relative_to(CHECKOUT / "conformance"), "the wheel is what is imported")
     listed = run(["peft-conformance", "families"], where)
@@ -97,6 +98,12 @@ def verdicts(where: Path) -> None:
     check(bool(installed) and installed == checkout, f"wheel and checkout give the same {len(installed)} verdicts")
 
 
+def report(where: Path) -> None:
+    """The events become a summary and a page, with the template of the wheel."""
+    run(["peft-conformance", "report", "merge", "wheel.events.jsonl", "--out", "report"], where)
+    check("</html>" in (where / "report" / "index.html").read_text("utf-8"), "the wheel writes the page")
+
+
 def main() -> int:
     """Check everything; 0 if it holds."""
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +113,7 @@ def main() -> int:
             contents(where)
             plugin(where)
             verdicts(where)
+            report(where)
         except WrongError as wrong:
             print(f"not  {wrong}")
             return 1

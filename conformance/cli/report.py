@@ -1,0 +1,81 @@
+"""``peft-conformance report merge | versions``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from conformance.report.merged import Merged
+
+app = typer.Typer(no_args_is_help=True, help="What many runs say together. Reads events, judges nothing.")
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILES...", help="events files that `run --report` wrote")]
+
+
+@app.command()
+def merge(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for summary.md and index.html")],
+) -> None:
+    """Write a Markdown summary and a page: which versions can be used, and what fails where."""
+    from conformance.report.markdown import summary
+    from conformance.report.page import page
+
+    merged = _merged(files)
+    _write({out / "summary.md": summary(merged), out / "index.html": page(merged)}, merged)
+
+
+@app.command()
+def versions(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="the Markdown file, such as docs/versions.md")],
+) -> None:
+    """Write the table of versions, one word for each pair, and which families conform."""
+    from conformance.report import markdown
+
+    merged = _merged(files)
+    _write({out: markdown.versions(merged)}, merged)
+
+
+def _merged(files: Iterable[Path]) -> Merged:
+    from conformance.report.events import read
+    from conformance.report.merged import check, merge
+
+    runs = []
+    for file in files:
+        runs.append(read(file))
+        check(runs[-1], str(file))
+    return merge(runs)
+
+
+def _write(texts: dict[Path, str], merged: Merged) -> None:
+    """Write all of ``texts`` or, if one cannot be written, none."""
+    from conformance.errors import UserError
+    from conformance.report.prose import totals
+
+    fresh = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    try:
+        for path, text in texts.items():
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh[path].write_bytes(text.encode("utf-8", "replace"))
+        for path in texts:
+            fresh[path].replace(path)
+    except OSError as error:
+        for path in fresh.values():
+            with suppress(OSError):
+                path.unlink()
+        raise UserError(
+            "unwritable-report",
+            f"{' and '.join(map(str, texts))} cannot be written: {error.strerror}",
+            "a report is written as a whole or not at all",
+            "give a place where you may write",
+        ) from error
+    typer.echo(f"{totals(merged)}: {' and '.join(map(str, texts))}")

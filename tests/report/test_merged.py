@@ -1,0 +1,315 @@
+"""Merging: many runs, one record. Whatever the order, the worst counts, and nothing incomplete is green."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from conformance.case import Case
+from conformance.compat.versions import newest_first
+from conformance.errors import UserError
+from conformance.report.events import Footer, Header, Replay, Replayed, Run, read
+from conformance.report.failures import Place
+from conformance.report.merged import Merged, Pair, merge
+from conformance.report.tally import KNOWN, WORDS, broken, not_run, word
+from conformance.report.words import BROKEN, CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, PAIR_WORDS, VIOLATES
+from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+
+CLAUSES, FAMILIES = ("a.one", "a.two", "b.three"), ("gpt2", "llama")
+GREEN = {CONFORMS, KNOWN}
+checked = settings(derandomize=True, database=None, deadline=None, max_examples=150)
+
+
+def header(peft: str = "0.2", transformers: str = "5.1", **rest: object) -> Header:
+    versions = {"peft": peft, "transformers": transformers, "torch": "2.13.0", "peft-conformance": "0.1.0"}
+    base = {"versions": versions, "python": "3.11.7", "platform": "Linux", "profile": "quick", "examples": 3, "seed": 0}
+    lists = {"families": FAMILIES, "clauses": CLAUSES, "methods": ("PREFIX_TUNING",), "known": None}
+    return Header(**(base | lists | rest))  # type: ignore[arg-type]
+
+
+def violation(clause: str, family: str, number: int) -> Finding:
+    """One of several violations of a clause, which are one kind."""
+    return Finding(
+        clause=clause,
+        statement="It holds.",
+        family=family,
+        case=Case(family=family, seed=number),
+        features=(),
+        how=How.WRONG,
+        difference=Difference(what="logits differ", got=str(number), expected="0"),
+        blame=Blame.PEFT,
+        versions={},
+        where=f"peft/peft_model.py:{number} generate",
+    )
+
+
+def cell(name: str, clause: str = "a.one", family: str = "llama", number: int = 0) -> Cell:
+    """A cell whose word is ``name``."""
+    if name in [state.value for state in State]:
+        return Cell(clause=clause, family=family, state=State(name), why=f"it is {name}")
+    if name == BROKEN:
+        return broken(clause, family, "a bug of ours")
+    known = {"an-entry": 3} if name == KNOWN else {}
+    outcome = Outcome.VIOLATES if name == KNOWN else Outcome(name)
+    finding = violation(clause, family, number) if name == VIOLATES else None
+    verdict = Verdict(
+        clause=clause, family=family, outcome=outcome, counts={outcome.value: 3}, known=known, finding=finding
+    )
+    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+
+
+def run(*cells: Cell, of: Header | None = None, code: int | None = 0, known: tuple[Replayed, ...] = ()) -> Run:
+    """A run of these cells; without exit code it did not finish."""
+    footer = None if code is None else Footer(exit_code=code, counts={}, seconds=1.0)  # type: ignore[arg-type]
+    return Run(header=of or header(), cells=cells, known=known, footer=footer)
+
+
+def only(merged: Merged) -> Pair:
+    (pair,) = merged.pairs
+    return pair
+
+
+CELLS = st.builds(cell, st.sampled_from(WORDS), st.sampled_from(CLAUSES), st.sampled_from(FAMILIES), st.integers(0, 3))
+HEADERS = st.builds(header, st.sampled_from(["0.2", "0.10"]), st.sampled_from(["4.9", "5.1"]))
+REPLAYS = st.builds(
+    Replayed,
+    id=st.sampled_from(["an-entry", "another"]),
+    clause=st.just("a.one"),
+    family=st.just("llama"),
+    state=st.sampled_from(get_args(Replay)),
+    reason=st.sampled_from(["", "this", "that"]),
+    why=st.sampled_from(["", "so"]),
+)
+RUNS = st.builds(
+    lambda cells, of, code, known: run(
+        *{cell.item: cell for cell in cells}.values(), of=of, code=code, known=tuple(known)
+    ),
+    st.lists(CELLS, max_size=6),
+    HEADERS,
+    st.sampled_from([None, 0, 3, 5]),
+    st.lists(REPLAYS, max_size=2),
+)
+
+
+@checked
+@given(st.lists(RUNS, max_size=6).flatmap(lambda runs: st.tuples(st.just(runs), st.permutations(runs))))
+def test_the_order_of_the_files_does_not_matter(both: tuple[list[Run], list[Run]]) -> None:
+    assert merge(both[0]) == merge(both[1])
+
+
+@checked
+@given(st.lists(RUNS, max_size=5))
+def test_a_file_that_is_given_twice_counts_once(runs: list[Run]) -> None:
+    assert merge([*runs, *runs]) == merge(runs)
+
+
+@checked
+@given(st.lists(RUNS, max_size=5), RUNS)
+def test_a_further_file_never_makes_a_result_better(runs: list[Run], more: Run) -> None:
+    """What is not run is no result: it can only be replaced."""
+    before, after = merge(runs), merge([*runs, more])
+    for pair in before.pairs:
+        now = after.pairs[after.places()[pair.peft, pair.transformers]]
+        for clause, letters in pair.rows.items():
+            for family, letter in zip(before.families, letters, strict=True):
+                new = now.rows[clause][after.families.index(family)] if now.rows else letter
+                assert letter in (LETTERS[NOT_RUN], " ") or rank(new) <= rank(letter)
+
+
+def rank(letter: str) -> int:
+    return [LETTERS[name] for name in WORDS].index(letter)
+
+
+@checked
+@given(st.lists(RUNS, max_size=5))
+def test_nothing_is_green_that_is_incomplete(runs: list[Run]) -> None:
+    merged = merge(runs)
+    items = {(cell.clause, cell.family) for of in runs for cell in of.cells if cell.state is not State.IMPOSSIBLE}
+    for pair in merged.pairs:
+        mine = [of for of in runs if of.header.versions["peft"] == pair.peft]
+        mine = [of for of in mine if of.header.versions["transformers"] == pair.transformers]
+        judged = {(cell.clause, cell.family) for of in mine for cell in of.cells if cell.state is State.JUDGED}
+        if any(of.footer is None for of in mine):
+            assert pair.word in (BROKEN, INCOMPLETE)
+            assert not GREEN & set(pair.families)
+        if pair.word in GREEN:
+            decided = judged | {(c.clause, c.family) for of in mine for c in of.cells if c.state is not State.NOT_RUN}
+            assert items <= decided
+            assert all(of.footer for of in mine)
+
+
+@checked
+@given(st.lists(RUNS, max_size=5))
+def test_every_letter_is_counted(runs: list[Run]) -> None:
+    for pair in merge(runs).pairs:
+        letters = "".join(pair.rows.values()).replace(" ", "")
+        assert {name: letters.count(LETTERS[name]) for name in WORDS if LETTERS[name] in letters} == pair.counts
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["conforms", "conforms"], CONFORMS),
+        (["conforms", "known"], KNOWN),
+        (["conforms", "broken harness"], BROKEN),
+        (["not run", "conforms"], CONFORMS),
+        (["absent", "conforms"], CONFORMS),
+        (["refused", "conforms"], CONFORMS),
+        (["undecided", "refused"], "refused"),
+    ],
+)
+def test_of_several_files_the_gravest_word_counts(words: list[str], expected: str) -> None:
+    assert only(merge([run(cell(name), code=0) for name in words])).word == expected
+
+
+def test_files_that_differ_about_a_result_are_said_to() -> None:
+    pair = only(merge([run(cell(CONFORMS)), run(cell(KNOWN))]))
+    assert pair.notes == (
+        "its files differ about 1 of 1 results; the gravest counts: a.one[llama] (conforms and known)",
+    )
+
+
+def test_what_one_pair_has_and_another_has_not_is_not_run_there() -> None:
+    whole = run(cell(CONFORMS), cell(CONFORMS, family="gpt2"))
+    part = run(cell(CONFORMS), of=header("0.10"))
+    newer, older = merge([whole, part]).pairs
+    assert (newer.peft, newer.word, newer.rows) == ("0.10", INCOMPLETE, {"a.one": "-c"})
+    assert newer.notes == ("1 of 2 results are in no file: of gpt2",)
+    assert newer.families == {NOT_RUN: ("gpt2",), CONFORMS: ("llama",)}
+    assert (older.word, older.notes) == (CONFORMS, ())
+
+
+def test_parts_of_the_families_add_up() -> None:
+    pair = only(merge([run(cell(CONFORMS)), run(cell(CONFORMS, family="gpt2"))]))
+    assert (pair.word, pair.rows, pair.notes) == (CONFORMS, {"a.one": "cc"}, ())
+
+
+def test_a_run_that_left_items_out_is_not_green() -> None:
+    pair = only(merge([run(cell(CONFORMS), not_run("a.two", "llama", "the time was spent"))]))
+    assert (pair.word, pair.families) == (INCOMPLETE, {INCOMPLETE: ("llama",)})
+
+
+def test_a_run_without_footer_says_where_it_stopped() -> None:
+    cut = replace(run(cell(CONFORMS), code=None), running=("a.two[llama]",))
+    pair = only(merge([cut]))
+    assert (pair.word, pair.notes) == (INCOMPLETE, ("a run did not finish; it was judging a.two[llama]",))
+
+
+def test_an_incomplete_run_beside_a_complete_one_is_not_forgotten() -> None:
+    assert only(merge([run(cell(CONFORMS)), run(cell(CONFORMS), code=None)])).word == INCOMPLETE
+
+
+def test_a_header_alone_is_an_incomplete_run() -> None:
+    assert only(merge([run(code=None)])).word == INCOMPLETE
+    assert only(merge([run(code=5)])).word == NOT_RUN
+
+
+def test_an_impossible_pair_has_a_reason_and_no_results() -> None:
+    impossible = run(cell("impossible", "*", "*"), of=header("0.10"), code=5)
+    first, second = merge([impossible, run(cell(CONFORMS))]).pairs
+    assert (first.word, first.why, first.rows, first.families) == ("impossible", ("it is impossible",), {}, {})
+    assert (second.word, second.rows) == (CONFORMS, {"a.one": "c"})
+
+
+def test_a_pair_that_one_file_calls_impossible_and_another_judged_is_contradictory() -> None:
+    pair = only(merge([run(cell("impossible"), code=5), run(cell(CONFORMS))]))
+    assert pair.notes == ("one file calls the pair impossible, another has results",)
+
+
+def test_headers_that_contradict_each_other_are_told() -> None:
+    other = header(seed=1, python="3.12.1")
+    merged = merge([run(cell(CONFORMS)), run(cell(CONFORMS), of=other)])
+    assert only(merged).notes == ("its files differ in python: 3.11.7 and 3.12.1", "its files differ in seed: 0 and 1")
+    assert merged.notes == ("the files differ in seed: 0 and 1",)
+
+
+def test_several_machines_are_no_contradiction() -> None:
+    merged = merge([run(cell(CONFORMS)), run(cell(CONFORMS), of=header(platform="Windows"))])
+    assert only(merged).facts["platform"] == ("Linux", "Windows")
+    assert (only(merged).notes, merged.notes) == ((), ())
+
+
+def test_the_newest_release_comes_first() -> None:
+    assert newest_first(["0.9", "0.10.0", "main", "0.10.0.dev1", "0.9"]) == ["main", "0.10.0", "0.10.0.dev1", "0.9"]
+
+
+@pytest.mark.parametrize("missing", ["peft", "transformers"])
+def test_a_run_of_no_pair_is_refused(missing: str) -> None:
+    of = header()
+    versions = {name: release for name, release in of.versions.items() if name != missing}
+    with pytest.raises(UserError, match=f"no version of {missing}") as caught:
+        merge([run(of=replace(of, versions=versions))])
+    assert caught.value.code == "malformed-events"
+
+
+def test_a_verdict_that_is_missing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"a\.one\[llama\] is called judged"):
+        merge([run(Cell(clause="a.one", family="llama", state=State.JUDGED))])
+
+
+def test_every_word_has_a_letter_and_a_meaning() -> None:
+    assert set(PAIR_WORDS) == set(LETTERS) == set(MEANINGS)
+    assert len(set(LETTERS.values())) == len(LETTERS)
+    assert tuple(word(cell(name)) for name in WORDS) == WORDS
+
+
+@pytest.fixture
+def matrix(golden: Path) -> Merged:
+    """Nine recorded files of eight pairs."""
+    return merge(read(file) for file in (golden / "matrix").glob("*.jsonl"))
+
+
+def test_the_recorded_pairs_have_the_words_they_were_written_for(matrix: Merged) -> None:
+    assert {(pair.peft, pair.transformers): pair.word for pair in matrix.pairs} == {
+        ("0.21.2", "5.23.0"): "known",
+        ("0.21.2", "4.45.1"): "conforms",
+        ("0.21.2", "4.38.0"): "broken harness",
+        ("0.14.0", "5.23.0"): "incomplete",
+        ("0.14.0", "4.45.1"): "conforms",
+        ("0.13.2", "5.23.0"): "impossible",
+        ("0.13.2", "4.45.1"): "violates",
+        ("0.13.2", "4.38.0"): "not run",
+    }
+
+
+def test_equal_violations_are_one_and_a_crash_is_one_whichever_clause_met_it(matrix: Merged) -> None:
+    wrong, crash = matrix.failures[1:]
+    assert [place.item for place in wrong.at] == ["equivalence.step_logits[gpt2]", "equivalence.step_logits[llama]"]
+    assert [place.item for place in crash.at] == ["injection.present[t5]", "masks.rows_alone[t5]"]
+    assert [finding.clause for finding in crash.also] == ["masks.rows_alone"]
+
+
+def test_the_same_violation_on_two_pairs_is_stored_once(golden: Path, matrix: Merged) -> None:
+    old = read(golden / "matrix" / "violates.jsonl")
+    moved = [replace(of, where="peft/peft_model.py:9 prepare_inputs_for_generation") for of in findings(old)]
+    cells = iter(moved)
+    newer = replace(
+        old,
+        header=replace(old.header, versions=old.header.versions | {"peft": "0.13.1"}),
+        cells=tuple(
+            replace(c, verdict=replace(c.verdict, finding=next(cells))) if c.verdict and c.verdict.finding else c
+            for c in old.cells
+        ),
+    )
+    merged = merge([old, newer])
+    assert len(merged.failures) == 2
+    assert [place.pair for place in merged.failures[0].at] == [0, 0, 1, 1]
+    assert merged.failures[0].finding.where == "peft/peft_model.py:1690 prepare_inputs_for_generation"
+
+
+def findings(of: Run) -> list[Finding]:
+    return [cell.verdict.finding for cell in of.cells if cell.verdict and cell.verdict.finding]
+
+
+def test_a_known_failure_has_its_reason_its_replays_and_where_it_was_met(matrix: Merged) -> None:
+    (known,) = matrix.known
+    assert (known.id, known.states) == ("training-counts-pads", {"mended": (4,), "still fails": (0,)})
+    assert known.at == (Place(0, "masks.rows_alone", "llama"),)
+    assert known.links == ("huggingface/peft#869",)
+    assert known.finding is not None
+    assert matrix.pairs[4].notes == ("no longer fails, though it is a known failure: training-counts-pads",)
