@@ -72,3 +72,21 @@ def test_every_stack_has_the_same_torch() -> None:
 def test_pre_commit_uses_the_linters_of_the_lint_group() -> None:
     text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
     assert set(re.findall(r"additional_dependencies: \[(\S+)\]", text)) == set(GROUPS["lint"])
+
+
+def test_tox_lints_every_workflow(tox: configparser.ConfigParser) -> None:
+    files = sorted((ROOT / ".github" / "workflows").iterdir())
+    assert tox["workflows"]["files"].replace("{/}", "/").split() == [str(file.relative_to(ROOT)) for file in files]
+
+
+def test_every_action_is_pinned_to_one_commit_whose_version_is_said() -> None:
+    pins: dict[str, set[str]] = {}
+    for file in (ROOT / ".github" / "workflows").iterdir():
+        for used in re.findall(r"uses: (\S+/.*)", file.read_text("utf-8")):
+            if used.startswith("./"):
+                continue
+            found = re.fullmatch(r"([\w-]+/[\w-]+)\S*@([0-9a-f]{40} # v\d+\.\d+\.\d+)", used)
+            assert found, used
+            pins.setdefault(found[1], set()).add(found[2])
+    assert pins
+    assert all(len(versions) == 1 for versions in pins.values()), pins
