@@ -91,11 +91,12 @@ def judge(given: Mapping[str, str], report: Path) -> int:
 
 def summarise(report: Path) -> int:
     """The summary of the job: what the events say, or that there are none."""
-    page = report.with_name("report")
+    said = "Nothing was judged: see the log.\n"
     if report.is_file() and report.stat().st_size:
-        call("peft-conformance", "report", "merge", str(report), "--out", str(page))
-    found = page / "summary.md"
-    append("GITHUB_STEP_SUMMARY", found.read_text("utf-8") if found.is_file() else "Nothing was judged: see the log.\n")
+        page = report.with_name("report")
+        merged = call("peft-conformance", "report", "merge", str(report), "--out", str(page)) == 0
+        said = (page / "summary.md").read_text("utf-8") if merged else "The events cannot be shown: see the log.\n"
+    append("GITHUB_STEP_SUMMARY", said)
     return 0
 
 
