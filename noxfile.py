@@ -81,6 +81,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     workflows = sorted(str(path.relative_to(ROOT)) for path in (ROOT / WORKFLOWS).glob("*.yml"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    # Without the linters of shell and Python that some machines have and others have not.
+    session.run("actionlint", "-shellcheck=", "-pyflakes=", *workflows)
     session.run("zizmor", "--offline", "--quiet", *workflows)
 
 
@@ -100,6 +102,13 @@ def packaging(session: nox.Session) -> None:
     (wheel,) = dist.glob("*.whl")
     install(session, NEWEST, project=(f"peft-conformance[cli] @ {wheel.resolve().as_uri()}",))
     session.run("python", "tests/packaging/check.py")
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Play the workflows of GitHub here, by act, without Docker; nothing is judged. Arguments go to pytest."""
+    install(session, NEWEST, "test", "workflows")
+    session.run("python", "-m", "pytest", "tests/workflows", *session.posargs)
 
 
 @nox.session

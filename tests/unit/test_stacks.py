@@ -128,3 +128,21 @@ def test_tox_runs_the_clauses_that_nox_runs(tox: configparser.ConfigParser, kind
     body = (ROOT / "noxfile.py").read_text("utf-8").partition(f"\ndef {kind}(")[2].partition("\n\n\n")[0]
     chosen = re.findall(r'"([^"]+)"', body.partition("tell(")[2])
     assert f"peft-conformance run {' '.join(chosen)} " in section["commands"].replace("\\\n", "")
+
+
+def test_tox_lints_every_workflow(tox: configparser.ConfigParser) -> None:
+    files = sorted((ROOT / ".github" / "workflows").iterdir())
+    assert tox["workflows"]["files"].replace("{/}", "/").split() == [str(file.relative_to(ROOT)) for file in files]
+
+
+def test_every_action_is_pinned_to_one_commit_whose_version_is_said() -> None:
+    pins: dict[str, set[str]] = {}
+    for file in (ROOT / ".github" / "workflows").iterdir():
+        for used in re.findall(r"uses: (\S+/.*)", file.read_text("utf-8")):
+            if used.startswith("./"):
+                continue
+            found = re.fullmatch(r"([\w-]+/[\w-]+)\S*@([0-9a-f]{40} # v\d+\.\d+\.\d+)", used)
+            assert found, used
+            pins.setdefault(found[1], set()).add(found[2])
+    assert pins
+    assert all(len(versions) == 1 for versions in pins.values()), pins

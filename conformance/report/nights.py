@@ -1,0 +1,148 @@
+"""What a night found in each stack, as a plain record that the next night reads; and how two nights differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from conformance.errors import UserError
+from conformance.report import finding as findings
+from conformance.report.events import Run, read
+from conformance.report.tally import MEANING, word
+from conformance.verdict import Outcome
+
+UNJUDGED = (None, Outcome.BROKEN.value, "not run")
+"""Words for an item of which tonight says nothing; ``None`` for one that was not reached."""
+
+
+class Violation(Struct, frozen=True, kw_only=True):
+    """How an item is violated, and the line that repeats it."""
+
+    how: str
+    repeat: str
+
+
+class Stack(Struct, frozen=True, kw_only=True):
+    """One stack's night: ``code`` if it finished, else ``why`` it did not. ``words`` has every judged item.
+
+    ``open`` are violations of earlier nights on which this one had no word.
+    """
+
+    name: str
+    pair: str = ""
+    code: int | None = None
+    why: str = ""
+    words: dict[str, str] = field(default_factory=dict)
+    violations: dict[str, Violation] = field(default_factory=dict)
+    open: dict[str, Violation] = field(default_factory=dict)
+
+    @property
+    def red(self) -> bool:
+        """Anything but a finished run that conforms."""
+        return self.code != 0
+
+    @property
+    def said(self) -> str:
+        """The result in words."""
+        return self.why if self.code is None else MEANING[self.code]
+
+
+class Night(Struct, frozen=True, kw_only=True):
+    """All planned stacks; ``run`` is the number of the workflow's run, ``link`` its address."""
+
+    run: str
+    link: str
+    stacks: tuple[Stack, ...]
+
+    @property
+    def red(self) -> bool:
+        """Whether somebody has to look. A night in which nothing was planned is no green one."""
+        return not self.stacks or any(stack.red for stack in self.stacks)
+
+
+class Item(Struct, frozen=True):
+    """A violation in its stack; ``word`` is what the item is tonight."""
+
+    stack: str
+    name: str
+    violation: Violation
+    word: str | None
+
+
+class Changes(Struct, frozen=True, kw_only=True):
+    """Tonight's violations and those of the night before."""
+
+    new: tuple[Item, ...] = ()
+    still: tuple[Item, ...] = ()
+    gone: tuple[Item, ...] = ()
+    unjudged: tuple[Item, ...] = ()
+
+
+def stack(name: str, folder: Path) -> Stack:
+    """What the events of ``name`` say, which lie anywhere below ``folder``; no events are no success."""
+    files = sorted(folder.rglob(f"{name}.events.jsonl"))
+    if not files:
+        return Stack(name=name, why="left no events: it could not be installed, or its machine was lost")
+    try:
+        run = read(files[0])
+    except UserError as error:
+        return Stack(name=name, why=f"its events cannot be read: {error.message}")
+    return _of(name, run)
+
+
+def _of(name: str, run: Run) -> Stack:
+    violated = {cell.item: cell.verdict.finding for cell in run.cells if cell.verdict and cell.verdict.finding}
+    where = f", in {', '.join(run.running)}" if run.running else ""
+    return Stack(
+        name=name,
+        pair=" x ".join(f"{judged} {run.header.versions.get(judged, '?')}" for judged in ("peft", "transformers")),
+        code=run.footer.exit_code if run.footer else None,
+        why="" if run.footer else f"did not finish: it stopped after {len(run.cells)} items{where}",
+        words={cell.item: word(cell) for cell in run.cells},
+        violations={
+            item: Violation(how=found.how.value, repeat=findings.repeat(found)) for item, found in violated.items()
+        },
+    )
+
+
+def after(previous: Night | None, tonight: Night) -> tuple[Night, Changes]:
+    """How ``tonight`` differs from ``previous``, and ``tonight`` with what stays open written into it.
+
+    Only an item that was judged can be repaired. A stack that is no longer planned is forgotten.
+    """
+    before = {stack.name: {**stack.open, **stack.violations} for stack in previous.stacks} if previous else {}
+    pairs = [(stack, before.get(stack.name, {})) for stack in tonight.stacks]
+    lost = [(stack, old, [item for item in old if stack.words.get(item) in UNJUDGED]) for stack, old in pairs]
+    kept = [msgspec.structs.replace(stack, open={item: old[item] for item in left}) for stack, old, left in lost]
+    changes = Changes(
+        new=_items((stack, stack.violations, stack.violations.keys() - old.keys()) for stack, old in pairs),
+        still=_items((stack, stack.violations, stack.violations.keys() & old.keys()) for stack, old in pairs),
+        gone=_items((stack, old, old.keys() - stack.violations.keys() - set(left)) for stack, old, left in lost),
+        unjudged=_items((stack, old, set(left)) for stack, old, left in lost),
+    )
+    return msgspec.structs.replace(tonight, stacks=tuple(kept)), changes
+
+
+def _items(found: Iterable[tuple[Stack, dict[str, Violation], set[str]]]) -> tuple[Item, ...]:
+    def each() -> Iterator[Item]:
+        for stack, violations, items in found:
+            yield from (Item(stack.name, item, violations[item], stack.words.get(item)) for item in sorted(items))
+
+    return tuple(each())
+
+
+def load(path: Path) -> Night | None:
+    """The night that was kept at ``path``; nothing if there is none, or one of another shape."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Night)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def keep(night: Night, path: Path) -> None:
+    """Write ``night`` for the next one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(night))

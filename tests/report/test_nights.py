@@ -1,0 +1,183 @@
+"""What a night found, and how two of them differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance.report import issue, nights
+from conformance.report.events import Footer, Judged, Run, Started, Writer
+from conformance.report.nights import Changes, Night, Stack, Violation
+
+WRONG = Violation(how="wrong answer", repeat="peft-conformance replay it")
+
+
+def night(*stacks: Stack, run: str = "1") -> Night:
+    return Night(run=run, link=f"https://example.org/{run}", stacks=stacks)
+
+
+def judged(name: str, code: int | None = 0, *, violated: str = "", **words: str) -> Stack:
+    violations = dict.fromkeys(violated.split(), WRONG)
+    return Stack(name=name, code=code, words={**dict.fromkeys(violations, "violates"), **words}, violations=violations)
+
+
+def names(changes: Changes) -> dict[str, list[str]]:
+    kinds = ("new", "still", "gone", "unjudged")
+    found = {kind: [f"{item.name}@{item.stack}" for item in getattr(changes, kind)] for kind in kinds}
+    return {kind: items for kind, items in found.items() if items}
+
+
+def write(path: Path, run: Run, *, footer: bool) -> None:
+    writer = Writer(path)
+    writer.write(run.header)
+    for cell in run.cells:
+        writer.write(Started(item=cell.item))
+        writer.write(Judged(cell=cell))
+    writer.write(Started(item="masks.rows_alone[bloom]"))
+    if footer and run.footer:
+        writer.write(run.footer)
+    writer.close()
+
+
+def test_a_stack_is_read_from_wherever_its_events_lie(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "events-one").mkdir()
+    write(tmp_path / "events-one" / "one.events.jsonl", run, footer=True)
+    stack = nights.stack("one", tmp_path)
+    assert (stack.pair, stack.code, stack.red) == ("peft 0.21.2 x transformers 5.23.0", 3, True)
+    assert list(stack.violations) == ["equivalence.step_logits[llama]", "equivalence.step_logits[qwen2]"]
+    assert stack.words["masks.rows_alone[llama]"] == "known"
+    assert stack.violations["equivalence.step_logits[llama]"].repeat.startswith("peft-conformance replay --clause")
+
+
+def test_a_run_that_was_cut_says_where(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "one.events.jsonl", run, footer=False)
+    stack = nights.stack("one", tmp_path)
+    assert stack.red
+    assert stack.said == "did not finish: it stopped after 9 items, in masks.rows_alone[bloom]"
+
+
+def test_no_events_are_no_success(tmp_path: Path) -> None:
+    stack = nights.stack("one", tmp_path)
+    assert stack.red
+    assert stack.said.startswith("left no events")
+
+
+def test_an_empty_file_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "one.events.jsonl").touch()
+    assert "cannot be read" in nights.stack("one", tmp_path).said
+
+
+@pytest.mark.parametrize("code", [1, 3, 4, 5])
+def test_every_exit_code_but_0_is_red(code: int) -> None:
+    assert judged("one", code).red
+    assert not judged("one", 0).red
+
+
+def test_a_night_without_stacks_is_red() -> None:
+    assert night().red
+
+
+def test_without_a_night_before_everything_is_new() -> None:
+    _, changes = nights.after(None, night(judged("one", 1, violated="a")))
+    assert names(changes) == {"new": ["a@one"]}
+
+
+def test_new_still_and_gone_are_told_apart_by_item_and_stack() -> None:
+    before = night(judged("one", 1, violated="a b"), judged("two", 1, violated="c"))
+    after = night(judged("one", 1, violated="b c", a="conforms"), judged("two", 0, c="known"))
+    _, changes = nights.after(before, after)
+    assert names(changes) == {"new": ["c@one"], "still": ["b@one"], "gone": ["a@one", "c@two"]}
+    assert [item.word for item in changes.gone] == ["conforms", "known"]
+
+
+@pytest.mark.parametrize("word", ["broken harness", "not run", None])
+def test_only_what_was_judged_can_be_repaired_and_the_rest_is_remembered(word: str | None) -> None:
+    before = night(judged("one", 1, violated="a"))
+    kept, changes = nights.after(before, night(judged("one", 3, a=word) if word else judged("one", 3)))
+    assert names(changes) == {"unjudged": ["a@one"]}
+    for later, expected in ((judged("one", a="conforms"), "gone"), (judged("one"), "unjudged")):
+        _, next_night = nights.after(kept, night(later))
+        assert names(next_night) == {expected: ["a@one"]}
+    _, again = nights.after(kept, night(judged("one", 1, violated="a")))
+    assert names(again) == {"still": ["a@one"]}
+
+
+def test_a_stack_that_is_no_longer_planned_is_forgotten() -> None:
+    _, changes = nights.after(night(judged("one", 1, violated="a")), night(judged("two")))
+    assert names(changes) == {}
+
+
+def test_a_night_is_kept_for_the_next(tmp_path: Path) -> None:
+    kept = night(judged("one", 1, violated="a"))
+    nights.keep(kept, tmp_path / "nights" / "night.json")
+    assert nights.load(tmp_path / "nights" / "night.json") == kept
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"run": 1}'])
+def test_what_is_no_night_is_none(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "night.json").write_text(text)
+    assert nights.load(tmp_path / "night.json") is None
+
+
+def test_the_text_of_the_issue() -> None:
+    before = night(judged("one", 1, violated="a b d"))
+    lost = Stack(name="lost", why="left | no\nevents")
+    kept, changes = nights.after(
+        before, night(judged("one", 1, violated="b c", a="conforms"), lost, judged("two"), run="2")
+    )
+    assert issue.title(kept) == "Nightly conformance: 2 of 3 stacks red"
+    assert issue.news(kept, changes) == "1 new violation in [run 2](https://example.org/2)."
+    assert (
+        issue.text(kept, changes, before)
+        == """\
+[Run 2](https://example.org/2), compared with [run 1](https://example.org/1). The run has the page as its artifact `report`.
+
+| stack | releases | result | violations |
+|---|---|---|---|
+| one |  | \N{LARGE RED CIRCLE} violation | 2 |
+| lost |  | \N{LARGE RED CIRCLE} left \\| no events | 0 |
+
+### New: 1 violation
+
+- `c` on one: wrong answer
+
+```console
+# one
+peft-conformance replay it
+```
+
+### Still there: 1 violation
+
+- `b` on one: wrong answer
+
+### Gone: 1 violation
+
+- `a` on one: now conforms
+
+### Not judged tonight: 1 violation
+
+- `d` on one: not reached
+"""
+    )
+
+
+def test_a_night_with_thousands_of_violations_fits_into_an_issue() -> None:
+    items = " ".join(f"equivalence.forward_agrees_with_generate[family{number}]" for number in range(3000))
+    before = night(judged("one", 1, violated=items))
+    for tonight in (night(judged("one", 1, violated=items)), night(judged("one"))):
+        _, changes = nights.after(before, tonight)
+        text = issue.text(tonight, changes, before)
+        assert "- and 2940 more" in text
+        assert len(text) < 65_536
+
+
+def test_a_green_night_says_since_when() -> None:
+    assert issue.title(night(judged("one"), run="4")) == "All stacks conform since run 4: https://example.org/4"
+
+
+def test_the_footer_decides_and_not_what_was_seen(tmp_path: Path, run: Run) -> None:
+    green = Run(header=run.header, cells=run.cells[1:2], footer=Footer(exit_code=0, counts={}, seconds=1.0))
+    write(tmp_path / "one.events.jsonl", green, footer=True)
+    assert not nights.stack("one", tmp_path).red

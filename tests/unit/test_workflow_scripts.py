@@ -1,0 +1,173 @@
+"""The scripts of the workflows, alone; `nox -s workflows` plays them in their places."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"workflow_{name}", ROOT / ".github" / "scripts" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+judge, planning, issues, nightly = (script(name) for name in ("judge", "plan", "issue", "night"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "peft"),
+        ("0.13.2", "peft==0.13.2"),
+        (">=0.18,<1", "peft>=0.18,<1"),
+        ("==0.18.*", "peft==0.18.*"),
+        ("main", "peft @ git+https://github.com/huggingface/peft"),
+        ("git+https://github.com/me/peft@mine", "peft @ git+https://github.com/me/peft@mine"),
+    ],
+)
+def test_a_version_is_read_as_pip_would_want_it(text: str, expected: str) -> None:
+    assert judge.requirement("peft", text) == expected
+
+
+def test_empty_inputs_were_not_given() -> None:
+    assert judge.asked({"ASKED_EXTRA_INSTALL": ".", "ASKED_PEFT": " ", "PATH": "/bin"}) == {"extra-install": "."}
+
+
+def test_nothing_given_is_the_newest_pair() -> None:
+    assert judge.packages({})[:2] == ["peft", "transformers"]
+
+
+def test_a_stack_is_installed_by_its_group() -> None:
+    group, where, suite = judge.packages({"stack": "newest"})
+    assert (group, where) == ("--group", f"{ROOT / 'pyproject.toml'}:stack-newest")
+    assert suite == f"peft-conformance[cli] @ {ROOT.as_uri()}"
+
+
+def test_a_stack_and_a_version_contradict_each_other() -> None:
+    with pytest.raises(judge.WrongUse, match="either stack or transformers"):
+        judge.packages({"stack": "newest", "transformers": "5.0"})
+
+
+def test_one_processor_needs_no_workers() -> None:
+    report = Path("x.events.jsonl")
+    assert judge.options({}, report, 1) == ["--report=x.events.jsonl"]
+    assert judge.options({}, report, 4) == ["--workers=4", "--report=x.events.jsonl"]
+
+
+def test_a_value_is_one_argument_whatever_is_in_it(tmp_path: Path) -> None:
+    given = {"families": "llama; rm -rf / --known none", "seed": "--help"}
+    assert judge.options(given, tmp_path, 1)[:2] == ["--families=llama; rm -rf / --known none", "--seed=--help"]
+
+
+def test_every_input_of_the_workflow_reaches_the_script() -> None:
+    text = (ROOT / ".github" / "workflows" / "conformance.yml").read_text("utf-8")
+    called, by_hand = text.partition("workflow_dispatch:")[::2]
+    for inputs in (called, by_hand.partition("permissions:")[0]):
+        names = {line.strip(" :") for line in inputs.splitlines() if line.startswith("      ") and line[6:7].isalpha()}
+        for name in names - {"exit-code", "python-version", "timeout"}:
+            assert f"ASKED_{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}" in text
+        assert {*judge.OPTIONS, *judge.JUDGED, "stack", "extra-install", "family-files", "remember", "name"} <= names
+
+
+def test_all_that_nox_lists_is_planned_with_its_python() -> None:
+    listed = [
+        {"session": "stack(main)", "python": None},
+        {"session": "stack-3.10(peft-0.10.0-transformers-4.38.2)", "python": "3.10"},
+        {"session": "conform", "python": None},
+    ]
+    assert planning.plan(json.dumps(listed)) == [
+        {"stack": "main", "python": "3.11"},
+        {"stack": "peft-0.10.0-transformers-4.38.2", "python": "3.10"},
+    ]
+
+
+def test_an_empty_plan_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no stack"):
+        planning.plan("[]")
+
+
+def test_what_nox_really_says_of_parametrised_sessions_can_be_planned() -> None:
+    command = [sys.executable, "-m", "nox", "-l", "--json", "-s", "history", "-f", str(ROOT / "noxfile.py")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    stacks = [entry["stack"] for entry in planning.plan(said)]
+    assert stacks == ["peft-0.13.2-transformers-4.45.1", "peft-0.14.0-transformers-4.45.1"]
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Every call of `gh`; there is an open issue."""
+    calls: list[tuple[str, ...]] = []
+
+    def gh(command: list[str], **_: object) -> SimpleNamespace:
+        calls.append(tuple(command[1:]))
+        return SimpleNamespace(stdout='[{"number": 3, "state": "OPEN"}]')
+
+    monkeypatch.setattr(issues.subprocess, "run", gh)
+    return calls
+
+
+def test_the_issue_is_edited_and_only_news_are_a_comment(said: list[tuple[str, ...]], tmp_path: Path) -> None:
+    for news in ("", "2 new violations"):
+        (tmp_path / "issue.json").write_text(json.dumps({"red": True, "title": "a title", "news": news}))
+        issues.update(tmp_path)
+    edit = ("issue", "edit", "3", "--title", "a title", "--body-file", str(tmp_path / "issue.md"))
+    assert [call for call in said if call[1] != "list"] == [
+        edit,
+        edit,
+        ("issue", "comment", "3", "--body", "2 new violations"),
+    ]
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """Events, what is kept, and where to write; as in a run of the workflow."""
+    for name, value in {
+        "GITHUB_RUN_NUMBER": "5",
+        "GITHUB_RUN_ID": "55",
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "me/it",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "events").mkdir()
+    return tmp_path / "events", tmp_path / "nights", tmp_path / "report"
+
+
+def test_a_night_without_a_plan_is_red_and_forgets_nothing(
+    folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKS", "")
+    events, kept, out = folders
+    kept.mkdir()
+    (kept / "night.json").write_text("what was before")
+    nightly.main(events, kept, out)
+    said = json.loads((out / "issue.json").read_text("utf-8"))
+    assert said == {"red": True, "title": "Nightly conformance: nothing was planned", "news": ""}
+    assert (kept / "night.json").read_text() == "what was before"
+
+
+def test_events_that_cannot_be_read_take_nothing_from_the_others(
+    folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged: list[list[str]] = []
+    monkeypatch.setattr(nightly.subprocess, "run", lambda command, **_: merged.append(command))
+    monkeypatch.setenv("STACKS", json.dumps([{"stack": "empty", "python": "3.11"}]))
+    events, kept, out = folders
+    (events / "empty.events.jsonl").touch()
+    nightly.main(events, kept, out)
+    summary = (out.parent / "summary.md").read_text("utf-8")
+    assert "its events cannot be read" in summary
+    assert "There is no merged report." in summary
+    assert merged == []
