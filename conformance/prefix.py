@@ -19,10 +19,14 @@ from conformance.families.weights import near, normal
 
 
 class Layout(NamedTuple):
-    """How many rows there are, and for each decoder layer the row of its keys and the row of its values."""
+    """How many rows there are, and for each decoder layer the row of its keys and the row of its values.
+
+    ``across``: a row of keys is not a token's head after the other, but the same numbers in the order of BLOOM's fused cache.
+    """
 
     rows: int
     pairs: tuple[tuple[int, int], ...]
+    across: bool = False
 
     @property
     def injective(self) -> bool:
@@ -46,6 +50,12 @@ def doubled_layout(case: Case) -> Layout:
     """PEFT's layout for encoder-decoders: two rows for each layer of the *encoder*, standing twice, dealt out by four."""
     rows = 2 * case.roles.encoder_layers
     return Layout(rows, tuple((4 * i % rows, (4 * i + 1) % rows) for i in range(case.roles.layers)))
+
+
+def halved_layout(case: Case) -> Layout:
+    """PEFT's layout for BLOOM's fused cache: first the keys of all layers, then the values."""
+    layers = case.roles.layers
+    return Layout(2 * layers, tuple((i, layers + i) for i in range(layers)), across=True)
 
 
 def shapes(case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -87,7 +97,19 @@ def keys_values(flat: Tensor, case: Case, layout: Layout) -> list[tuple[Tensor, 
     roles = case.roles
     rows = flat.reshape(flat.shape[0], layout.rows, roles.kv_heads, roles.head_dim).to(getattr(torch, case.dtype))
     by_row = rows.permute(1, 2, 0, 3).unsqueeze(1)
-    return [(by_row[key], by_row[value]) for key, value in layout.pairs]
+    return [(_across(by_row[key]) if layout.across else by_row[key], by_row[value]) for key, value in layout.pairs]
+
+
+def _across(keys: Tensor) -> Tensor:
+    """Keys ``(1, kv_heads, n, head_dim)`` that were written token by token, read head by head and dimension by dimension."""
+    rows, heads, n, size = keys.shape
+    return keys.transpose(1, 2).reshape(rows, heads, size, n).transpose(-1, -2)
+
+
+def _along(keys: Tensor) -> Tensor:
+    """The inverse of :func:`_across`."""
+    rows, heads, n, size = keys.shape
+    return keys.transpose(-1, -2).reshape(rows, n, heads, size).transpose(1, 2)
 
 
 def flat_rows(filled: KeysValues, case: Case, layout: Layout) -> Tensor:
@@ -95,5 +117,5 @@ def flat_rows(filled: KeysValues, case: Case, layout: Layout) -> Tensor:
     n = case.prefix.length
     rows = torch.zeros(layout.rows, case.roles.kv_heads, n, case.roles.head_dim, dtype=filled[0][0].dtype)
     for (key, value), (keys, values) in zip(layout.pairs, filled, strict=True):
-        rows[key], rows[value] = keys[0], values[0]
+        rows[key], rows[value] = (_along(keys) if layout.across else keys)[0], values[0]
     return rows.permute(2, 0, 1, 3).reshape(n, -1)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from conformance import prefix
 from conformance.case import Case
-from conformance.compat.caches import bytes_of
+from conformance.compat.caches import bytes_of, fuses_heads
 from conformance.families import Family, family
-from conformance.families.build import build
+from conformance.families.build import build, named
 from conformance.placement.here import COUNT, here
 from conformance.placement.spread import home, memory, spread
 from conformance.reference import ReferencePrefix
@@ -117,8 +117,11 @@ class PeftSubject(Subject):
 
     @classmethod
     def layout(cls, case: Case) -> prefix.Layout:
-        """PEFT's own for encoder-decoders."""
-        return prefix.doubled_layout(case) if family(case.family).encoder_decoder else prefix.plain_layout(case)
+        """PEFT's own for encoder-decoders, and for BLOOM where its cache is fused."""
+        kind = family(case.family)
+        if kind.encoder_decoder:
+            return prefix.doubled_layout(case)
+        return prefix.halved_layout(case) if fuses_heads(named(kind.model)) else prefix.plain_layout(case)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """PEFT's own parameters of the active adapter."""

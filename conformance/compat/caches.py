@@ -113,7 +113,7 @@ def _empty(model: Any, keep_all: bool) -> Any:
 
 
 def fuses_heads(model: Any) -> bool:
-    """Whether this model class keeps rows and heads in one dimension, and its keys transposed, as BLOOM once did."""
+    """Whether this model, or class, keeps rows and heads in one dimension, and its keys transposed, as BLOOM once did."""
     return hasattr(model, "_convert_to_bloom_cache")
 
 

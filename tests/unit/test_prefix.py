@@ -60,6 +60,26 @@ def test_the_layout_of_encoder_decoders(encoder: int, decoder: int, pairs: tuple
     assert layout.injective is (encoder % 2 == 1)
 
 
+def test_the_layout_of_a_fused_cache() -> None:
+    layout = prefix.halved_layout(CASE)
+    filled = prefix.keys_values(torch.arange(5 * 6 * 2 * 4).float().reshape(5, -1), CASE, layout)
+    rows = torch.arange(5 * 6 * 2 * 4).float().reshape(5, 6, 2, 4)
+    for layer, (keys, values) in enumerate(filled):
+        written = rows[:, layer].flatten()
+        for head in range(2):
+            for token in range(5):
+                # The cache of a head has its dimensions one after the other, each with all tokens.
+                assert keys[0, head, token].tolist() == [written[(head * 4 + d) * 5 + token] for d in range(4)]
+                assert torch.equal(values[0, head, token], rows[token, 3 + layer, head])
+
+
+def test_a_fused_layout_is_undone_too() -> None:
+    layout = prefix.halved_layout(CASE)
+    flat = normal(1, "flat", (5, 48))
+    assert torch.equal(prefix.flat_rows(prefix.keys_values(flat, CASE, layout), CASE, layout), flat)
+    assert layout.injective
+
+
 def test_rows_that_serve_no_layer_are_zero() -> None:
     case = Case(family="t5", roles=Roles(layers=2, encoder_layers=3), prefix=Prefix(length=2))
     layout = prefix.doubled_layout(case)
