@@ -75,22 +75,21 @@ def test_a_stack_of_tox_takes_the_group_of_its_name(tox: configparser.ConfigPars
 
 
 def test_no_other_environment_names_a_stack_that_is_not_there(tox: configparser.ConfigParser) -> None:
-    used = {name for section in tox.values() for name in re.findall(r"stack-\S+", section.get("dependency_groups", ""))}
+    used = {
+        name for section in tox.values() for name in re.findall(r"stack-[a-z]\S+", section.get("dependency_groups", ""))
+    }
     assert used < STACKS
 
 
-@pytest.mark.parametrize("kind", ["history", "history_placement"])
-def test_history_takes_the_stack_it_is_named_for(
-    tox: configparser.ConfigParser, sessions: list[str], kind: str
-) -> None:
-    section = next(tox[name] for name in tox if name.startswith(f"testenv:{kind}-"))
-    by_factor = dict(line.split(": ") for line in section["dependency_groups"].strip().splitlines())
-    named = [name for name in sessions if name.startswith(f"{kind}-")]
-    assert len(named) == 2
+def test_history_takes_the_stack_it_is_named_for(tox: configparser.ConfigParser, sessions: list[str]) -> None:
+    lines = [line for line in tox["testenv"]["dependency_groups"].splitlines() if line.startswith("history-")]
+    stacks = {frozenset(factors.split("-")): stack for factors, stack in (line.split(": ") for line in lines)}
+    named = [name for name in sessions if name.startswith("history-")]
+    assert len(named) == len(stacks) == len(lines)
     for session in named:
-        stack = session.replace(f"{kind}-", "stack-")
+        stack = session.replace("history-", "stack-")
         assert stack in STACKS
-        assert [by_factor[factor] for factor in session.split("-") if factor in by_factor] == [stack]
+        assert [stacks[factors] for factors in stacks if factors <= set(session.split("-"))] == [stack]
 
 
 @pytest.mark.parametrize("stack", sorted(STACKS - {"stack-newest", "stack-minimum", "stack-main"}))
@@ -122,12 +121,12 @@ def test_pre_commit_uses_the_linters_of_the_lint_group() -> None:
     assert set(re.findall(r"additional_dependencies: \[(\S+)\]", text)) == set(GROUPS["lint"])
 
 
-@pytest.mark.parametrize("kind", ["history", "history_placement"])
-def test_tox_runs_the_clauses_that_nox_runs(tox: configparser.ConfigParser, kind: str) -> None:
-    section = next(tox[name] for name in tox if name.startswith(f"testenv:{kind}-"))
-    body = (ROOT / "noxfile.py").read_text("utf-8").partition(f"\ndef {kind}(")[2].partition("\n\n\n")[0]
-    chosen = re.findall(r'"([^"]+)"', body.partition("tell(")[2])
-    assert f"peft-conformance run {' '.join(chosen)} " in section["commands"].replace("\\\n", "")
+def test_tox_tells_history_as_nox_does(tox: configparser.ConfigParser) -> None:
+    body = (ROOT / "noxfile.py").read_text("utf-8").partition("\ndef history(")[2].partition("\n\n\n")[0]
+    assert 'session.run("python", "tests/history/tell.py", session.create_tmp(), *session.posargs)' in body
+    assert (
+        "history: python tests{/}history{/}tell.py {env_tmp_dir} {posargs}" in tox["testenv"]["commands"].splitlines()
+    )
 
 
 def test_tox_lints_every_workflow(tox: configparser.ConfigParser) -> None:
