@@ -37,10 +37,10 @@ def versions(
     out: Annotated[Path, typer.Option(metavar="FILE", help="the Markdown file, such as docs/versions.md")],
 ) -> None:
     """Write the table of versions, one word for each pair, and which families conform."""
-    from conformance.report import markdown
+    from conformance.report import versions as page
 
     merged = _merged(files)
-    _write({out: markdown.versions(merged)}, merged)
+    _write({out: page.versions(merged)}, merged)
 
 
 def _merged(files: Iterable[Path]) -> Merged:

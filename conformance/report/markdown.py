@@ -1,4 +1,4 @@
-"""A merged record as Markdown: for the summary of a job, and for docs/versions.md."""
+"""A merged record as Markdown, for the summary of a job; and the pieces that any such page is made of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from conformance.report import prose
 from conformance.report.failures import Failure
 from conformance.report.finding import link, repeat
 from conformance.report.merged import Merged, Pair
-from conformance.report.words import BROKEN, CONFORMS, INCOMPLETE, MEANINGS, NOT_RUN, VIOLATES, title
+from conformance.report.words import BROKEN, INCOMPLETE, MEANINGS, NOT_RUN, VIOLATES, title
 
 VIOLATIONS = 20
 """How many violations are told; and as many known failures and broken results."""
@@ -17,32 +17,27 @@ TEXT = 800
 """Characters of one text that are shown."""
 LINE = 6000
 """Characters of a line that repeats a violation; a longer one is left out, since half of it repeats nothing."""
-TABLE = 400_000
+TABLE = 300_000
 """Characters of a table. A summary that GitHub takes has less than 1 MiB."""
 GRAVE = (BROKEN, INCOMPLETE, VIOLATES)
-COMMAND = "peft-conformance report versions FILES... --out docs/versions.md"
 
 
 def summary(merged: Merged) -> str:
     """The summary of a job: which versions can be used, the table, the violations with a line that repeats each."""
-    return _page(_summary(merged))
+    return page(_summary(merged))
 
 
-def versions(merged: Merged) -> str:
-    """The page that a user came for: one word for each pair, and which families conform."""
-    return _page(_versions(merged))
-
-
-def _page(blocks: Iterable[str]) -> str:
+def page(blocks: Iterable[str]) -> str:
+    """The blocks that say something, as one page."""
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _summary(merged: Merged) -> Iterator[str]:
     yield "# Which versions can I use?"
-    yield _bullets(f"**{title(word)}**: {_told(said)}" for word, said in prose.answer(merged))
-    yield _matrix(merged, lambda pair: "<br>".join(filter(None, (_word(pair), prose.decided(pair.counts)))))
+    yield bullets(f"**{title(word)}**: {inline(said)}" for word, said in prose.answer(merged))
+    yield by_release(merged, lambda pair: "<br>".join(filter(None, (in_a_word(pair), prose.decided(pair.counts)))))
     yield f"{prose.totals(merged)}."
-    yield _notes(merged)
+    yield notes(merged)
     shown = list(enumerate(merged.failures, 1))[:VIOLATIONS]
     if shown:
         yield "## Violations"
@@ -51,53 +46,27 @@ def _summary(merged: Merged) -> Iterator[str]:
     yield _more(len(merged.failures), "violation")
     yield from _known(merged)
     yield from _broken(merged)
-    yield _legend(merged)
+    yield legend(merged)
 
 
-def _versions(merged: Merged) -> Iterator[str]:
-    yield f"<!-- Made by `{COMMAND}`: do not edit. -->"
-    yield "# Versions"
-    yield "Which PEFT answers rightly with prefixes, with which transformers? One word for each pair that was judged."
-    yield _bullets(f"**{title(word)}**: {_told(said)}" for word, said in prose.answer(merged))
-    yield _matrix(merged, _word)
-    yield "## Families"
-    yield "A family conforms if no claim about it is violated, known failures included."
-    yield _families(merged)
-    yield _legend(merged)
-    yield _notes(merged)
-    told = [f"{name} {', '.join(values)}" for name, values in _common(merged).items()]
-    yield f"Judged with {_told('; '.join(told))}." if told else ""
-    yield f"This page is made from the events of runs: `{COMMAND}`."
-
-
-def _word(pair: Pair) -> str:
+def in_a_word(pair: Pair) -> str:
+    """The word of ``pair``, where a grave one stands out."""
     return f"**{pair.word}**" if pair.word in GRAVE else title(pair.word)
 
 
-def _matrix(merged: Merged, cell: Callable[[Pair], str]) -> str:
+def by_release(merged: Merged, cell: Callable[[Pair], str]) -> str:
+    """A table with a row for each transformers and a column for each PEFT; ``cell`` says what is in it."""
     places, pefts = merged.places(), merged.releases("peft")
-    head = ["transformers", *(f"PEFT {_told(peft)}" for peft in pefts)]
+    head = ["transformers", *(f"PEFT {inline(peft)}" for peft in pefts)]
     rows = []
     for other in merged.releases("transformers"):
         found = [places.get((peft, other)) for peft in pefts]
-        rows.append([_told(other), *(NOT_RUN if place is None else cell(merged.pairs[place]) for place in found)])
-    return _table(head, rows)
+        rows.append([inline(other), *(NOT_RUN if place is None else cell(merged.pairs[place]) for place in found)])
+    return table(head, rows)
 
 
-def _families(merged: Merged) -> str:
-    rows = []
-    for pair in merged.pairs:
-        other = [(word, names) for word, names in pair.families.items() if word not in (CONFORMS, "known", VIOLATES)]
-        rest = "; ".join(f"{word}: {_told(', '.join(names))}" for word, names in other)
-        why = _told("; ".join(pair.why))
-        columns = [_told(", ".join(pair.families.get(word, ()))) for word in (CONFORMS, "known", VIOLATES)]
-        rows.append(
-            [_told(pair.peft), _told(pair.transformers), *columns, rest or (f"{pair.word}: {why}" if why else "")]
-        )
-    return _table(["PEFT", "transformers", "conform", "known failures", "violated", "no verdict"], rows)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Rows of Markdown, as many as may be in a page."""
     lines, used = [_row(head), "|---" * len(head) + "|"], 0
     for number, row in enumerate(rows):
         lines.append(_row(row))
@@ -114,14 +83,14 @@ def _row(cells: list[str]) -> str:
 
 def _violation(number: int, failure: Failure, merged: Merged) -> str:
     finding, difference = failure.finding, failure.finding.difference
-    head = f"### {number}. {_told(finding.clause)}: {finding.how.value} in {_told(finding.family)}"
+    head = f"### {number}. {inline(finding.clause)}: {finding.how.value} in {inline(finding.family)}"
     told = [
-        _told(finding.statement),
-        f"{_told(difference.what)}: got {_told(difference.got)}, expected {_told(difference.expected)}",
-        f"blame: {finding.blame.value}" + (f", at {_told(finding.where)}" if finding.where else ""),
-        f"in {prose.many(len(failure.at), 'result')}: {_told(prose.where(failure.at, merged))}",
+        inline(finding.statement),
+        f"{inline(difference.what)}: got {inline(difference.got)}, expected {inline(difference.expected)}",
+        f"blame: {finding.blame.value}" + (f", at {inline(finding.where)}" if finding.where else ""),
+        f"in {prose.many(len(failure.at), 'result')}: {inline(prose.where(failure.at, merged))}",
     ]
-    return f"{head}\n\n{_bullets(told)}\n\n{_code(repeat(finding))}"
+    return f"{head}\n\n{bullets(told)}\n\n{_code(repeat(finding))}"
 
 
 def _known(merged: Merged) -> Iterator[str]:
@@ -129,8 +98,8 @@ def _known(merged: Merged) -> Iterator[str]:
         yield "## Known failures"
     for known in merged.known[:VIOLATIONS]:
         told = [*prose.states(known, merged), prose.met(known), known.function, prose.clip(known.reason, TEXT)]
-        lines = [_told(line) for line in (*told, *known.why, *map(link, known.links)) if line]
-        yield f"**{_told(known.id)}**\n\n{_bullets(lines)}"
+        lines = [inline(line) for line in (*told, *known.why, *map(link, known.links)) if line]
+        yield f"**{inline(known.id)}**\n\n{bullets(lines)}"
     yield _more(len(merged.known), "known failure")
 
 
@@ -142,29 +111,22 @@ def _broken(merged: Merged) -> Iterator[str]:
         f"{prose.names(place.item for place in one.at)}; {prose.at(one.at, merged)}: {prose.clip(one.text, TEXT)}"
         for one in broken[:VIOLATIONS]
     ]
-    yield _bullets(map(escape, told))
+    yield bullets(map(escape, told))
     yield _more(len(broken), "broken result")
 
 
-def _notes(merged: Merged) -> str:
+def notes(merged: Merged) -> str:
+    """What is missing or contradictory, or why a pair is impossible."""
     said = [*merged.notes, *(f"{pair.name}: {note}" for pair in merged.pairs for note in (*pair.notes, *pair.why))]
-    shown = [_told(note) for note in said[: 2 * VIOLATIONS]]
+    shown = [inline(note) for note in said[: 2 * VIOLATIONS]]
     left = [f"and {len(said) - len(shown)} more such notes"] if len(said) > len(shown) else []
-    return _bullets([*shown, *left])
+    return bullets([*shown, *left])
 
 
-def _legend(merged: Merged) -> str:
+def legend(merged: Merged) -> str:
+    """What the words mean that occur."""
     used = {word for pair in merged.pairs for word in (pair.word, *pair.counts, *pair.families)}
-    return "## Words\n\n" + _bullets(f"**{word}**: {said}" for word, said in MEANINGS.items() if word in used)
-
-
-def _common(merged: Merged) -> dict[str, list[str]]:
-    """What was judged with, and how thoroughly."""
-    found: dict[str, set[str]] = {}
-    for pair in merged.pairs:
-        for name in ("peft-conformance", "profile", "torch", "python"):
-            found.setdefault(name, set()).update(pair.facts.get(name, ()))
-    return {name: sorted(values) for name, values in found.items() if values}
+    return "## Words\n\n" + bullets(f"**{word}**: {said}" for word, said in MEANINGS.items() if word in used)
 
 
 def _more(count: int, what: str) -> str:
@@ -172,7 +134,8 @@ def _more(count: int, what: str) -> str:
     return f"Left out: {prose.many(left, f'more {what}')}; the page and the events have them." if left > 0 else ""
 
 
-def _bullets(lines: Iterable[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """A list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -185,7 +148,8 @@ def _code(line: str) -> str:
     return f"{fence}\n{flat}\n{fence}"
 
 
-def _told(text: str) -> str:
+def inline(text: str) -> str:
+    """``text`` on one line, clipped, nothing in it being a mark."""
     return escape(prose.clip(text, TEXT))
 
 

@@ -13,9 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.report.events import Judged, Run, read
-from conformance.report.markdown import summary, versions
+from conformance.report.markdown import summary
 from conformance.report.merged import merge
 from conformance.report.page import page
+from conformance.report.versions import versions
 from conformance.report.words import VIOLATES
 from conformance.verdict import Cell, Finding, Outcome, State, Verdict, encode
 

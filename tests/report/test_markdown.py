@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from conformance.report.events import read
-from conformance.report.markdown import VIOLATIONS, escape, summary, versions
+from conformance.report.markdown import VIOLATIONS, escape, summary
+from conformance.report.versions import versions
 from conformance.report.merged import Merged, merge
 
 
