@@ -44,7 +44,7 @@ def main(found: Path, kept: Path, out: Path) -> None:
         nights.Night(
             run=os.environ["GITHUB_RUN_NUMBER"],
             link="{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(os.environ),
-            stacks=tuple(nights.stack(entry["stack"], found) for entry in planned),
+            stacks=tuple(nights.stack(entry["stack"], found, settled=entry["settled"]) for entry in planned),
         ),
     )
     if planned:

@@ -1,4 +1,7 @@
-"""The night's stacks, for the matrix of nightly.yml: `nox -l --json -s stack | plan.py`, for every stack that nox lists."""
+"""The night's stacks, for the matrix of nightly.yml: `nox -l --json -s stack | plan.py`, for every stack that nox lists.
+
+A stack without the tag `current` is settled: two releases that nobody can change any more.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,19 @@ import sys
 
 PYTHON = "3.11"
 """For a session that names no Python of its own."""
+CURRENT = "current"
 
 
-def plan(listed: str) -> list[dict[str, str]]:
-    """``stack(NAME)`` becomes a stack and its Python. Raises :class:`ValueError` where nothing is listed: no empty night."""
-    stacks = []
+def plan(listed: str) -> list[dict[str, str | bool]]:
+    """``stack(NAME)`` becomes a stack, its Python, and whether it is settled.
+
+    Raises :class:`ValueError` where nothing is listed: no empty night.
+    """
+    stacks: list[dict[str, str | bool]] = []
     for session in json.loads(listed):
         if found := re.fullmatch(r"[^(]+\((.+)\)", session["session"]):
-            stacks.append({"stack": found[1], "python": session.get("python") or PYTHON})
+            python, tags = session.get("python") or PYTHON, session.get("tags") or ()
+            stacks.append({"stack": found[1], "python": python, "settled": CURRENT not in tags})
     if not stacks:
         raise ValueError("nox lists no stack")
     return stacks

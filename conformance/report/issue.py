@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from conformance.report.nights import Changes, Item, Night, Stack
 
+RED, GREEN, NOTHING_NEW = "\N{LARGE RED CIRCLE}", "\N{LARGE GREEN CIRCLE}", "\N{MEDIUM WHITE CIRCLE}"
 SHOWN = 60
 """Items under one heading; GitHub takes 65,536 characters, and the page of the night has all."""
 REPEATED = 5
@@ -15,7 +16,11 @@ REPEATED = 5
 def title(night: Night) -> str:
     """What the issue is called, or what is said when it is closed."""
     if not night.red:
-        return f"All stacks conform since run {night.run}: {night.link}"
+        all_conform = all(stack.code == 0 for stack in night.stacks)
+        said = (
+            "All stacks conform" if all_conform else "All current stacks conform, and of settled ones nothing is new,"
+        )
+        return f"{said} since run {night.run}: {night.link}"
     red = sum(stack.red for stack in night.stacks)
     number = f"{red} of {_many(len(night.stacks), 'stack')} red" if night.stacks else "nothing was planned"
     return f"Nightly conformance: {number}"
@@ -46,7 +51,7 @@ def text(night: Night, changes: Changes, previous: Night | None, everything: boo
 def _table(stacks: Iterable[Stack]) -> Iterator[str]:
     yield from ("| stack | releases | result | violations |", "|---|---|---|---|")
     for stack in stacks:
-        mark = "\N{LARGE RED CIRCLE}" if stack.red else "\N{LARGE GREEN CIRCLE}"
+        mark = RED if stack.red else GREEN if stack.code == 0 else NOTHING_NEW
         yield f"| {stack.name} | {stack.pair} | {mark} {_cell(stack.said)} | {len(stack.violations)} |"
 
 

@@ -18,6 +18,10 @@ UNJUDGED = (None, Outcome.BROKEN.value, "not run")
 """Words for an item of which tonight says nothing; ``None`` for one that was not reached."""
 
 
+TOLD = (0, 1)
+"""Exit codes of a run that tells no more than whether there are violations."""
+
+
 class Violation(Struct, frozen=True, kw_only=True):
     """How an item is violated, and the line that repeats it."""
 
@@ -28,10 +32,13 @@ class Violation(Struct, frozen=True, kw_only=True):
 class Stack(Struct, frozen=True, kw_only=True):
     """One stack's night: ``code`` if it finished, else ``why`` it did not. ``words`` has every judged item.
 
-    ``open`` are violations of earlier nights on which this one had no word.
+    ``settled`` are two releases that nobody can change any more: a violation there is told once, when it is ``new``.
+    ``open`` are violations of earlier nights on which this one had no word, or all of them where it is settled.
     """
 
     name: str
+    settled: bool = False
+    new: int = 0
     pair: str = ""
     code: int | None = None
     why: str = ""
@@ -41,8 +48,8 @@ class Stack(Struct, frozen=True, kw_only=True):
 
     @property
     def red(self) -> bool:
-        """Anything but a finished run that conforms."""
-        return self.code != 0
+        """Anything but a finished run that conforms or, where it is settled, tells nothing new."""
+        return self.code not in TOLD if self.settled and not self.new else self.code != 0
 
     @property
     def said(self) -> str:
@@ -81,23 +88,25 @@ class Changes(Struct, frozen=True, kw_only=True):
     unjudged: tuple[Item, ...] = ()
 
 
-def stack(name: str, folder: Path) -> Stack:
+def stack(name: str, folder: Path, *, settled: bool = False) -> Stack:
     """What the events of ``name`` say, which lie anywhere below ``folder``; no events are no success."""
     files = sorted(folder.rglob(f"{name}.events.jsonl"))
     if not files:
-        return Stack(name=name, why="left no events: it could not be installed, or its machine was lost")
+        why = "left no events: it could not be installed, or its machine was lost"
+        return Stack(name=name, settled=settled, why=why)
     try:
         run = read(files[0])
     except UserError as error:
-        return Stack(name=name, why=f"its events cannot be read: {error.message}")
-    return _of(name, run)
+        return Stack(name=name, settled=settled, why=f"its events cannot be read: {error.message}")
+    return _of(name, run, settled)
 
 
-def _of(name: str, run: Run) -> Stack:
+def _of(name: str, run: Run, settled: bool) -> Stack:
     violated = {cell.item: cell.verdict.finding for cell in run.cells if cell.verdict and cell.verdict.finding}
     where = f", in {', '.join(run.running)}" if run.running else ""
     return Stack(
         name=name,
+        settled=settled,
         pair=" x ".join(f"{judged} {run.header.versions.get(judged, '?')}" for judged in ("peft", "transformers")),
         code=run.footer.exit_code if run.footer else None,
         why="" if run.footer else f"did not finish: it stopped after {len(run.cells)} items{where}",
@@ -111,19 +120,27 @@ def _of(name: str, run: Run) -> Stack:
 def after(previous: Night | None, tonight: Night) -> tuple[Night, Changes]:
     """How ``tonight`` differs from ``previous``, and ``tonight`` with what stays open written into it.
 
-    Only an item that was judged can be repaired. A stack that is no longer planned is forgotten.
+    Only an item that was judged can be repaired, and none of a settled stack, where another seed may have missed it. A stack
+    that is no longer planned is forgotten.
     """
     before = {stack.name: {**stack.open, **stack.violations} for stack in previous.stacks} if previous else {}
     pairs = [(stack, before.get(stack.name, {})) for stack in tonight.stacks]
-    lost = [(stack, old, [item for item in old if stack.words.get(item) in UNJUDGED]) for stack, old in pairs]
-    kept = [msgspec.structs.replace(stack, open={item: old[item] for item in left}) for stack, old, left in lost]
+    kept = [_kept(stack, old) for stack, old in pairs]
+    current = [(stack, old) for stack, old in pairs if not stack.settled]
+    left = [(stack, old, {item for item in old if stack.words.get(item) in UNJUDGED}) for stack, old in current]
     changes = Changes(
         new=_items((stack, stack.violations, stack.violations.keys() - old.keys()) for stack, old in pairs),
-        still=_items((stack, stack.violations, stack.violations.keys() & old.keys()) for stack, old in pairs),
-        gone=_items((stack, old, old.keys() - stack.violations.keys() - set(left)) for stack, old, left in lost),
-        unjudged=_items((stack, old, set(left)) for stack, old, left in lost),
+        still=_items((stack, stack.violations, stack.violations.keys() & old.keys()) for stack, old in current),
+        gone=_items((stack, old, old.keys() - stack.violations.keys() - lost) for stack, old, lost in left),
+        unjudged=_items((stack, old, lost) for stack, old, lost in left),
     )
     return msgspec.structs.replace(tonight, stacks=tuple(kept)), changes
+
+
+def _kept(stack: Stack, old: dict[str, Violation]) -> Stack:
+    """``stack`` with what the next night has to know."""
+    left = {item: old[item] for item in old if stack.settled or stack.words.get(item) in UNJUDGED}
+    return msgspec.structs.replace(stack, open=left, new=len(stack.violations.keys() - old.keys()))
 
 
 def _items(found: Iterable[tuple[Stack, dict[str, Violation], set[str]]]) -> tuple[Item, ...]:

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from conformance.report.events import read
 from conformance.report.markdown import VIOLATIONS, escape, summary
-from conformance.report.versions import versions
 from conformance.report.merged import Merged, merge
+from conformance.report.versions import versions
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from conformance.report import issue, nights
 from conformance.report.events import Footer, Judged, Run, Started, Writer
@@ -101,6 +102,26 @@ def test_only_what_was_judged_can_be_repaired_and_the_rest_is_remembered(word: s
         assert names(next_night) == {expected: ["a@one"]}
     _, again = nights.after(kept, night(judged("one", 1, violated="a")))
     assert names(again) == {"still": ["a@one"]}
+
+
+def test_what_settled_releases_violate_is_told_once() -> None:
+    def settled(code: int | None, violated: str = "", **words: str) -> Stack:
+        return replace(judged("old", code, violated=violated, **words), settled=True)
+
+    first, changes = nights.after(None, night(settled(1, "a b")))
+    assert first.red
+    assert names(changes) == {"new": ["a@old", "b@old"]}
+    second, changes = nights.after(first, night(settled(1, "b", a="conforms")))
+    assert not second.red
+    assert names(changes) == {}
+    third, changes = nights.after(second, night(settled(1, "a c")))
+    assert third.red
+    assert names(changes) == {"new": ["c@old"]}
+
+
+@pytest.mark.parametrize("code", [None, 2, 3, 4, 5])
+def test_of_settled_releases_too_a_run_must_finish_and_be_sound(code: int | None) -> None:
+    assert replace(judged("old", code), settled=True).red
 
 
 def test_a_stack_that_is_no_longer_planned_is_forgotten() -> None:

@@ -78,18 +78,27 @@ def test_every_input_of_the_workflow_reaches_the_script() -> None:
         names = {line.strip(" :") for line in inputs.splitlines() if line.startswith("      ") and line[6:7].isalpha()}
         for name in names - {"exit-code", "python-version", "timeout"}:
             assert f"ASKED_{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}" in text
-        assert {*judge.OPTIONS, *judge.JUDGED, "stack", "extra-install", "family-files", "remember", "name"} <= names
+        assert {
+            *judge.OPTIONS,
+            *judge.JUDGED,
+            "stack",
+            "extra-install",
+            "family-files",
+            "remember",
+            "report-only",
+            "name",
+        } <= names
 
 
 def test_all_that_nox_lists_is_planned_with_its_python() -> None:
     listed = [
-        {"session": "stack(main)", "python": None},
+        {"session": "stack(main)", "python": None, "tags": ["current", "recent"]},
         {"session": "stack-3.10(peft-0.10.0-transformers-4.38.2)", "python": "3.10"},
         {"session": "conform", "python": None},
     ]
     assert planning.plan(json.dumps(listed)) == [
-        {"stack": "main", "python": "3.11"},
-        {"stack": "peft-0.10.0-transformers-4.38.2", "python": "3.10"},
+        {"stack": "main", "python": "3.11", "settled": False},
+        {"stack": "peft-0.10.0-transformers-4.38.2", "python": "3.10", "settled": True},
     ]
 
 
@@ -99,10 +108,22 @@ def test_an_empty_plan_is_an_error() -> None:
 
 
 def test_what_nox_really_says_of_parametrised_sessions_can_be_planned() -> None:
-    command = [sys.executable, "-m", "nox", "-l", "--json", "-s", "history", "-f", str(ROOT / "noxfile.py")]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    stacks = [entry["stack"] for entry in planning.plan(said)]
-    assert stacks == ["peft-0.13.2-transformers-4.45.1", "peft-0.14.0-transformers-4.45.1"]
+    command = [sys.executable, "-m", "nox", "-l", "--json", "-s", "stack", "-f", str(ROOT / "noxfile.py")]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    settled = {entry["stack"]: entry["settled"] for entry in planning.plan(listed)}
+    assert (settled["newest"], settled["main"], settled["peft-0.13.2-transformers-4.45.1"]) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "given", "expected"), [(1, "true", 0), (1, "false", 1), (3, "true", 3), (0, "true", 0)]
+)
+def test_violations_are_only_reported_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, given: str, expected: int
+) -> None:
+    monkeypatch.setattr(judge, "call", lambda *command: code)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    assert judge.judge({"report-only": given}, tmp_path / "x.events.jsonl") == expected
+    assert (tmp_path / "output").read_text() == f"exit-code={code}\n"
 
 
 @pytest.fixture
@@ -163,7 +184,7 @@ def test_events_that_cannot_be_read_take_nothing_from_the_others(
 ) -> None:
     merged: list[list[str]] = []
     monkeypatch.setattr(nightly.subprocess, "run", lambda command, **_: merged.append(command))
-    monkeypatch.setenv("STACKS", json.dumps([{"stack": "empty", "python": "3.11"}]))
+    monkeypatch.setenv("STACKS", json.dumps([{"stack": "empty", "python": "3.11", "settled": False}]))
     events, kept, out = folders
     (events / "empty.events.jsonl").touch()
     nightly.main(events, kept, out)

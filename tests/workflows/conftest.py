@@ -73,6 +73,13 @@ class Stage:
         assert all_four in text
         noxfile.write_text(text.replace(all_four, repr(stacks)), "utf-8")
 
+    def settle(self) -> None:
+        """Let no stack be current."""
+        noxfile = self.repository / "noxfile.py"
+        text = noxfile.read_text("utf-8")
+        assert '["current"]' in text
+        noxfile.write_text(text.replace('["current"]', "[]"), "utf-8")
+
     def issue(self, state: str) -> None:
         """Let there be an issue."""
         (self.folder / "issue.json").write_text(json.dumps({"number": 12, "state": state}))

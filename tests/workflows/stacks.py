@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import nox
 
+CURRENT = ["current"]
+
 
 @nox.session
-@nox.parametrize("stack", [nox.param(name, id=name) for name in ("fine", "red", "cut", "lost")])
+@nox.parametrize("stack", [nox.param(name, id=name, tags=CURRENT) for name in ("fine", "red", "cut", "lost")])
 def stack(session: nox.Session, stack: str) -> None:
     """Nothing: conformance.yml installs a stack by its group."""

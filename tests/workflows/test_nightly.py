@@ -131,6 +131,23 @@ def test_a_red_night_reopens_it(stage: Stage) -> None:
     assert [call[:3] for call in night(stage).calls("gh")[1:3]] == [["issue", "edit", "12"], ["issue", "reopen", "12"]]
 
 
+def test_what_settled_releases_violate_fails_nothing_and_is_told_once(stage: Stage) -> None:
+    stage.plan("red", "fine")
+    stage.settle()
+    first = stage.play("nightly.yml", "schedule", run=7)
+    assert first.code == 0, "nobody can mend what is released"
+    assert "### New: 1 violation\n\n- `masks.rows_alone[llama]` on red: wrong answer\n" in body(first)
+    assert [call[1] for call in first.calls("gh")] == ["list", "create", "create"]
+    stage.issue("OPEN")
+    second = stage.play("nightly.yml", "schedule", run=8)
+    close = second.calls("gh")[-1]
+    assert close[:3] == ["issue", "close", "12"]
+    assert close[-1].startswith("All current stacks conform, and of settled ones nothing is new, since run 8: ")
+    assert "| red | peft 0.13.2 x transformers 4.45.1 | \N{MEDIUM WHITE CIRCLE} violation | 1 |" in second.summary(
+        "report"
+    )
+
+
 def test_a_run_by_day_touches_neither_the_issue_nor_the_memory(stage: Stage) -> None:
     stage.plan("red", "fine")
     stage.forgive()
