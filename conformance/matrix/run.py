@@ -68,6 +68,8 @@ class Matrix:
         run = self._judge(pair)
         code = run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
         seconds = round(time.monotonic() - begun, 1)
+        # Another process may have finished another pair meanwhile.
+        self.record = read(self.folder)
         self.record.pairs[pair.name] = Entry(asked=self.digest, exit_code=code, seconds=seconds)
         write(self.folder, self.record)
         return run

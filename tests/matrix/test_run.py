@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,13 @@ def test_what_is_finished_is_not_run_again(matrix: Call, out: Path) -> None:
     assert "[2/3] peft 0.13.2 x transformers 4.45.1: finished before, exit code 0" in said
     assert (out / "peft-0.13.2-transformers-4.45.1.events.jsonl").stat().st_mtime_ns == before
     assert events(out, "4.45.2").footer is not None
+
+
+def test_runs_beside_each_other_keep_what_each_has_finished(matrix: Call, out: Path) -> None:
+    with ThreadPoolExecutor() as both:
+        assert [code for code, _, _ in both.map(matrix, ("4.45.0", "4.45.1"))] == [0, 0]
+    _, said, _ = matrix("4.45.*")
+    assert said.count("finished before") == 2
 
 
 def test_what_was_cut_short_is_run_again(matrix: Call, out: Path) -> None:
