@@ -127,7 +127,7 @@ class Lab:
             logits,
             lambda: self.error(case, tokens),
             seen.finished(),
-            caches.snapshot(caches.read(out.past_key_values, case.roles.layers, case.roles.kv_heads)),
+            caches.snapshot(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
             touched=_changed(before, given),
             homes=homes(subject.base, subject.kind) if case.placed else (),
         )
@@ -152,8 +152,8 @@ class Lab:
                 given["image_attention_mask"] = given["image_attention_mask"][:, -1:].expand(
                     -1, first.sequences.shape[1], -1
                 )
-            cache = first.past_key_values
-            out = guarded("generate", lambda: subject.generate(**given, past_key_values=cache, max_new_tokens=2))
+            cache = {caches.argument(subject.base): caches.returned(first)}
+            out = guarded("generate", lambda: subject.generate(**given, **cache, max_new_tokens=2))
         found: Tensor = out.sequences.cpu()
         return found
 

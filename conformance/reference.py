@@ -130,7 +130,7 @@ class ReferencePrefix(nn.Module):
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
         cache = caches.completed(self.base, cache, given)
-        return self.base(**given, past_key_values=cache, use_cache=True, return_dict=True)
+        return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
 
     def choose(self, logits: Tensor, step: int) -> Tensor:
         """The token that each row goes on with, ``(rows, 1)``."""
@@ -188,7 +188,7 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
         attention = wrapper.attention(mask, positions.shape[1])
         given = wrapper.known({**step, **images, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
-        cache = out.past_key_values
+        cache = caches.returned(out)
         logits.append(out.logits[:, -1])
         tokens.append(wrapper.choose(logits[-1], number))
         step = {"input_ids": tokens[-1]}
@@ -210,7 +210,7 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]
     for number in range(steps):
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
         out = wrapper.run(cache, given, number)
-        cache = out.past_key_values
+        cache = caches.returned(out)
         logits.append(out.logits[:, -1])
         tokens.append(wrapper.choose(logits[-1], number))
     return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=cache)

@@ -100,7 +100,7 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
     recorder = Recorder()
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found = caches.read(kwargs.get("past_key_values"), case.roles.layers, case.roles.kv_heads)
+        found = caches.read(caches.given(module, kwargs), case.roles.layers, case.roles.kv_heads)
         recorder.moved.append(recorder.transfers.count)
         with uncounted():
             recorder.forwards.append(

@@ -43,8 +43,29 @@ FUSED = 3
 OWN = 2
 """Of each layer of a legacy tuple, the keys and values of self-attention; an encoder-decoder's has two more."""
 
+OLD, NEW = "past_key_values", "cache"
+"""What the argument that takes a cache is called, and the field that returns it; the latter since 5.24."""
+
 KeysValues = Sequence[tuple[Tensor, Tensor]]
 """Per layer keys and values, each ``(rows, kv_heads, length, head_dim)``."""
+
+
+def argument(model: Any) -> str:
+    """What the forward of ``model`` calls the argument that takes a cache."""
+    return NEW if NEW in inspect.signature(type(model).forward).parameters else OLD
+
+
+def given(model: Any, arguments: Mapping[str, Any]) -> Any:
+    """The cache that the forward of ``model`` uses when it is called with ``arguments``.
+
+    A model that has the new name takes the old one, too; but not beside the new one, not even where that is ``None``.
+    """
+    return arguments[NEW] if argument(model) == NEW and NEW in arguments else arguments.get(OLD)
+
+
+def returned(out: Any) -> Any:
+    """The cache in what a forward or a call of ``generate`` returned; ``None`` if there is none."""
+    return getattr(out, NEW if hasattr(out, NEW) else OLD, None)
 
 
 def read(cache: Any, layers: int, heads: int) -> tuple[LayerCache, ...]:
@@ -131,15 +152,15 @@ def windows_are_of_fixed_size(model: Any) -> bool:
     )
 
 
-def completed(model: Any, cache: Any, given: Mapping[str, Any]) -> Any:
-    """``cache`` as a forward with the arguments ``given`` takes it.
+def completed(model: Any, cache: Any, arguments: Mapping[str, Any]) -> Any:
+    """``cache`` as a forward with these ``arguments`` takes it.
 
     In a legacy tuple an encoder-decoder wants the keys and values of the encoder's output too: what its own forward makes.
     """
     if not cache or not takes_legacy(model) or not model.config.is_encoder_decoder or len(cache[0]) > OWN:
         return cache
     # Not a call: nobody who counts the forwards of a model shall count this one.
-    fresh = model.forward(**{**given, "use_cache": True, "return_dict": True}).past_key_values
+    fresh = returned(model.forward(**{**arguments, "use_cache": True, "return_dict": True}))
     return tuple((*own, *other[OWN:]) for own, other in zip(cache, fresh, strict=True))
 
 

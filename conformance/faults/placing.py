@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conformance.compat import caches
 from conformance.families.build import decoder_layers
 from conformance.faults import weaker_placed as weaker
 from conformance.faults.registry import Planted, in_reference
@@ -158,7 +159,7 @@ class CacheComesHome(Placed):
     def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
         """Collect it."""
         out = super().generate(max_new_tokens=max_new_tokens, **request)
-        for held, home in zip(out.past_key_values.layers, self.homes(), strict=True):
+        for held, home in zip(caches.returned(out).layers, self.homes(), strict=True):
             if home != self.home:
                 self.fired()
             held.keys, held.values = held.keys.to(self.home), held.values.to(self.home)

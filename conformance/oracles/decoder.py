@@ -55,11 +55,11 @@ def run_row(
     for piece in ids[None].split(list(chunks), dim=1):
         out = base(
             **one_step(base, case, piece, past, alone, blind),
-            past_key_values=cache,
+            **{caches.argument(base): cache},
             use_cache=remembers,
             return_dict=True,
         )
-        cache, past, blind = out.past_key_values if remembers else None, past + piece.shape[1], 0
+        cache, past, blind = caches.returned(out) if remembers else None, past + piece.shape[1], 0
         logits.append(out.logits[0])
     return torch.cat(logits)
 

@@ -41,4 +41,4 @@ def keys_values_of_text(base: Any, kind: Family, case: Case) -> list[tuple[Tenso
     alone = surroundings(base, kind, case, 0)
     step = one_step(base, case, before[None], 0, alone, blind=len(before))
     out = base(**step, use_cache=True, return_dict=True)
-    return caches.cut(caches.read(out.past_key_values, case.roles.layers, case.roles.kv_heads), 0, len(before))
+    return caches.cut(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads), 0, len(before))
