@@ -25,9 +25,31 @@ from conformance.reference import ReferencePrefix
 from conformance.verdict import Outcome
 
 SIZING = "_prepare_prompt_learning_config"
-ENTRIES = {
-    entry.id: entry for entry in known.load(known.shipped()) if entry.applies(versions()) and not entry.case.placed
-}
+SHIPPED = {entry.id: entry for entry in known.load(known.shipped()) if not entry.case.placed}
+ENTRIES = {id: entry for id, entry in SHIPPED.items() if entry.applies(versions())}
+
+
+@contextmanager
+def cache_under_its_old_name(entry: KnownFailure) -> Iterator[None]:
+    """What generate gives and takes as `cache` is `past_key_values` for PEFT, and only for it."""
+    from peft import PeftModelForCausalLM
+
+    prepare: Any = PeftModelForCausalLM.prepare_inputs_for_generation
+
+    @wraps(prepare)
+    def mended(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = self.base_model_prepare_inputs_for_generation
+
+        def old(*args: Any, **kwargs: Any) -> Any:
+            given = inner(*args, **kwargs)
+            return {caches.OLD if name == caches.NEW else name: value for name, value in given.items()}
+
+        with mock.patch.object(self, "base_model_prepare_inputs_for_generation", old):
+            given = prepare(self, *args, **kwargs)
+        return {caches.NEW if name == caches.OLD else name: value for name, value in given.items()}
+
+    with mock.patch.object(PeftModelForCausalLM, "prepare_inputs_for_generation", mended):
+        yield
 
 
 @contextmanager
@@ -109,6 +131,7 @@ def rows_of_their_own(entry: KnownFailure) -> Iterator[None]:
 
 
 MENDED: dict[str, Callable[[KnownFailure], AbstractContextManager[None]]] = {
+    "cache-under-its-old-name": cache_under_its_old_name,
     "training-counts-pads": training_counts_pads,
     "pads-use-up-the-window": pads_use_up_the_window,
     "encoder-decoder-head-size": encoder_decoder_head_size,
@@ -117,8 +140,9 @@ MENDED: dict[str, Callable[[KnownFailure], AbstractContextManager[None]]] = {
 }
 
 
-def test_every_entry_for_these_versions_has_its_proof() -> None:
-    assert set(ENTRIES) == set(MENDED)
+def test_every_entry_has_its_proof_whatever_is_installed() -> None:
+    assert set(SHIPPED) == set(MENDED)
+    assert ENTRIES
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)

@@ -190,8 +190,9 @@ MENDED: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-def test_every_entry_for_these_versions_has_its_proof() -> None:
-    assert set(ENTRIES) == set(MENDED)
+def test_every_entry_has_its_proof_whatever_is_installed() -> None:
+    assert {entry.id for entry in ALL if entry.case.placed} == set(MENDED)
+    assert ENTRIES
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
