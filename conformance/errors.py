@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -19,6 +20,16 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}\n  cause: {self.cause}\n  cure:  {self.cure}"
+
+
+def unreadable(kind: str, path: Path, error: OSError) -> UserError:
+    """The error for a file that is not there, or cannot be read."""
+    return UserError(
+        "unreadable-file",
+        f"{path} cannot be read: {error.strerror or error}",
+        f"a {kind} was named, and nothing can be read at that place",
+        "give the path of a file that exists, from the folder in which the command runs",
+    )
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from conformance.case import Case
-from conformance.errors import UserError
+from conformance.errors import UserError, unreadable
 from conformance.features import FEATURES
 from conformance.verdict import Finding, How
 
@@ -85,7 +85,9 @@ def load(path: Path) -> tuple[KnownFailure, ...]:
     try:
         entries = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File, strict=False).failure
         problems = list(_problems(entries))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise unreadable("known-failures file", path, error) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         problems = [str(error)]
     if problems:
         raise UserError(

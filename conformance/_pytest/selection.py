@@ -73,15 +73,15 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
     known_file, entries = failures(options.get("known"))
     return Selection(
         versions=versions,
-        families=_families(_names(options.get("families"))),
-        clauses=select(_names(options.get("clauses"))),
-        methods=_methods(_names(options.get("methods"))),
+        families=_families(_some(options, "families")),
+        clauses=select(_some(options, "clauses")),
+        methods=_methods(_some(options, "methods")),
         profile=profile,
         budget=budget,
         known_file=known_file,
         known=entries,
         time=seconds(options.get("time")),
-        devices=_devices(_names(options.get("devices"))),
+        devices=_devices(_some(options, "devices")),
     )
 
 
@@ -109,6 +109,20 @@ def failures(given: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]:
         return None, ()
     path = Path(given) if given is not None else shipped()
     return path, load(path)
+
+
+def _some(options: Mapping[str, str | None], option: str) -> list[str]:
+    """The names that are given for ``option``; none if it was not given. An empty text is a mistake, not everything."""
+    given = options.get(option)
+    names = _names(given)
+    if given is not None and not names:
+        raise UserError(
+            "empty-option",
+            f"--{option} names nothing",
+            f"{given!r} has no name in it, as when a variable of the shell is not set; everything would be judged",
+            f"name some {option}, separated by commas, or leave the option out",
+        )
+    return names
 
 
 def _names(given: str | None) -> list[str]:

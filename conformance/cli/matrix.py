@@ -34,7 +34,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     seed: Annotated[str | None, typer.Option(metavar="N", help="as for run")] = None,
     known: KnownOption = None,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="processes within each run")] = 0,
-    limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="end the run of a pair after so long")] = None,
+    limit: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="end the run of a pair after so long")
+    ] = None,
     family_file: FamilyFileOption = None,
     store: StoreOption = None,
     pre: PreOption = False,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+from errno import ENOENT
+from os import strerror
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from conformance.case import Case, Placement, Prefix, Roles, Row, from_json
-from conformance.errors import UserError
+from conformance.errors import UserError, unreadable
 from conformance.known import KnownFailure
 from conformance.report.events import Run
 
@@ -31,6 +33,8 @@ def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Foun
             return case, clause
     if Path(text).is_file():
         return _read(Path(text)), None
+    if Path(text).suffix == ".json":
+        raise unreadable("Case", Path(text), FileNotFoundError(ENOENT, strerror(ENOENT)))
     raise UserError(
         "unknown-case",
         f"{text[:80]!r} is no Case",

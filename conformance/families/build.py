@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from conformance.case import PAD, START, Case
+from conformance.errors import UserError
 from conformance.families import Family, anatomy, family
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
@@ -21,7 +22,10 @@ MAX_PARAMETERS = 30_000_000
 
 
 def absent(kind: Family) -> str:
-    """Why the installed transformers has no such family, or nothing."""
+    """Why the installed transformers has no such family, or nothing.
+
+    Raises :class:`~conformance.errors.UserError` for a class of the user's own that cannot be imported.
+    """
     import transformers
 
     missing = [name for name in (kind.model, kind.config) if not _exists(name)]
@@ -32,7 +36,14 @@ def absent(kind: Family) -> str:
 def _exists(name: str) -> bool:
     try:
         named(name)
-    except (AttributeError, ImportError):
+    except (AttributeError, ImportError) as error:
+        if ":" in name:
+            raise UserError(
+                "no-such-class",
+                f"{name} cannot be imported: {type(error).__name__}: {error}",
+                "a family file names a class of your own as module:Class, and Python must find it from here",
+                "install the package, put its folder on PYTHONPATH, or mend the name",
+            ) from error
         return False
     return True
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from conformance.errors import UserError
+from conformance.errors import UserError, unreadable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -104,7 +104,9 @@ def read(path: Path) -> Family:
     """Read one family file. Raises :class:`~conformance.errors.UserError` for unknown keys or contradictory ranges."""
     try:
         family = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Family, strict=False)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise unreadable("family file", path, error) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UserError(
             "malformed-family",
             f"{path.name} is not a family file: {error}",

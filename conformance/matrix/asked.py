@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from filelock import FileLock
 from msgspec import Struct, field
 
 from conformance._pytest.selection import Selection, resolve
@@ -83,11 +84,15 @@ def read(folder: Path) -> Record:
         return Record()
 
 
-def write(folder: Path, record: Record) -> None:
-    """Replace the record of ``folder``, in one step."""
-    begun = folder / f".{RECORD}"
-    begun.write_bytes(msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=2) + b"\n")
-    begun.replace(folder / RECORD)
+def add(folder: Path, name: str, entry: Entry) -> Record:
+    """Add how the pair called ``name`` fared to the record of ``folder``, and give it; other processes may do so, too."""
+    with FileLock(folder / f".{RECORD}.lock"):
+        record = read(folder)
+        record.pairs[name] = entry
+        begun = folder / f".{RECORD}"
+        begun.write_bytes(msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=2) + b"\n")
+        begun.replace(folder / RECORD)
+    return record
 
 
 def codes(record: Record, names: Iterable[str]) -> Iterator[int]:

@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from conformance.matrix.uv import Unreachable
+
+IMPORTING, REPLAYING = 900, 1800
+"""Seconds in which a pair can be imported, from a cold disk too; and in which one Case can be replayed."""
 PACKAGE = str(Path(__file__).parents[2])
 DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", "CONFORMANCE_ANSWERS", "CONFORMANCE_DEVICES")
 """Where byte code is not written, every process would compile torch anew; the last two are for our own children only."""
@@ -54,14 +58,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def admitted(paths: Sequence[str]) -> str:
-    """Nothing, if the pair at ``paths`` can be imported and made to wrap a model; else why not."""
+    """Nothing, if the pair at ``paths`` can be imported and made to wrap a model; else why not.
+
+    Raises :class:`Unreachable` if the process that tries does not get to say it: that tells nothing about the pair.
+    """
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         answer, log = Path(folder) / "answer", Path(folder) / "log"
         with log.open("wb") as said:
-            code = call("conformance.matrix.admit", [str(answer)], paths, out=said, said=said, limit=None)
+            code = call("conformance.matrix.admit", [str(answer)], paths, out=said, said=said, limit=IMPORTING)
         if answer.exists():
             return answer.read_text("utf-8")
-        return f"the process that tried ended with exit code {code}: {last_line(log)}"
+        how = f"exit code {code}" if code is not None else f"no answer after {IMPORTING} s"
+        raise Unreachable(f"the process that tried to import it ended with {how}: {last_line(log)}")
 
 
 def last_line(log: Path) -> str:

@@ -91,7 +91,7 @@ class Replays:
         with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
             answer, log = Path(folder) / "answer.json", Path(folder) / "log"
             with answer.open("wb") as out, log.open("wb") as said:
-                code = child.call("conformance", arguments, paths, out=out, said=said, limit=None)
+                code = child.call("conformance", arguments, paths, out=out, said=said, limit=child.REPLAYING)
             text = answer.read_bytes()
             if code == 5 and not text.strip():  # noqa: PLR2004 - nothing was tested, and why is said beside
                 return Replay(outcome=Outcome.NOT_APPLICABLE, reason=child.last_line(log))

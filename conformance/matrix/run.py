@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from conformance.errors import UserError
 from conformance.matrix import child
-from conformance.matrix.asked import Asked, Entry, Record, read, write
+from conformance.matrix.asked import Asked, Entry, Record, add, read
 from conformance.matrix.pairs import Pair
 from conformance.matrix.store import Store
 from conformance.matrix.unjudged import impossible, unbuilt
@@ -68,10 +68,7 @@ class Matrix:
         run = self._judge(pair)
         code = run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
         seconds = round(time.monotonic() - begun, 1)
-        # Another process may have finished another pair meanwhile.
-        self.record = read(self.folder)
-        self.record.pairs[pair.name] = Entry(asked=self.digest, exit_code=code, seconds=seconds)
-        write(self.folder, self.record)
+        self.record = add(self.folder, pair.name, Entry(asked=self.digest, exit_code=code, seconds=seconds))
         return run
 
     def _judge(self, pair: Pair) -> Run:
@@ -92,7 +89,10 @@ class Matrix:
         run = _read(path)
         if run and _is_of(run, pair):
             return run
-        ended = f"its process ended with exit code {code} before anything was judged: {child.last_line(log)}"
+        how = (
+            f"ended with exit code {code}" if code is not None else f"was ended after {self.asked.limit:g} s (--limit)"
+        )
+        ended = f"its process {how} before anything was judged: {child.last_line(log)}"
         return unbuilt(selection, pair, ended, path)
 
     def _before(self, pair: Pair) -> str:

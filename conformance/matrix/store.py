@@ -72,7 +72,10 @@ class Store:
         """Resolve, install and import ``pair``, unless that was done before. Raises :class:`uv.Unreachable`."""
         found = self.known(pair)
         if found is None:
-            found = self._build(pair)
+            try:
+                found = self._build(pair)
+            except uv.Unsolvable as error:  # until the index has what is missing: not worth remembering
+                return Admission(base=base(), why=f"cannot be resolved: {error}")
             self._record(pair).write_bytes(msgspec.json.encode(found))
         return found
 
@@ -81,10 +84,7 @@ class Store:
         return [str(self.packages / name) for name in admission.packages]
 
     def _build(self, pair: Pair) -> Admission:
-        try:
-            packages = tuple(self._install(*pin) for pin in lock(pair))
-        except uv.Unsolvable as error:
-            return Admission(base=base(), why=f"cannot be resolved: {error}")
+        packages = tuple(self._install(*pin) for pin in lock(pair))
         made = Admission(base=base(), packages=packages)
         why = admitted(self.paths(made))
         return Admission(base=base(), packages=packages, why=f"cannot be imported: {why}") if why else made

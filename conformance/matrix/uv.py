@@ -19,6 +19,8 @@ SAME = {
 }
 """What pip is told by one variable, uv by another."""
 ATTEMPTS = 2
+PATIENCE = 1800
+"""Seconds for one call: a download of all that a pair needs, over a slow line."""
 WORDS = 400
 """So much of what uv says is passed on."""
 
@@ -54,9 +56,19 @@ def run(*arguments: str, given: str = "") -> str:
     said = ""
     for _ in range(ATTEMPTS):
         command = [*find(), *arguments, "--quiet", "--no-progress", "--color", "never"]
-        done = subprocess.run(
-            command, input=given, env=environment(os.environ), capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                command,
+                input=given,
+                env=environment(os.environ),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            said = f"uv {arguments[0]} had not ended after {PATIENCE} s"
+            continue
         if done.returncode == 0:
             return done.stdout
         said = words(done.stderr)

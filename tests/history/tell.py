@@ -19,6 +19,7 @@ from conformance.report.events import Run, read
 from conformance.verdict import Cell, Finding, How, Outcome, State
 
 HERE = Path(__file__).parent
+INCOMPLETE = 3
 ENOUGH = 5
 """Conforming examples that an item needs to hold if something else, known or not, kept it from the verdict *conforms*."""
 
@@ -89,6 +90,8 @@ def problems(story: Story, run: Run, bad: bool) -> Iterator[str]:
     """What contradicts the story, in words."""
     if run.footer is None:
         yield f"the run did not finish; it was at {', '.join(run.running) or 'no item'}"
+    elif run.footer.exit_code == INCOMPLETE:
+        yield "the run is broken or incomplete (exit code 3)"
     judged = {cell.item: cell for cell in run.cells if cell.state is State.JUDGED}
     for clause in story.clauses:
         for family in story.families:
