@@ -57,6 +57,7 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     from conformance._pytest.selection import failures
     from conformance.cli.parse import clause_for, find
     from conformance.families import family
+    from conformance.matrix.child import ended_with_us
     from conformance.matrix.pairs import parse
     from conformance.matrix.store import Store
     from conformance.report.events import read
@@ -73,6 +74,7 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         end=parse(good) if good else None,
         pre=pre,
     )
+    ended_with_us()
     raise typer.Exit(search.told() if format is Format.TEXT else search.printed())
 
 

@@ -48,6 +48,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     What an earlier run with the same options finished in the same folder is not run again.
     """
     from conformance.matrix.asked import asked
+    from conformance.matrix.child import ended_with_us
     from conformance.matrix.pairs import product
     from conformance.matrix.releases import releases
     from conformance.matrix.run import Matrix
@@ -68,6 +69,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     if dry_run:
         _show(steps, format)
         raise typer.Exit(0)
+    ended_with_us()
     raise typer.Exit(_run(matrix, steps, format))
 
 

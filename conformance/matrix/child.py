@@ -50,6 +50,11 @@ def call(
                 _end(process)
 
 
+def ended_with_us() -> None:
+    """Let this process end as it does when it is interrupted, and its children with it, when it is told to terminate."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if os.name == "posix":
         os.killpg(process.pid, signal.SIGKILL)

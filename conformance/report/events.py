@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from conformance.case import Case
-from conformance.errors import UserError
+from conformance.errors import UserError, unreadable
 from conformance.verdict import Cell, Finding, encode
 
 SCHEMA = 1
@@ -156,7 +156,7 @@ def read(path: Path) -> Run:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise _malformed(path, f"cannot be read: {error.strerror}") from error
+        raise unreadable("events file", path, error) from error
     reading = _Reading()
     decoder = msgspec.json.Decoder(AnyEvent)
     for number, line in enumerate(lines, 1):

@@ -20,6 +20,8 @@ def title(night: Night) -> str:
         said = (
             "All stacks conform" if all_conform else "All current stacks conform, and of settled ones nothing is new,"
         )
+        if left := sum(stack.left for stack in night.stacks):
+            said += f" as far as they were judged ({_many(left, 'item')} not run)"
         return f"{said} since run {night.run}: {night.link}"
     red = sum(stack.red for stack in night.stacks)
     number = f"{red} of {_many(len(night.stacks), 'stack')} red" if night.stacks else "nothing was planned"
@@ -51,7 +53,7 @@ def text(night: Night, changes: Changes, previous: Night | None, everything: boo
 def _table(stacks: Iterable[Stack]) -> Iterator[str]:
     yield from ("| stack | releases | result | violations |", "|---|---|---|---|")
     for stack in stacks:
-        mark = RED if stack.red else GREEN if stack.code == 0 else NOTHING_NEW
+        mark = RED if stack.red else GREEN if stack.code == 0 and not stack.left else NOTHING_NEW
         yield f"| {stack.name} | {stack.pair} | {mark} {_cell(stack.said)} | {len(stack.violations)} |"
 
 

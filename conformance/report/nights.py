@@ -12,9 +12,10 @@ from conformance.errors import UserError
 from conformance.report import finding as findings
 from conformance.report.events import Run, read
 from conformance.report.tally import MEANING, word
-from conformance.verdict import Outcome
+from conformance.verdict import Outcome, State
 
-UNJUDGED = (None, Outcome.BROKEN.value, "not run")
+NOT_RUN = State.NOT_RUN.value
+UNJUDGED = (None, Outcome.BROKEN.value, NOT_RUN)
 """Words for an item of which tonight says nothing; ``None`` for one that was not reached."""
 
 
@@ -52,9 +53,16 @@ class Stack(Struct, frozen=True, kw_only=True):
         return self.code not in TOLD if self.settled and not self.new else self.code != 0
 
     @property
+    def left(self) -> int:
+        """How many items were not run, for want of time."""
+        return sum(word == NOT_RUN for word in self.words.values())
+
+    @property
     def said(self) -> str:
         """The result in words."""
-        return self.why if self.code is None else MEANING[self.code]
+        if self.code is None:
+            return self.why
+        return MEANING[self.code] + (f"; {self.left} of {len(self.words)} items were not run" if self.left else "")
 
 
 class Night(Struct, frozen=True, kw_only=True):

@@ -133,7 +133,7 @@ def test_a_broken_harness_is_never_an_answer(bisect: Call, clause: str, why: str
         ((CASE, "--bad", "0.13.2x4.45.1", "--good", "0.13.9x4.45.1"), "no-release"),
         (('{"family":"llama"', "--bad", "0.13.2x4.45.1"), "malformed-case"),
         (("index.json", "--bad", "0.13.2x4.45.1"), "malformed-case"),
-        (("nowhere.json", "--bad", "0.13.2x4.45.1"), "unknown-case"),
+        (("nowhere.json", "--bad", "0.13.2x4.45.1"), "unreadable-file"),
         (('{"family":"lama"}', "--bad", "0.13.2x4.45.1"), "unknown-family"),
         ((CASE, "--bad", "0.13.2x4.45.1", "--store", "index.json"), "unwritable-store"),
     ],

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -177,6 +181,23 @@ def test_a_run_that_takes_too_long_is_ended(matrix: Call, out: Path) -> None:
     slow = ("--clauses", "miniature.slow", "--families", "llama", "--known", "none", "--examples", "60")
     assert matrix("4.45.1", *slow, "--limit", "4")[0] == 3
     assert events(out, "4.45.1").footer is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there a process can be told to terminate")
+def test_a_matrix_that_is_told_to_terminate_ends_the_run_that_it_began(index: Index, out: Path, tmp_path: Path) -> None:
+    slow = ("--clauses", "miniature.slow", "--families", "llama", "--known", "none", "--examples", "600")
+    pair = ("--peft", "0.13.2", "--transformers", "4.45.1", "--out", "out")
+    command = [sys.executable, "-c", "from conformance.cli import main; main()", "matrix", "run", *pair, *slow]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as told:
+        written = out / "peft-0.13.2-transformers-4.45.1.events.jsonl"
+        while '"start"' not in (written.read_text() if written.is_file() else ""):
+            assert told.poll() is None
+            time.sleep(0.1)
+        told.terminate()
+        assert told.wait(60) == 143
+    size = written.stat().st_size
+    time.sleep(1.5)
+    assert written.stat().st_size == size
 
 
 def test_the_gravest_run_decides(index: Index, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,15 @@ def test_of_settled_releases_too_a_run_must_finish_and_be_sound(code: int | None
     assert replace(judged("old", code), settled=True).red
 
 
+def test_a_stack_that_was_judged_in_part_is_not_shown_in_green() -> None:
+    part = night(judged("one", a="conforms", b="not run"))
+    assert not part.red
+    said = "All stacks conform as far as they were judged (1 item not run)"
+    assert issue.title(part) == f"{said} since run 1: https://example.org/1"
+    table = issue.text(part, Changes(), None, everything=True)
+    assert "| one |  | \N{MEDIUM WHITE CIRCLE} conforms; 1 of 2 items were not run | 0 |" in table
+
+
 def test_a_stack_that_is_no_longer_planned_is_forgotten() -> None:
     _, changes = nights.after(night(judged("one", 1, violated="a")), night(judged("two")))
     assert names(changes) == {}

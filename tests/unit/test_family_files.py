@@ -108,7 +108,7 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="malformed-family"):
+    with pytest.raises(UserError, match="unreadable-file"):
         read(tmp_path / "tiny.toml")
 
 
@@ -136,3 +136,18 @@ def test_a_family_that_is_refused_leaves_no_trace(tmp_path: Path, monkeypatch: p
 def test_a_shipped_family_says_its_hazard_in_one_sentence(kind: Family) -> None:
     assert kind.hazard.endswith(".")
     assert 30 <= len(kind.hazard) <= 160
+
+
+@pytest.mark.parametrize("model", ["nowhere_at_all:MyModel", "json:MyModel"])
+def test_a_class_of_ones_own_that_cannot_be_imported_is_a_mistake_not_an_absence(tmp_path: Path, model: str) -> None:
+    from conformance.families.build import absent
+
+    kind = read(file(tmp_path, LlamaForCausalLM=model))
+    with pytest.raises(UserError, match=f"no-such-class: {model} cannot be imported"):
+        absent(kind)
+
+
+def test_a_class_that_this_release_of_transformers_lacks_is_absent(tmp_path: Path) -> None:
+    from conformance.families.build import absent
+
+    assert "has no LlamaForNothing" in absent(read(file(tmp_path, LlamaForCausalLM="LlamaForNothing")))
