@@ -119,8 +119,8 @@ class Lab:
         with recording(subject.base, subject.kind, case) as seen, torch.no_grad():
             before = _copies(given)
             out = guarded("generate", lambda: subject.generate(**given, **asked), seen)
-        logits = torch.stack([step.cpu() for step in out.logits], dim=1)
-        tokens = out.sequences[:, -logits.shape[1] :].cpu()
+        logits = torch.stack([brought("generate", step) for step in out.logits], dim=1)
+        tokens = brought("generate", out.sequences)[:, -logits.shape[1] :]
         return Trace(
             case,
             tokens,
@@ -179,7 +179,7 @@ class Lab:
         with recording(subject.base, subject.kind, case) as seen, torch.set_grad_enabled(grad):
             before = _copies(given)
             out = guarded("forward", lambda: subject.model(**given), seen)
-        logits = out.logits.cpu()[finished.rows, finished.columns]
+        logits = brought("forward", out.logits)[finished.rows, finished.columns]
         if grad and not logits.requires_grad:
             raise wrong("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
         loss = None if out.loss is None else float(out.loss.detach())
@@ -241,6 +241,13 @@ def decoding(case: Case) -> dict[str, Any]:
 
 def _to(device: torch.device, given: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.to(device) for name, value in given.items()}
+
+
+def brought(call: str, answer: Tensor) -> Tensor:
+    """``answer`` on the CPU. One without data, for want of weights that were loaded, is no answer: a crash of the subject."""
+    if answer.is_meta:
+        raise failed(call, NotImplementedError("the answer has no data: it is on the meta device"), True)
+    return answer.cpu()
 
 
 def _copies(given: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -112,3 +112,12 @@ def test_our_own_signals_pass_through() -> None:
 
 def test_what_runs_is_not_touched() -> None:
     assert torch.equal(guarded("generate", lambda: torch.ones(2)), torch.ones(2))
+
+
+def test_an_answer_without_data_is_a_crash_of_who_gave_it() -> None:
+    from conformance.lab import brought
+
+    assert torch.equal(brought("forward", torch.ones(2)), torch.ones(2))
+    with pytest.raises(RunFailed, match="the answer has no data") as raised:
+        brought("forward", torch.ones(2, device="meta"))
+    assert not raised.value.refused
