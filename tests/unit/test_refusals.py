@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from conformance.lab import guarded
+from conformance.lab import brought, guarded
 from conformance.signals import NotApplicable, RunFailed
 from conformance.trace import Recorder
 
@@ -115,8 +115,6 @@ def test_what_runs_is_not_touched() -> None:
 
 
 def test_an_answer_without_data_is_a_crash_of_who_gave_it() -> None:
-    from conformance.lab import brought
-
     assert torch.equal(brought("forward", torch.ones(2)), torch.ones(2))
     with pytest.raises(RunFailed, match="the answer has no data") as raised:
         brought("forward", torch.ones(2, device="meta"))
