@@ -99,3 +99,36 @@ class NewRotaryEmbedding(nn.Module):
 def test_a_rotary_embedding_that_is_told_a_length_only_has_no_positions_beyond_it() -> None:
     assert not may_lie_beyond_text(nn.Sequential(OldRotaryEmbedding()))
     assert may_lie_beyond_text(nn.Sequential(NewRotaryEmbedding(), nn.Linear(1, 1)))
+
+
+class Old:
+    def forward(self, input_ids: object, past_key_values: object = None) -> None: ...
+
+
+class New:
+    def forward(self, input_ids: object, cache: object = None, **kwargs: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "used"),
+    [
+        (Old(), {"past_key_values": "prefix"}, "prefix"),
+        (Old(), {}, None),
+        (New(), {"cache": "own"}, "own"),
+        (New(), {"past_key_values": "prefix"}, "prefix"),
+        # What PEFT 0.21 gives transformers 5.24 in generate: the prefix is not what the model uses.
+        (New(), {"cache": "own", "past_key_values": "prefix"}, "own"),
+        (New(), {"cache": None, "past_key_values": "prefix"}, None),
+    ],
+)
+def test_of_two_caches_the_one_that_the_model_uses_is_looked_at(
+    model: object, arguments: dict[str, object], used: object
+) -> None:
+    assert caches.given(model, arguments) == used
+
+
+def test_a_cache_is_given_and_taken_under_the_name_of_the_release() -> None:
+    assert (caches.argument(Old()), caches.argument(New())) == ("past_key_values", "cache")
+    assert caches.returned(SimpleNamespace(past_key_values="held")) == "held"
+    assert caches.returned(SimpleNamespace(cache="held")) == "held"
+    assert caches.returned(SimpleNamespace(cache=None)) is None
