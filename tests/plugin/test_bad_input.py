@@ -23,7 +23,7 @@ FAMILY = (
         ("examples", "many", "bad-examples"),
         ("seed", "-1", "bad-seed"),
         ("known", "bad.toml", "malformed-known-failures"),
-        ("known", "missing.toml", "malformed-known-failures"),
+        ("known", "missing.toml", "unreadable-file"),
         ("devices", "cuda:x", "bad-device"),
         ("devices", "meta", "no-such-device"),
         ("report", "no/such/folder/events.jsonl", "unwritable-report"),

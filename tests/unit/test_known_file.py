@@ -151,7 +151,7 @@ def test_a_malformed_file_is_refused(tmp_path: Path, text: str, said: str) -> No
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="malformed-known-failures"):
+    with pytest.raises(UserError, match="unreadable-file"):
         known.load(tmp_path / "none.toml")
 
 
