@@ -16,18 +16,18 @@ from typing import Any
 import torch
 from peft import PrefixTuningConfig, get_peft_model
 
-from conformance import prefix
-from conformance.case import Case
 from conformance.clauses.registry import Clause, clauses
 from conformance.compat import caches
 from conformance.compat.versions import judged
-from conformance.engine import Budget, search
+from conformance.core.case import Case
+from conformance.core.finding import Outcome
+from conformance.engine.known import load, shipped
+from conformance.engine.search import Budget, search
 from conformance.families import family
 from conformance.families.build import build
 from conformance.families.inputs import request, text
-from conformance.known import load, shipped
-from conformance.lab import Lab
-from conformance.verdict import Outcome
+from conformance.methods import prefix_tuning as prefix
+from conformance.runs.lab import Lab
 
 BOUND = 1.25
 FAMILY = "llama"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conformance.clauses.registry import clauses
 from conformance.compat.versions import judged
-from conformance.report.events import read
+from conformance.session.events import read
 
 WORKERS = 2
 CPU_BOUND, FIRST_BOUND = 120.0, 5.0

@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from conformance import prefix
-from conformance.case import Case
 from conformance.clauses.registry import Clause
 from conformance.compat.versions import judged
-from conformance.engine import Budget, search
+from conformance.core.case import Case
+from conformance.devices import available, enter
+from conformance.engine.search import Budget, search
 from conformance.families import Family, families
 from conformance.families.inputs import request
-from conformance.lab import Lab
-from conformance.placement import available, enter
-from conformance.subject import PeftSubject
+from conformance.methods import prefix_tuning as prefix
+from conformance.runs.lab import Lab
+from conformance.runs.subject import PeftSubject
 
 BOUND = 7.0
 

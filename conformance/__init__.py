@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.case import Case, Placement, Prefix, Roles, Row
     from conformance.clauses.registry import clause
-    from conformance.engine import Budget, judge, search
+    from conformance.core.case import Case, Placement, Prefix, Roles, Row
+    from conformance.core.finding import Finding, Verdict
+    from conformance.engine.search import Budget, judge, search
     from conformance.families import family, register
-    from conformance.lab import Lab
-    from conformance.verdict import Finding, Verdict
+    from conformance.runs.lab import Lab
 
 __all__ = [
     "Budget",
@@ -34,20 +34,20 @@ __all__ = [
 ]
 
 _HOME = {
-    "Budget": "engine",
-    "Case": "case",
-    "Finding": "verdict",
-    "Lab": "lab",
-    "Placement": "case",
-    "Prefix": "case",
-    "Roles": "case",
-    "Row": "case",
-    "Verdict": "verdict",
+    "Budget": "engine.search",
+    "Case": "core.case",
+    "Finding": "core.finding",
+    "Lab": "runs.lab",
+    "Placement": "core.case",
+    "Prefix": "core.case",
+    "Roles": "core.case",
+    "Row": "core.case",
+    "Verdict": "core.finding",
     "clause": "clauses.registry",
     "family": "families",
-    "judge": "engine",
+    "judge": "engine.search",
     "register": "families",
-    "search": "engine",
+    "search": "engine.search",
 }
 
 

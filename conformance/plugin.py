@@ -1,7 +1,7 @@
 """pytest's face: ``pytest --conformance`` in any repository.
 
 This module is imported in every pytest run of its host, so it imports nothing but pytest; the rest is in
-:mod:`conformance._pytest`, which is imported when it is asked for.
+:mod:`conformance.pytest_plugin`, which is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Do nothing unless asked."""
     option = config.option
     if option.conformance:
-        from conformance._pytest.session import start
+        from conformance.pytest_plugin.hooks import start
 
         start(config)
         return

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from conformance.errors import UserError
-from conformance.report import events, issue, nights
+from conformance.core.errors import UserError
+from conformance.report import issue, nights
+from conformance.session import events
 
 
 def page(files: Iterable[Path], out: Path) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 
 @clause(sources=("huggingface/peft#2096",))
 def repeatable(lab: Lab, case: Case) -> None:
     """The same call twice gives the same answer to the bit, whatever was called in between."""
-    from conformance.compare import identical
+    from conformance.assertions.logits import identical
 
     identical(lab.again(case), lab.generate(case).steps(3), "the second call answers otherwise")

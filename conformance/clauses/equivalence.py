@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
-from conformance.needs import keys_of_text_fit, loaded_with_text
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 STORY = ("huggingface/peft#2134",)
 
@@ -21,7 +21,7 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
     The loop's cache is filled by hand from the raw adapter weights. A token is wrong only if another one leads it by
     more than the error.
     """
-    from conformance.compare import agree_on_tokens
+    from conformance.assertions.logits import agree_on_tokens
     from conformance.oracles import handmade_loop
 
     got = lab.generate(case)
@@ -31,7 +31,7 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, sharp=True)
 def step_logits(lab: Lab, case: Case) -> None:
     """The logits of every step agree with the manual forward over the prefix cache."""
-    from conformance.compare import agree
+    from conformance.assertions.logits import agree
     from conformance.oracles import handmade_cache
 
     got = lab.generate(case)
@@ -43,7 +43,7 @@ def step_logits(lab: Lab, case: Case) -> None:
 )
 def real_tokens_prefix(lab: Lab, case: Case) -> None:
     """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text."""
-    from conformance.compare import agree
+    from conformance.assertions.logits import agree
     from conformance.oracles import real_tokens
 
     got = lab.generate(case)
@@ -53,7 +53,7 @@ def real_tokens_prefix(lab: Lab, case: Case) -> None:
 @clause(sources=(*STORY, "huggingface/peft#869"), sharp=True)
 def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     """The training forward over the finished sequence gives the logits that generate saw."""
-    from conformance.compare import agree
+    from conformance.assertions.logits import agree
 
     got = lab.generate(case)
     agree(lab.forward(case, tokens=got.tokens), got, "training and generate differ")
@@ -62,8 +62,8 @@ def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#1093",))
 def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     """Generate answers the same when it is given inputs_embeds in place of input_ids."""
-    from conformance.compare import agree
-    from conformance.relations import embedded
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import embedded
 
     agree(lab.generate(embedded(case)), lab.generate(case))
 
@@ -71,7 +71,7 @@ def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
 @clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"))
 def plain_attention_agrees(lab: Lab, case: Case) -> None:
     """A decoder written in plain tensor algebra, in float64, gives the logits that generate saw."""
-    from conformance.compare import agree
+    from conformance.assertions.logits import agree
     from conformance.oracles import plain_attention
 
     got = lab.generate(case)

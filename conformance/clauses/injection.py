@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.clauses.preconditions import in_reach, keys_carry_position, many_virtual_tokens, shortest
 from conformance.clauses.registry import clause
-from conformance.needs import in_reach, keys_carry_position, many_virtual_tokens, shortest
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 STORY = ("huggingface/peft#2134",)
 
@@ -17,8 +17,8 @@ STORY = ("huggingface/peft#2134",)
 @clause(sources=(*STORY, "huggingface/transformers#34312"), control="runs")
 def present(lab: Lab, case: Case) -> None:
     """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
-    from conformance.looks import kept
-    from conformance.signals import wrong
+    from conformance.assertions.observations import kept
+    from conformance.core.signals import wrong
 
     n, first = case.prefix.length, lab.generate(case).forwards[0]
     for index, layer in enumerate(first.cache):
@@ -32,7 +32,7 @@ def present(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, control="runs")
 def faithful(lab: Lab, case: Case) -> None:
     """What those positions hold equals the adapter's parameters: layer, head, order, key and value, after projection."""
-    from conformance.looks import equal_contents
+    from conformance.assertions.observations import equal_contents
 
     first = lab.generate(case).forwards[0]
     for index, (layer, (keys, values)) in enumerate(zip(first.cache, lab.filled(case), strict=False)):
@@ -43,8 +43,8 @@ def faithful(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2096",))
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
-    from conformance.looks import grows_by_one
-    from conformance.relations import brief
+    from conformance.assertions.observations import grows_by_one
+    from conformance.core.relations import brief
 
     grows_by_one(case, lab.generate(case), "first")
     grows_by_one(brief(case), lab.again(case), "second")
@@ -56,8 +56,8 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 
     An exact zero in float64 is a dead parameter: it is trained for nothing.
     """
-    from conformance.looks import gradients_of_rows, no_layer_repeats, visible_tokens
-    from conformance.signals import wrong
+    from conformance.assertions.observations import gradients_of_rows, no_layer_repeats, visible_tokens
+    from conformance.core.signals import wrong
 
     no_layer_repeats(lab.generate(case).forwards[0])
     by_token, by_block = gradients_of_rows(lab, case)
@@ -72,8 +72,8 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 @clause(sources=("arXiv:2101.00190",), when=(many_virtual_tokens, keys_carry_position), control="runs")
 def order_free(lab: Lab, case: Case) -> None:
     """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
-    from conformance.compare import agree
-    from conformance.relations import brief, prefix_reversed
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import brief, prefix_reversed
 
     short = brief(prefix_reversed(case))
     agree(lab.generate(short), lab.generate(case).steps(3), "the order of the virtual tokens matters")
@@ -82,9 +82,9 @@ def order_free(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2256",))
 def parameters_untouched(lab: Lab, case: Case) -> None:
     """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
-    from conformance.compare import identical
-    from conformance.looks import spares, unchanged_since
-    from conformance.relations import brief, without_prefix
+    from conformance.assertions.logits import identical
+    from conformance.assertions.observations import spares, unchanged_since
+    from conformance.core.relations import brief, without_prefix
 
     subject, before = lab.subject(case), lab.new_subject(case).contents()
     spares(lab.generate(case), "generate")
@@ -98,9 +98,9 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2140",), control="runs", sharp=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values."""
-    from conformance.compare import agree, identical
-    from conformance.looks import optimiser_step
-    from conformance.relations import brief
+    from conformance.assertions.logits import agree, identical
+    from conformance.assertions.observations import optimiser_step
+    from conformance.core.relations import brief
 
     short, first, subject = brief(case), lab.generate(case), lab.subject(case)
     with subject.restored():
@@ -113,8 +113,8 @@ def current(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",))
 def same_for_all_rows(lab: Lab, case: Case) -> None:
     """Each row has the same prefix: equal texts have equal answers."""
-    from conformance.compare import agree
-    from conformance.relations import brief, same_rows
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import brief, same_rows
 
     got = lab.generate(brief(same_rows(case, 3), 2))
     for index in (1, 2):
@@ -124,8 +124,8 @@ def same_for_all_rows(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, when=(in_reach,), control="runs")
 def ignored_never(lab: Lab, case: Case) -> None:
     """Two different prefixes give different logits, in forward and in generate alike."""
-    from conformance.compare import differ
-    from conformance.relations import brief, other_prefix
+    from conformance.assertions.logits import differ
+    from conformance.core.relations import brief, other_prefix
 
     other = brief(other_prefix(case), 1)
     differ(lab.generate(case), lab.generate(other), "generate gives the same logits with two prefixes")

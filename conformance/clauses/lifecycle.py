@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.training import story_case
+from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
-from conformance.needs import projection
-from conformance.story import story_case
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 STORY = ("huggingface/peft#2134",)
 
@@ -22,9 +22,9 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     A projection is computed once when saving and for every row when running, which may differ in the last bits; then the
     answers agree within the error.
     """
-    from conformance.compare import agree, identical
-    from conformance.lifecycle import generated_afresh, kept, reloaded
-    from conformance.relations import brief
+    from conformance.assertions.logits import agree, identical
+    from conformance.assertions.saving import generated_afresh, kept, reloaded
+    from conformance.core.relations import brief
 
     first, short = lab.generate(case).steps(3), brief(case)
     same = agree if case.prefix.projection else identical
@@ -36,9 +36,9 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",), when=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
-    from conformance.lifecycle import reloaded
-    from conformance.looks import equal_rows
-    from conformance.prefix import project
+    from conformance.assertions.observations import equal_rows
+    from conformance.assertions.saving import reloaded
+    from conformance.methods.prefix_tuning import project
 
     equal_rows(reloaded(lab, case).collapsed(), project(lab.subject(case).raw()), "the collapsed rows")
 
@@ -46,8 +46,8 @@ def inference_mode(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2256",), control="runs")
 def disabled(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() it is the base model, in generate and in forward; afterwards it is not."""
-    from conformance.compare import agree, identical
-    from conformance.relations import brief, without_prefix
+    from conformance.assertions.logits import agree, identical
+    from conformance.core.relations import brief, without_prefix
 
     short, subject, first = brief(case), lab.subject(case), lab.generate(case).steps(3)
     bare = without_prefix(short)
@@ -65,9 +65,9 @@ def learned_mapping_survives(lab: Lab, case: Case) -> None:
 
     The base is frozen; without the adapter it does not know the answer. The text goes through a real byte-level tokenizer.
     """
-    from conformance.lifecycle import generated_afresh, saved
-    from conformance.signals import wrong
-    from conformance.story import ANSWER, said, teach
+    from conformance.assertions.saving import generated_afresh, saved
+    from conformance.assertions.training import ANSWER, said, teach
+    from conformance.core.signals import wrong
 
     subject = lab.new_subject(case)
     teach(lab, subject, case)

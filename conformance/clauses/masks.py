@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.clauses.preconditions import both_sides, many_rows, other_masks
 from conformance.clauses.registry import clause
-from conformance.needs import both_sides, many_rows, other_masks
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 
 @clause(sources=("huggingface/peft#869", "huggingface/peft#1962"), when=(many_rows,), over=both_sides, sharp=True)
 def rows_alone(lab: Lab, case: Case) -> None:
     """Generate on a padded batch answers what it answers for each row alone, on every padding side the base supports."""
-    from conformance.compare import agree
-    from conformance.relations import brief, row_alone
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import brief, row_alone
 
     got = lab.generate(case).steps(3)
     for index in range(len(case.rows)):
@@ -26,9 +26,9 @@ def rows_alone(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#869",), when=(many_rows,), over=both_sides)
 def training_rows_alone(lab: Lab, case: Case) -> None:
     """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
-    from conformance.compare import agree, agree_on_loss
-    from conformance.looks import counted_labels
-    from conformance.relations import padded, row_alone
+    from conformance.assertions.logits import agree, agree_on_loss
+    from conformance.assertions.observations import counted_labels
+    from conformance.core.relations import padded, row_alone
 
     tokens = lab.generate(padded(case, "left")).tokens
     got = lab.forward(case, tokens=tokens)
@@ -45,8 +45,8 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",), when=(many_rows,))
 def row_order(lab: Lab, case: Case) -> None:
     """Permuting the rows permutes the answers."""
-    from conformance.compare import agree
-    from conformance.relations import brief, rows_reversed
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import brief, rows_reversed
 
     got, reversed_ = lab.generate(case).steps(2), lab.generate(brief(rows_reversed(case), 2))
     last = len(case.rows) - 1
@@ -57,8 +57,8 @@ def row_order(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#54",), over=other_masks)
 def omitted_mask(lab: Lab, case: Case) -> None:
     """Without pads no mask equals a mask of ones; bool, int and float masks agree."""
-    from conformance.compare import agree
-    from conformance.relations import brief, masked
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import brief, masked
 
     agree(
         lab.generate(brief(case)), lab.generate(masked(case, "long")).steps(3), f"a {case.mask} mask answers otherwise"
@@ -68,9 +68,9 @@ def omitted_mask(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/transformers#33852",))
 def attention_implementations(lab: Lab, case: Case) -> None:
     """The eager implementation of attention and the default one agree."""
-    from conformance.compare import agree
-    from conformance.relations import attending, brief
-    from conformance.signals import NotApplicable
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import attending, brief
+    from conformance.core.signals import NotApplicable
 
     default, eager = attending(case, "default"), attending(case, "eager")
     if lab.subject(default).base.config._attn_implementation == "eager":
@@ -82,10 +82,10 @@ def attention_implementations(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2821",))
 def given_positions(lab: Lab, case: Case) -> None:
     """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
-    from conformance.compare import agree
-    from conformance.looks import takes_positions
+    from conformance.assertions.logits import agree
+    from conformance.assertions.observations import takes_positions
+    from conformance.core.relations import brief, positioned
     from conformance.oracles import handmade_cache
-    from conformance.relations import brief, positioned
 
     takes_positions(lab, case)
     default, short = lab.generate(case), brief(case)

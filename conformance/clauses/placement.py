@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.clauses.registry import clause
-from conformance.needs import (
+from conformance.clauses.preconditions import (
     adapter_made,
     away_or_loaded,
     by_hand,
@@ -15,10 +14,11 @@ from conformance.needs import (
     made_by_transformers,
     spelled_otherwise,
 )
+from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 SPLIT = ("huggingface/peft#2134", "huggingface/peft#2189")
 
@@ -26,7 +26,7 @@ SPLIT = ("huggingface/peft#2134", "huggingface/peft#2189")
 @clause(sources=SPLIT, when=(by_hand,), over=decodings, placed=True)
 def split(lab: Lab, case: Case) -> None:
     """Under any device map under which the base model generates, the wrapped model answers as it does on one device."""
-    from conformance.whereabouts import as_on_one_device
+    from conformance.assertions.placement import as_on_one_device
 
     as_on_one_device(lab, case, "generate answers otherwise under the device map")
 
@@ -34,8 +34,8 @@ def split(lab: Lab, case: Case) -> None:
 @clause(sources=SPLIT, when=(spelled_otherwise,), over=greedy, placed=True)
 def spelling(lab: Lab, case: Case) -> None:
     """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change."""
-    from conformance.relations import spelled_plainly
-    from conformance.whereabouts import alike, needs_names, or_not_applicable
+    from conformance.assertions.placement import alike, needs_names, or_not_applicable
+    from conformance.core.relations import spelled_plainly
 
     plain = spelled_plainly(case)
     needs_names(case, plain)
@@ -50,7 +50,13 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
     Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
     a few small tensors, such as a mask.
     """
-    from conformance.whereabouts import base_under, caches_at_home, moves_little, needs_places, or_not_applicable
+    from conformance.assertions.placement import (
+        base_under,
+        caches_at_home,
+        moves_little,
+        needs_places,
+        or_not_applicable,
+    )
 
     needs_places(case)
     got = lab.generate(case)
@@ -62,7 +68,7 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2541", "huggingface/peft#720"), when=(away_or_loaded,), over=greedy, placed=True)
 def offloaded(lab: Lab, case: Case) -> None:
     """With weights that wait on the CPU or on disk, or an adapter loaded onto a dispatched model, the answers are the same."""
-    from conformance.whereabouts import as_on_one_device
+    from conformance.assertions.placement import as_on_one_device
 
     as_on_one_device(lab, case, "generate answers otherwise with offloaded weights or a loaded adapter")
 
@@ -70,7 +76,7 @@ def offloaded(lab: Lab, case: Case) -> None:
 @clause(sources=SPLIT, when=(made_by_transformers,), over=greedy_and_beams, placed=True)
 def automatic(lab: Lab, case: Case) -> None:
     """With a device_map auto, balanced or sequential, and max_memory, the answers are those on one device."""
-    from conformance.whereabouts import as_on_one_device
+    from conformance.assertions.placement import as_on_one_device
 
     as_on_one_device(lab, case, "generate answers otherwise under an automatic device map")
 
@@ -78,6 +84,6 @@ def automatic(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2189",), when=(adapter_made,), over=greedy, placed=True)
 def trains(lab: Lab, case: Case) -> None:
     """The training forward, its loss and the adapter's gradient under a device map are those on one device."""
-    from conformance.whereabouts import trains_as_on_one_device
+    from conformance.assertions.placement import trains_as_on_one_device
 
     trains_as_on_one_device(lab, case)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.clauses.preconditions import no_pads, pads
 from conformance.clauses.registry import clause
-from conformance.needs import no_pads, pads
 
 if TYPE_CHECKING:
-    from conformance.case import Case
-    from conformance.lab import Lab
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
 
 
 @clause(sources=("huggingface/peft#2134", "arXiv:2101.00190"), when=(no_pads,))
 def start_after_prefix(lab: Lab, case: Case) -> None:
     """The first real token's position is n, in forward and in generate alike."""
-    from conformance.looks import starts_at_n
+    from conformance.assertions.observations import starts_at_n
 
     starts_at_n(case, lab.generate(case), "generate")
     starts_at_n(case, lab.forward(case), "forward")
@@ -24,8 +24,8 @@ def start_after_prefix(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#869",), when=(pads,))
 def skip_padding(lab: Lab, case: Case) -> None:
     """Pads lie between prefix and text: the text's positions still start at n, in generate and in forward alike."""
-    from conformance.looks import starts_at_n
-    from conformance.relations import without_prefix
+    from conformance.assertions.observations import starts_at_n
+    from conformance.core.relations import without_prefix
 
     starts_at_n(case, lab.generate(case), "generate")
     # Where the base model's own forward counts pads, there is no default to keep; masks.given_positions judges the rest.
@@ -35,8 +35,8 @@ def skip_padding(lab: Lab, case: Case) -> None:
 
 def base_skips_pads(lab: Lab, case: Case) -> bool:
     """Whether the base model's forward, given only a mask, gives its text the positions 0, 1, ..."""
-    from conformance.looks import starts_at_n
-    from conformance.signals import Violation
+    from conformance.assertions.observations import starts_at_n
+    from conformance.core.signals import Violation
 
     try:
         starts_at_n(case, lab.forward(case), "forward")
@@ -48,11 +48,11 @@ def base_skips_pads(lab: Lab, case: Case) -> bool:
 @clause(sources=("huggingface/peft#565",))
 def fit_the_table(lab: Lab, case: Case) -> None:
     """Prefix, text and answer may take all of the model's positions; beyond a learned table there is an error, no answer."""
-    from conformance.compare import agree
+    from conformance.assertions.logits import agree
+    from conformance.core.relations import filling
+    from conformance.core.signals import NotApplicable, RunFailed, wrong
     from conformance.families import family
     from conformance.oracles import handmade_cache
-    from conformance.relations import filling
-    from conformance.signals import NotApplicable, RunFailed, wrong
 
     full, beyond = filling(case), filling(case, beyond=1)
     if full is None or beyond is None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from conformance.case import Case
-from conformance.errors import unknown
+from conformance.core.case import Case
+from conformance.core.errors import unknown
 
 if TYPE_CHECKING:
     from conformance.families import Family
-    from conformance.lab import Lab
+    from conformance.runs.lab import Lab
 
 Check = Callable[["Lab", Case], None]
 Predicate = Callable[[Case], bool]

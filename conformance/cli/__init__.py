@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Exits 2 on a user's error, and 3, never 1, when something of ours breaks."""
-    from conformance.errors import UserError
+    from conformance.core.errors import UserError
 
     try:
         from conformance.cli.app import app
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _without(missing: ModuleNotFoundError) -> int:
-    from conformance.errors import UserError
+    from conformance.core.errors import UserError
 
     name = missing.name or "a package"
     error = UserError(

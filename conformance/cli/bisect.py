@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json, register
 from conformance.cli.matrix import PreOption, StoreOption
-from conformance.matrix.axes import Axis, along
+from conformance.core.pair import AXES, Pair
 from conformance.matrix.bisect import Seen
-from conformance.matrix.pairs import AXES, Pair
+from conformance.matrix.bisect_axis import Axis, along
 from conformance.matrix.replays import Replays
 
 if TYPE_CHECKING:
-    from conformance.report.events import Run
+    from conformance.session.events import Run
 
 
 class Which(str, Enum):
@@ -54,13 +54,13 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
     Exit 0 if they are found on every axis, 5 if not, 3 if an environment or our harness failed on the way.
     """
-    from conformance._pytest.selection import failures
     from conformance.cli.parse import clause_for, find
+    from conformance.core.pair import parse
     from conformance.families import family
-    from conformance.matrix.child import ended_with_us
-    from conformance.matrix.pairs import parse
+    from conformance.matrix.process import ended_with_us
     from conformance.matrix.store import Store
-    from conformance.report.events import read
+    from conformance.session.events import read
+    from conformance.session.selection import failures
 
     register(family_file)
     run = read(events) if events else None
@@ -132,7 +132,7 @@ def _lines(axis: Axis) -> Iterator[str]:
 
 def _start(given: str | None, run: Run | None) -> Pair:
     from conformance.compat.versions import require
-    from conformance.matrix.pairs import parse
+    from conformance.core.pair import parse
 
     if given:
         return parse(given)

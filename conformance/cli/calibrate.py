@@ -8,10 +8,10 @@ import typer
 from msgspec import Struct
 
 from conformance.cli.common import DevicesOption, Format, FormatOption, print_json
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 
 if TYPE_CHECKING:
-    from conformance.placement.present import Present
+    from conformance.devices.inventory import Present
 
 PAIR = 2
 
@@ -61,8 +61,8 @@ def calibrate(devices: DevicesOption = None, format: FormatOption = Format.TEXT)
 
 
 def _sides(devices: str | None) -> tuple[Present, Present]:
-    from conformance._pytest.selection import devices_named
-    from conformance.placement.present import present
+    from conformance.devices.inventory import present
+    from conformance.session.selection import devices_named
 
     named = devices_named(devices)
     if not named or named == "cpu":
@@ -85,7 +85,7 @@ def _sides(devices: str | None) -> tuple[Present, Present]:
 
 def outcomes(devices: str, count: int) -> dict[str, str]:
     """How each probe ends on the first ``count`` of ``devices``, in a process of its own; empty for simulated ones."""
-    from conformance.isolated import Calibrate, ask_placed
+    from conformance.worker.isolated import Calibrate, ask_placed
 
     answer = ask_placed(devices, Calibrate(count))
     if answer.error:

@@ -11,7 +11,7 @@ import typer
 from msgspec import Struct
 
 from conformance.cli.common import DevicesOption, Format, FormatOption, print_json
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 
 
 class Check(Struct, frozen=True):
@@ -77,7 +77,7 @@ def _clauses() -> str:
 
 
 def _known() -> str:
-    from conformance.known import load, shipped
+    from conformance.engine.known import load, shipped
 
     return f"{len(load(shipped()))} in {shipped()}"
 
@@ -104,7 +104,7 @@ def _torch() -> str:
 
 
 def _lane(devices: str | None) -> str:
-    from conformance._pytest.selection import devices_named
-    from conformance.placement.present import present
+    from conformance.devices.inventory import present
+    from conformance.session.selection import devices_named
 
     return str(present(devices_named(devices)))

@@ -18,9 +18,9 @@ def explain(clause: str) -> None:
 
 
 def exactly(name: str) -> Clause:
-    """The clause whose id is ``name``. Raises :class:`~conformance.errors.UserError` for any other."""
+    """The clause whose id is ``name``. Raises :class:`~conformance.core.errors.UserError` for any other."""
     from conformance.clauses.registry import clauses
-    from conformance.errors import unknown
+    from conformance.core.errors import unknown
 
     known = clauses()
     if name not in known:

@@ -31,8 +31,8 @@ class ListFormat(str, Enum):
 @app.command("list")
 def list_(known: KnownOption = None, format: Annotated[ListFormat, typer.Option("--format")] = ListFormat.TEXT) -> None:
     """List the known failures: where they hold, the function at fault, and why."""
-    from conformance._pytest.selection import failures
     from conformance.report.finding import link
+    from conformance.session.selection import failures
 
     file, entries = failures(known)
     if format is ListFormat.JSON:
@@ -56,12 +56,12 @@ def check(
     family_file: FamilyFileOption = None,
 ) -> None:
     """Replay each known failure that applies here; exit 4 if one no longer fails."""
-    from conformance._pytest import bench
-    from conformance._pytest.selection import devices_named, failures
     from conformance.cli.explain import exactly
     from conformance.compat.versions import judged, require
     from conformance.families import family
-    from conformance.report.tally import MEANING, exit_code
+    from conformance.session import judge as bench
+    from conformance.session.exit_codes import MEANING, exit_code
+    from conformance.session.selection import devices_named, failures
 
     register(family_file)
     _, entries = failures(known)

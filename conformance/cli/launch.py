@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 
 if TYPE_CHECKING:
-    from conformance.report.events import Run
+    from conformance.session.events import Run
 
 
 def launch(given: Mapping[str, str | None], family_files: Sequence[Path], workers: int, exitfirst: bool) -> Run | None:

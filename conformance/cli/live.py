@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from conformance._pytest.session import RECORDER
-from conformance.report.tally import counts, word
-from conformance.verdict import Cell
+from conformance.core.finding import Cell
+from conformance.pytest_plugin.hooks import RECORDER
+from conformance.session.exit_codes import counts, word
 
 if TYPE_CHECKING:
-    from conformance._pytest.ledger import Ledger
+    from conformance.session.recorder import Ledger
 
 
 class Live:

@@ -47,10 +47,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
     What an earlier run with the same options finished in the same folder is not run again.
     """
-    from conformance.matrix.asked import asked
-    from conformance.matrix.child import ended_with_us
-    from conformance.matrix.pairs import product
+    from conformance.core.pair import product
+    from conformance.matrix.process import ended_with_us
     from conformance.matrix.releases import releases
+    from conformance.matrix.request import asked
     from conformance.matrix.run import Matrix
     from conformance.matrix.store import Store, writable
 
@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
 
 def _run(matrix: Matrix, steps: list[Step], format: Format) -> int:
-    from conformance.matrix.asked import codes
+    from conformance.matrix.request import codes
     from conformance.matrix.run import FINISHED, together
 
     for number, step in enumerate(steps, 1):
@@ -92,7 +92,7 @@ def _run(matrix: Matrix, steps: list[Step], format: Format) -> int:
 
 
 def _told(matrix: Matrix, step: Step) -> str:
-    from conformance.report.summary import closing
+    from conformance.report.terminal import closing
 
     run = matrix.run(step.pair)
     why = next((cell.why for cell in run.cells if cell.verdict is None and cell.state.value != "absent"), "")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from conformance.case import Case, Placement, Prefix, Roles, Row, from_json
-from conformance.errors import UserError, unreadable
-from conformance.known import KnownFailure
-from conformance.report.events import Run
+from conformance.core.case import Case, Placement, Prefix, Roles, Row, from_json
+from conformance.core.errors import UserError, unreadable
+from conformance.engine.known import KnownFailure
+from conformance.session.events import Run
 
 if TYPE_CHECKING:
     from conformance.clauses.registry import Clause
@@ -24,7 +24,7 @@ Found = tuple[Case, str | None]
 
 
 def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Found:
-    """The Case that ``given`` means. Raises :class:`~conformance.errors.UserError` if it means none."""
+    """The Case that ``given`` means. Raises :class:`~conformance.core.errors.UserError` if it means none."""
     text = given.strip()
     if text.startswith(("{", "Case(")):
         return parse(text), None

@@ -18,7 +18,7 @@ from conformance.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from conformance.confirm import Example
+    from conformance.engine.controls import Example
 
 
 def replay(
@@ -31,12 +31,12 @@ def replay(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
-    from conformance._pytest.bench import run_once
-    from conformance._pytest.selection import devices_named, failures
     from conformance.cli.parse import clause_for, find
     from conformance.compat.versions import judged
     from conformance.families import family
-    from conformance.report.events import read
+    from conformance.session.events import read
+    from conformance.session.judge import run_once
+    from conformance.session.selection import devices_named, failures
 
     register(family_file)
     found, reported = find(case, failures(known)[1], read(events) if events else None)

@@ -44,8 +44,8 @@ def versions(
 
 
 def _merged(files: Iterable[Path]) -> Merged:
-    from conformance.report.events import read
     from conformance.report.merged import check, merge
+    from conformance.session.events import read
 
     runs = []
     for file in files:
@@ -56,8 +56,8 @@ def _merged(files: Iterable[Path]) -> Merged:
 
 def _write(texts: dict[Path, str], merged: Merged) -> None:
     """Write all of ``texts`` or, if one cannot be written, none."""
-    from conformance.errors import UserError
-    from conformance.report.prose import totals
+    from conformance.core.errors import UserError
+    from conformance.report.phrases import totals
 
     fresh = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
     try:

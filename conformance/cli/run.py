@@ -42,10 +42,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Judge the installed PEFT: every clause for every family."""
-    from conformance._pytest.selection import devices_named, resolve
     from conformance.cli.launch import launch
     from conformance.cli.show import present
     from conformance.compat.versions import judged
+    from conformance.session.selection import devices_named, resolve
 
     given = {
         "families": ",".join(families) if families else None,

@@ -16,6 +16,6 @@ class What(str, Enum):
 
 def schema(what: What) -> None:
     """Print the JSON schema of a Case, or of one line of an events file."""
-    from conformance.report.events import schema as of
+    from conformance.session.events import schema as of
 
     print_json(of(what.value))

@@ -10,12 +10,12 @@ import typer
 from conformance.cli.common import Format, FormatOption, print_json
 
 if TYPE_CHECKING:
-    from conformance.report.events import Run
+    from conformance.session.events import Run
 
 
 def show(file: Path, format: FormatOption = Format.TEXT) -> None:
     """Show the run that an events file holds, and exit as it did; 3 for one that did not finish."""
-    from conformance.report.events import read
+    from conformance.session.events import read
 
     raise typer.Exit(present(read(file), format))
 
@@ -24,7 +24,7 @@ def present(run: Run, format: Format) -> int:
     """Print ``run`` and give its exit code."""
     from rich.console import Console
 
-    from conformance.report import summary
+    from conformance.report import terminal as summary
 
     if format is Format.JSON:
         print_json(run)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from conformance.case import Roles
-from conformance.signals import NotApplicable
+from conformance.core.case import Roles
+from conformance.core.signals import NotApplicable
 
 THETA = 10000.0
 SCALED: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 
 JUDGED = ("peft", "transformers")
 RECORDED = (*JUDGED, "torch", "accelerate", "tokenizers", "safetensors", "hypothesis", "pytest", "peft-conformance")
@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def judged() -> str:
-    """``peft 0.21.2 x transformers 5.23.0``. Raises :class:`~conformance.errors.UserError` if one is missing."""
+    """``peft 0.21.2 x transformers 5.23.0``. Raises :class:`~conformance.core.errors.UserError` if one is missing."""
     return " x ".join(f"{name} {require()[name]}" for name in JUDGED)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from conformance.errors import UserError, unknown
+from conformance.core.errors import UserError, unknown
 from conformance.families.family import Family, read
 
 __all__ = ["Family", "adopt", "families", "family", "register", "shipped"]
@@ -31,7 +31,7 @@ def families() -> dict[str, Family]:
 
 
 def family(name: str) -> Family:
-    """The family called ``name``. Raises :class:`~conformance.errors.UserError` for an unknown name."""
+    """The family called ``name``. Raises :class:`~conformance.core.errors.UserError` for an unknown name."""
     known = families()
     if name not in known:
         raise unknown("family", name, known)
@@ -46,7 +46,7 @@ def shipped(name: str) -> bool:
 def register(path: Path) -> Family:
     """Add a family file of another repository.
 
-    Raises :class:`~conformance.errors.UserError` if it is malformed, or named like a shipped family: a Case says no more
+    Raises :class:`~conformance.core.errors.UserError` if it is malformed, or named like a shipped family: a Case says no more
     than the name, and would mean another model elsewhere.
     """
     found = read(path)

@@ -6,7 +6,7 @@ import re
 
 from torch import nn
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 from conformance.families.family import Family
 
 ROTARY = "rotary_emb"
@@ -15,7 +15,7 @@ _TABLE = re.compile(r"position|wpe")
 
 
 def check(model: nn.Module, kind: Family, layers: int) -> None:
-    """Raise :class:`~conformance.errors.UserError` if ``model``, of that many ``layers``, contradicts ``kind.anatomy``."""
+    """Raise :class:`~conformance.core.errors.UserError` if ``model``, of that many ``layers``, contradicts ``kind.anatomy``."""
     for problem in _contradictions(dict(model.named_modules()), kind, layers):
         raise UserError(
             "contradictory-family",

@@ -11,8 +11,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from conformance.case import PAD, START, Case
-from conformance.errors import UserError
+from conformance.core.case import PAD, START, Case
+from conformance.core.errors import UserError
 from conformance.families import Family, anatomy, family
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
@@ -24,7 +24,7 @@ MAX_PARAMETERS = 30_000_000
 def absent(kind: Family) -> str:
     """Why the installed transformers has no such family, or nothing.
 
-    Raises :class:`~conformance.errors.UserError` for a class of the user's own that cannot be imported.
+    Raises :class:`~conformance.core.errors.UserError` for a class of the user's own that cannot be imported.
     """
     import transformers
 
@@ -55,7 +55,7 @@ def named(name: str) -> Any:
 
 
 def config(case: Case) -> Any:
-    """The tiny config. Raises :class:`~conformance.signals.NotApplicable` where this release cannot say a role."""
+    """The tiny config. Raises :class:`~conformance.core.signals.NotApplicable` where this release cannot say a role."""
     kind = family(case.family)
     made = named(kind.config)
     return made(**config_fields(kind, case.roles, made))

@@ -10,10 +10,10 @@ import inspect
 import re
 from typing import Any
 
-from conformance.case import PAD, START, VOCABULARY, Roles
 from conformance.compat.configs import rope_fields
+from conformance.core.case import PAD, START, VOCABULARY, Roles
+from conformance.core.signals import NotApplicable
 from conformance.families.family import Family
-from conformance.signals import NotApplicable
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "layers": ("num_decoder_layers", "num_hidden_layers", "n_layer", "num_layers"),
@@ -48,7 +48,7 @@ def accepted(config: type) -> dict[str, Any]:
 def config_fields(family: Family, roles: Roles, config: type) -> dict[str, Any]:
     """Keyword arguments that make ``config`` a tiny model with ``roles``.
 
-    Raises :class:`~conformance.signals.NotApplicable` where the installed class has no field for a role that is not what
+    Raises :class:`~conformance.core.signals.NotApplicable` where the installed class has no field for a role that is not what
     the class would do anyway.
     """
     names = accepted(config)

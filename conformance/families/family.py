@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from conformance.errors import UserError, unreadable
+from conformance.core.errors import UserError, unreadable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -101,7 +101,7 @@ class Family(Table, frozen=True):
 
 
 def read(path: Path) -> Family:
-    """Read one family file. Raises :class:`~conformance.errors.UserError` for unknown keys or contradictory ranges."""
+    """Read one family file. Raises :class:`~conformance.core.errors.UserError` for unknown keys or contradictory ranges."""
     try:
         family = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Family, strict=False)
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from conformance.case import FIRST_TEXT_TOKEN, VOCABULARY
+from conformance.core.case import FIRST_TEXT_TOKEN, VOCABULARY
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.faults.registry import Fault, Fired, faults, in_peft, in_reference, maker_named
-    from conformance.faults.rows import Row, table
+    from conformance.faults.table import Row, table
 
 __all__ = ["Fault", "Fired", "Row", "faults", "in_peft", "in_reference", "maker_named", "table"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformance.case import PAD
+from conformance.core.case import PAD
 from conformance.faults import weaker
 from conformance.faults.registry import Planted, in_reference
-from conformance.requests import IGNORED
+from conformance.runs.training_batch import IGNORED
 
 
 @in_reference(clause="masks.rows_alone", weaker=weaker.alone)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformance import prefix
 from conformance.compat import caches
 from conformance.faults import weaker
 from conformance.faults.registry import Planted, in_reference
+from conformance.methods import prefix_tuning as prefix
 
 Layers = list[tuple[Tensor, Tensor]]
 

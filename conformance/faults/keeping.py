@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from conformance import prefix
 from conformance.faults import weaker
 from conformance.faults.registry import Planted, in_reference
-from conformance.reference import FILE
+from conformance.methods import prefix_tuning as prefix
+from conformance.methods.reference import FILE
 
 
 class Saves(Planted):

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from conformance.case import PAD
+from conformance.core.case import PAD
 from conformance.faults import weaker
 from conformance.faults.patching import CAUSAL, MODEL, around, both, hide, inputs, mask_of
 from conformance.faults.registry import Fired, in_peft
-from conformance.requests import IGNORED
+from conformance.runs.training_batch import IGNORED
 
 Patched = AbstractContextManager[Any]
 

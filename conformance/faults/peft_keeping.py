@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from conformance.case import PAD, START
+from conformance.core.case import PAD, START
 from conformance.faults import weaker
 from conformance.faults.patching import CAUSAL, ENCODER, MODEL, around, both, hide, inputs, prompt, saved
 from conformance.faults.registry import Fired, in_peft

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from conformance.devices.maps import AWAY
 from conformance.faults import weaker_placed as weaker
 from conformance.faults.patching import MODEL, around, both, inputs
 from conformance.faults.registry import Fired, in_peft
-from conformance.placement.maps import AWAY
 
 Patched = AbstractContextManager[Any]
 INJECTED = "peft.peft_model"

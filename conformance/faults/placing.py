@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from conformance.compat import caches
+from conformance.devices.maps import AWAY
+from conformance.devices.place_model import computes_on
 from conformance.families.build import decoder_layers
 from conformance.faults import weaker_placed as weaker
 from conformance.faults.registry import Planted, in_reference
-from conformance.placement.maps import AWAY
-from conformance.placement.spread import computes_on
 
 Layers = list[tuple[Tensor, Tensor]]
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from conformance.clauses.registry import Check
-from conformance.errors import unknown
-from conformance.reference import ReferencePrefix
-from conformance.subject import MAKERS, ReferenceSubject, Subject
+from conformance.core.errors import unknown
+from conformance.methods.reference import ReferencePrefix
+from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
 
 Fired = Callable[[], None]
 """A patch calls it when it runs: a fault whose patch never fired was not tested."""

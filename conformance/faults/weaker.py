@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import torch
 from msgspec.structs import replace
 
-from conformance import compare, looks, relations
-from conformance.case import Case
+from conformance.assertions import logits as compare
+from conformance.assertions import observations as looks
 from conformance.clauses import equivalence
+from conformance.core import relations
+from conformance.core.case import Case
+from conformance.core.signals import wrong
 from conformance.oracles import handmade_cache
-from conformance.signals import wrong
 
 if TYPE_CHECKING:
-    from conformance.lab import Lab
+    from conformance.runs.lab import Lab
 
 step_logits = equivalence.step_logits
 
@@ -162,7 +164,7 @@ def disabled_in_generate(lab: Lab, case: Case) -> None:
 
 def loaded_here(lab: Lab, case: Case) -> None:
     """Saved and loaded in the same process, the adapter gives the same answer."""
-    from conformance.lifecycle import reloaded
+    from conformance.assertions.saving import reloaded
 
     compare.agree(lab.generate_on(reloaded(lab, case), case), lab.generate(case))
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from conformance import compare, relations, whereabouts
-from conformance.case import Case
-from conformance.placement.here import alone
+from conformance.assertions import logits as compare
+from conformance.assertions import placement as whereabouts
+from conformance.core import relations
+from conformance.core.case import Case
+from conformance.devices.current import alone
 
 if TYPE_CHECKING:
-    from conformance.lab import Lab
+    from conformance.runs.lab import Lab
 
 OTHERWISE = "generate answers otherwise under the device map"
 

@@ -8,14 +8,14 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from conformance.compat.versions import OLDEST, oldest_first
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 from conformance.matrix import uv
 
 
 def specifier(package: str, text: str) -> SpecifierSet:
     """A range of releases, within the supported one; ``4.45.1`` and ``4.45.*`` mean exactly these.
 
-    Raises :class:`~conformance.errors.UserError` if ``text`` is none.
+    Raises :class:`~conformance.core.errors.UserError` if ``text`` is none.
     """
     try:
         given = SpecifierSet(f"=={text}" if text[:1].isdigit() else text)
@@ -34,7 +34,7 @@ def releases(package: str, text: str, pre: bool = False) -> tuple[str, ...]:
 
     uv is asked for the newest, then for the newest but that one, and so on: about 0.15 s each, and it is uv that knows
     which index is meant, what is yanked, and what this Python can have. Raises
-    :class:`~conformance.errors.UserError` where there is none, and where the index cannot be reached.
+    :class:`~conformance.core.errors.UserError` where there is none, and where the index cannot be reached.
     """
     wanted, found = specifier(package, text), list[str]()
     while (newest := _newest(package, wanted, found, pre)) is not None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from conformance.case import Case
-from conformance.matrix import child
+from conformance.core.case import Case
+from conformance.core.finding import Finding, How, Outcome
+from conformance.core.pair import Pair
+from conformance.matrix import process as child
 from conformance.matrix.bisect import Look, Seen
-from conformance.matrix.pairs import Pair
 from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
-from conformance.verdict import Finding, How, Outcome
 
 
 class Replay(Struct, frozen=True, kw_only=True):

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from conformance.errors import UserError
-from conformance.matrix import child
-from conformance.matrix.asked import Asked, Entry, Record, add, read
-from conformance.matrix.pairs import Pair
+from conformance.core.errors import UserError
+from conformance.core.pair import Pair
+from conformance.matrix import process as child
+from conformance.matrix.empty_runs import impossible, unbuilt
+from conformance.matrix.request import Asked, Entry, Record, add, read
 from conformance.matrix.store import Store
-from conformance.matrix.unjudged import impossible, unbuilt
 from conformance.matrix.uv import Unreachable
-from conformance.report import events
-from conformance.report.events import Run
-from conformance.report.tally import exit_code
+from conformance.session import events
+from conformance.session.events import Run
+from conformance.session.exit_codes import exit_code
 
 GRAVEST_FIRST = (3, 1, 4, 0)
 

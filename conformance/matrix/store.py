@@ -20,10 +20,10 @@ import msgspec
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
+from conformance.core.pair import AXES, Pair
 from conformance.matrix import uv
-from conformance.matrix.child import admitted
-from conformance.matrix.pairs import AXES, Pair
+from conformance.matrix.process import admitted
 
 FROM_HERE = ("torch",)
 """Never resolved, never installed: what lies here serves every pair."""
@@ -147,7 +147,7 @@ def base() -> str:
 
 
 def writable(folder: Path, what: str) -> Path:
-    """``folder``, absolute, made if need be. Raises :class:`~conformance.errors.UserError` if it cannot be written."""
+    """``folder``, absolute, made if need be. Raises :class:`~conformance.core.errors.UserError` if it cannot be written."""
     folder = folder.absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)

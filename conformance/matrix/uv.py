@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 
 SAME = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
@@ -34,7 +34,7 @@ class Unreachable(Exception):
 
 
 def find() -> tuple[str, ...]:
-    """The command that runs uv. Raises :class:`~conformance.errors.UserError` where there is none."""
+    """The command that runs uv. Raises :class:`~conformance.core.errors.UserError` where there is none."""
     found = shutil.which("uv")
     if found:
         return (found,)

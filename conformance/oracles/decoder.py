@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformance.case import START, Case
 from conformance.compat import caches
 from conformance.compat.positions import may_lie_beyond_text
+from conformance.core.case import START, Case
+from conformance.core.signals import NotApplicable
 from conformance.families import Family
 from conformance.families.build import parameters_of_forward
 from conformance.families.inputs import pixels, text
-from conformance.signals import NotApplicable
 
 
 def answers(case: Case, tokens: Tensor) -> list[Tensor]:

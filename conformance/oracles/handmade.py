@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from conformance import prefix
-from conformance.case import Case
 from conformance.compat.caches import KeysValues
+from conformance.core.case import Case
+from conformance.methods import prefix_tuning as prefix
 from conformance.oracles.decoder import answers, run_row
 
 if TYPE_CHECKING:
-    from conformance.lab import Lab
+    from conformance.runs.lab import Lab
 
 
 def handmade_cache(lab: Lab, case: Case, tokens: Tensor, filled: KeysValues) -> Tensor:

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
-from conformance.case import Case, Roles
 from conformance.compat.caches import KeysValues
 from conformance.compat.configs import SCALED, THETA
+from conformance.core.case import Case, Roles
+from conformance.core.signals import NotApplicable
 from conformance.oracles.decoder import answers
-from conformance.signals import NotApplicable
 
 if TYPE_CHECKING:
-    from conformance.lab import Lab
+    from conformance.runs.lab import Lab
 
 Weights = dict[str, Tensor]
 KeyValue = tuple[Tensor, Tensor]

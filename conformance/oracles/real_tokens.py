@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from conformance.case import Case
 from conformance.compat import caches
+from conformance.core.case import Case
 from conformance.families.inputs import prefix_text
 from conformance.oracles.decoder import answers, one_step, run_row, surroundings
 
 if TYPE_CHECKING:
     from conformance.families import Family
-    from conformance.lab import Lab
+    from conformance.runs.lab import Lab
 
 
 def real_tokens(lab: Lab, case: Case, tokens: Tensor, filled: caches.KeysValues) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
-from conformance.report.events import Replayed, Run
-from conformance.report.tally import KNOWN, WORDS, reasons, word
-from conformance.report.words import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, NOT_RUN, VIOLATES
-from conformance.verdict import Finding, How, encode
+from conformance.core.finding import Finding, How, encode
+from conformance.core.outcome import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, NOT_RUN, VIOLATES
+from conformance.session.events import Replayed, Run
+from conformance.session.exit_codes import KNOWN, WORDS, reasons, word
 
 Key = tuple[str, ...]
 

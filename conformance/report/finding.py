@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from conformance.core.finding import Difference, Finding
 from conformance.families import shipped
-from conformance.verdict import Difference, Finding
 
 LONGEST = 240
 """Characters of a value that are shown; the rest is in the events."""

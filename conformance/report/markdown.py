@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from conformance.report import prose
+from conformance.core.outcome import BROKEN, INCOMPLETE, MEANINGS, NOT_RUN, VIOLATES, title
+from conformance.report import phrases as prose
 from conformance.report.failures import Failure
 from conformance.report.finding import link, repeat
 from conformance.report.merged import Merged, Pair
-from conformance.report.words import BROKEN, INCOMPLETE, MEANINGS, NOT_RUN, VIOLATES, title
 
 VIOLATIONS = 20
 """How many violations are told; and as many known failures and broken results."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct, field
 
 from conformance.compat.versions import JUDGED, newest_first
-from conformance.errors import UserError
-from conformance.report.events import Run
+from conformance.core.errors import UserError
+from conformance.core.finding import State
+from conformance.core.outcome import BROKEN, FAMILY_WORDS, IMPOSSIBLE, LETTERS, NOT_RUN, USEFUL, gravest, summed
+from conformance.report.environment_facts import contradictions, facts, strangers
 from conformance.report.failures import Failure, Known, Reason, failures, known, undecided
-from conformance.report.headers import contradictions, facts, strangers
-from conformance.report.tally import WORDS, word
-from conformance.report.words import BROKEN, FAMILY_WORDS, IMPOSSIBLE, LETTERS, NOT_RUN, USEFUL, gravest, summed
-from conformance.verdict import State
+from conformance.session.events import Run
+from conformance.session.exit_codes import WORDS, word
 
 Item = tuple[str, str]
 """A clause and a family."""
@@ -79,7 +79,7 @@ def merge(runs: Iterable[Run]) -> Merged:
     """What ``runs`` say together, in whatever order they come and however often.
 
     Of several runs of one pair the worst verdict counts. An item that one pair has and another has not is *not run* there:
-    a machine that was lost leaves no gap that looks green. Raises :class:`~conformance.errors.UserError` for a run that
+    a machine that was lost leaves no gap that looks green. Raises :class:`~conformance.core.errors.UserError` for a run that
     is of no pair.
     """
     gathered: dict[tuple[str, str], list[Run]] = {}
@@ -104,7 +104,7 @@ def merge(runs: Iterable[Run]) -> Merged:
 
 
 def check(run: Run, source: str = "a run") -> None:
-    """Raise a :class:`~conformance.errors.UserError`, which names ``source``, if ``run`` cannot be merged."""
+    """Raise a :class:`~conformance.core.errors.UserError`, which names ``source``, if ``run`` cannot be merged."""
     problems = [f"its header names no version of {name}" for name in JUDGED if not run.header.versions.get(name)]
     problems += [f"{cell.item} is called judged, but has no verdict" for cell in run.cells if word(cell) not in WORDS]
     if problems:

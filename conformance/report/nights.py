@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
+from conformance.core.finding import Outcome, State
 from conformance.report import finding as findings
-from conformance.report.events import Run, read
-from conformance.report.tally import MEANING, word
-from conformance.verdict import Outcome, State
+from conformance.session.events import Run, read
+from conformance.session.exit_codes import MEANING, word
 
 NOT_RUN = State.NOT_RUN.value
 UNJUDGED = (None, Outcome.BROKEN.value, NOT_RUN)

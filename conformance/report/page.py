@@ -9,11 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from conformance.report import prose
+from conformance.core.outcome import CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, title
+from conformance.report import phrases as prose
 from conformance.report.failures import Failure, Place
 from conformance.report.finding import link, repeat, text
 from conformance.report.merged import NO_ITEM, Merged, Pair
-from conformance.report.words import CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, title
 
 FAILURES = 100
 """How many violations, and how many known failures, have their text in the page."""

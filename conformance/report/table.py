@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from conformance.report.tally import KNOWN, WORDS, counts
-from conformance.verdict import Cell, Outcome, State
+from conformance.core.finding import Cell, Outcome, State
+from conformance.session.exit_codes import KNOWN, WORDS, counts
 
 STYLES = {
     Outcome.BROKEN.value: "bold magenta",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from conformance.report import prose
+from conformance.core.outcome import BROKEN, CONFORMS, LETTERS, NOT_RUN, VIOLATES, title
+from conformance.report import phrases as prose
 from conformance.report.markdown import bullets, by_release, in_a_word, inline, legend, notes, page, table
 from conformance.report.merged import Merged, Pair
-from conformance.report.tally import KNOWN
-from conformance.report.words import BROKEN, CONFORMS, LETTERS, NOT_RUN, VIOLATES, title
+from conformance.session.exit_codes import KNOWN
 
 COMMAND = "peft-conformance report versions FILES... --out docs/versions.md"
 SHOWN = (VIOLATES, KNOWN)

@@ -2,7 +2,7 @@
 
 Hypothesis tries the simplest example first. So each stratum's first Case *is* its boundary, and the others vary around it.
 Every clause of a family draws from the same strategies with the same seed, hence meets the same Cases, and the memo of
-:mod:`conformance.lab` lets them share the runs.
+:mod:`conformance.runs.lab` lets them share the runs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from conformance.case import Case, Placement, Prefix, Roles, Row
+from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.families.family import Draw, Family
-from conformance.strategies.maps import placement
-from conformance.strategies.strata import Stratum
+from conformance.strategies.placements import placement
+from conformance.strategies.stratum import Stratum
 
 Drawer = Callable[[SearchStrategy[Any]], Any]
 

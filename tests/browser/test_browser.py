@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from conformance.report.events import read
 from conformance.report.merged import merge
 from conformance.report.page import page as written
+from conformance.session.events import read
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "matrix"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from conformance import families
-from conformance.case import Case, Row
 from conformance.clauses import clauses
-from conformance.engine import Budget, judge
-from conformance.errors import UserError
+from conformance.core.case import Case, Row
+from conformance.core.errors import UserError
+from conformance.core.finding import Blame, Difference, Finding, How, Outcome
+from conformance.engine.search import Budget, judge
 from conformance.families import family, register
-from conformance.lab import Lab
 from conformance.report.finding import repeat
-from conformance.verdict import Blame, Difference, Finding, How, Outcome
+from conformance.runs.lab import Lab
 
 QWEN3 = """
 schema = 1

@@ -9,11 +9,11 @@ import time
 import pytest
 
 from conformance.clauses import Clause, clauses
-from conformance.engine import Budget, search
+from conformance.core.finding import Outcome
+from conformance.engine.search import Budget, search
 from conformance.families import family
-from conformance.isolated import loader
-from conformance.lab import Lab
-from conformance.verdict import Outcome
+from conformance.runs.lab import Lab
+from conformance.worker.isolated import loader
 
 NAMES = ("llama", "gpt2", "t5", "gemma3")
 STORIES = ("llama", "qwen2", "gpt2", "t5")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from conformance.cli import calibrate
-from conformance.isolated import Calibrate, Child
-from conformance.placement.here import environment_for
-from conformance.placement.lanes import FORCED
-from conformance.placement.present import Present
+from conformance.devices.current import environment_for
+from conformance.devices.inventory import Present
+from conformance.devices.lanes import FORCED
+from conformance.worker.isolated import Calibrate, Child
 
 Call = Callable[..., "tuple[int, str, str]"]
 SIMULATED = {"cat": "first", "cat across": "mismatch", "index by cpu": "first"}
@@ -31,8 +31,8 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, int]]
             asked.append((devices, count))
             return {**SIMULATED, **changed} if devices else SIMULATED
 
-        monkeypatch.setattr("conformance._pytest.selection.present", present)
-        monkeypatch.setattr("conformance.placement.present.present", present)
+        monkeypatch.setattr("conformance.session.selection.present", present)
+        monkeypatch.setattr("conformance.devices.inventory.present", present)
         monkeypatch.setattr(calibrate, "outcomes", outcomes)
         return asked
 
@@ -101,7 +101,7 @@ def test_where_nothing_can_be_simulated_there_is_nothing_to_calibrate(
 ) -> None:
     gpus("cuda:0", "cuda:1")
     monkeypatch.setattr(
-        "conformance.placement.present.present", lambda devices="": Present("offload", ("cpu",), {"labelled": "old"})
+        "conformance.devices.inventory.present", lambda devices="": Present("offload", ("cpu",), {"labelled": "old"})
     )
     code, _, err = call("calibrate", "--devices", "cuda:0,cuda:1")
     assert code == 2
@@ -120,7 +120,7 @@ def child(request: pytest.FixtureRequest) -> Iterator[Child]:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_process_of_its_own_says_how_every_probe_ends(child: Child, count: int) -> None:
-    from conformance.placement.probes import PROBES
+    from conformance.devices.simulated.probes import PROBES
 
     answer = child.ask(Calibrate(count))
     assert answer.error == ""

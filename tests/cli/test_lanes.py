@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.report.events import read
-from conformance.report.tally import word
-from conformance.verdict import Outcome
+from conformance.core.finding import Outcome
+from conformance.session.events import read
+from conformance.session.exit_codes import word
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 PLACED = ("run", "--families", "llama", "--clauses", "placement", "--report", "events.jsonl")

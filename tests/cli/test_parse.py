@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.case import Case
 from conformance.cli.parse import find, parse
-from conformance.errors import UserError
+from conformance.core.case import Case
+from conformance.core.errors import UserError
 from conformance.families import families
 from conformance.strategies import MAPS, STRATA, cases
 

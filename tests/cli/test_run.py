@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.report.events import read
+from conformance.session.events import read
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from conformance.case import Case, Prefix, Roles
 from conformance.clauses import select
-from conformance.engine import Budget
-from conformance.errors import UserError
-from conformance.faults import Fault, Fired, detect, faults, maker_named, rows, table
-from conformance.isolated import ANSWER_FILE, Generate, loader
-from conformance.lab import Lab
-from conformance.subject import MAKERS, Subject
-from conformance.verdict import Outcome
+from conformance.core.case import Case, Prefix, Roles
+from conformance.core.errors import UserError
+from conformance.core.finding import Outcome
+from conformance.engine.search import Budget
+from conformance.faults import Fault, Fired, faults, maker_named, table
+from conformance.faults import detection as detect
+from conformance.faults import table as rows
+from conformance.runs.lab import Lab
+from conformance.runs.subject import MAKERS, Subject
+from conformance.worker.isolated import ANSWER_FILE, Generate, loader
 
 QUICK = Budget(shrink=False)
 CASE = Case(

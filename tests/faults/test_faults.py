@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conformance.clauses import clauses
-from conformance.engine import Budget
+from conformance.engine.search import Budget
 from conformance.faults import Fault, faults
-from conformance.faults.detect import detected, failing_before, in_force, judged, named
+from conformance.faults.detection import detected, failing_before, in_force, judged, named
 
 QUICK = Budget(shrink=False)
 IN_A_FRESH_PROCESS = ("loads_from_memory", "peft_loads_from_memory", "saves_what_it_first_ran")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.case import Case, Prefix, Roles
+from conformance.core.case import Case, Prefix, Roles
 from conformance.faults import maker_named
-from conformance.lab import Lab
-from conformance.subject import MAKERS
+from conformance.runs.lab import Lab
+from conformance.runs.subject import MAKERS
 
 T5 = Case(family="t5", roles=Roles(layers=2, encoder_layers=3, activation="relu"), prefix=Prefix(length=2))
 

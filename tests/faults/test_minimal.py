@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.case import Case, Prefix, Roles, Row
-from conformance.engine import Budget
+from conformance.core.case import Case, Prefix, Roles, Row
+from conformance.engine.search import Budget
 from conformance.faults import faults
-from conformance.faults.detect import in_force, judged, named
+from conformance.faults.detection import in_force, judged, named
 
 ONE = Roles(head_dim=4, width=4, activation="silu", rope="default")
 THREE = Roles(layers=3, head_dim=4, width=4, activation="silu", rope="default")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.clauses import clauses
 from conformance.faults import faults, table
-from conformance.faults.detect import named
+from conformance.faults.detection import named
 
 PLACED = {id: fault for id, fault in faults().items() if named(fault).placed}
 

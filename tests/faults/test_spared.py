@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from conformance.clauses import clauses
-from conformance.engine import PROFILES, Budget, judge
+from conformance.core.finding import Outcome
+from conformance.engine.search import PROFILES, Budget, judge
 from conformance.families import families, family
-from conformance.lab import Lab
-from conformance.verdict import Outcome
+from conformance.runs.lab import Lab
 
 WHOLE = ("llama",)
 SPARED = {Outcome.CONFORMS, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE}

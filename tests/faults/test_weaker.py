@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.engine import Budget
+from conformance.core.finding import Outcome
+from conformance.engine.search import Budget
 from conformance.faults import Fault, faults
-from conformance.faults.detect import detected, in_force, judged, named, weaker_clause
-from conformance.verdict import Outcome
+from conformance.faults.detection import detected, in_force, judged, named, weaker_clause
 
 QUICK = Budget(shrink=False)
 FINE = {id: fault for id, fault in faults().items() if fault.weaker and not named(fault).placed}

@@ -15,8 +15,8 @@ from textwrap import shorten
 
 import msgspec
 
-from conformance.report.events import Run, read
-from conformance.verdict import Cell, Finding, How, Outcome, State
+from conformance.core.finding import Cell, Finding, How, Outcome, State
+from conformance.session.events import Run, read
 
 HERE = Path(__file__).parent
 INCOMPLETE = 3

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from conformance.case import Case, Row
 from conformance.clauses import registry
+from conformance.core.case import Case, Row
+from conformance.core.features import features
+from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
 from conformance.families import families
-from conformance.features import features
-from conformance.report.events import Footer, Header, Judged, Writer
-from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.session.events import Footer, Header, Judged, Writer
 
 HERE = Path(__file__).parent
 CLAUSES = ("injection.present", "injection.ignored_never")

@@ -14,15 +14,16 @@ from unittest import mock
 
 import pytest
 
-from conformance import known, prefix
 from conformance.clauses import clauses
 from conformance.compat import caches
 from conformance.compat.versions import versions
-from conformance.confirm import confirm, examine
-from conformance.known import KnownFailure
-from conformance.lab import Lab
-from conformance.reference import ReferencePrefix
-from conformance.verdict import Outcome
+from conformance.core.finding import Outcome
+from conformance.engine import known
+from conformance.engine.controls import confirm, examine
+from conformance.engine.known import KnownFailure
+from conformance.methods import prefix_tuning as prefix
+from conformance.methods.reference import ReferencePrefix
+from conformance.runs.lab import Lab
 
 SIZING = "_prepare_prompt_learning_config"
 SHIPPED = {entry.id: entry for entry in known.load(known.shipped()) if not entry.case.placed}

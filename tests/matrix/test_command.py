@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.case import from_json
-from conformance.errors import UserError
-from conformance.matrix.pairs import Pair, compare, parse, product, tag
+from conformance.core.case import from_json
+from conformance.core.errors import UserError
+from conformance.core.pair import Pair, compare, parse, product, tag
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index

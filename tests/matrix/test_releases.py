@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 from conformance.matrix import uv
 from conformance.matrix.releases import releases
 

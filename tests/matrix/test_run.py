@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.matrix.run import together
-from conformance.report.events import Run, read
-from conformance.report.tally import word
+from conformance.session.events import Run, read
+from conformance.session.exit_codes import word
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index

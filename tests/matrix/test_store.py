@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from conformance.errors import UserError
-from conformance.matrix import child, store
-from conformance.matrix.pairs import Pair
+from conformance.core.errors import UserError
+from conformance.core.pair import Pair
+from conformance.matrix import process as child
+from conformance.matrix import store
 from conformance.matrix.store import Store, default_folder, installed
 from conformance.matrix.uv import Unreachable
 

@@ -13,10 +13,10 @@ import warnings
 from importlib.metadata import version
 from types import ModuleType
 
-from conformance.case import Case
 from conformance.clauses import registry
-from conformance.signals import NotApplicable, RunFailed, Undecided, Violation
-from conformance.verdict import Difference
+from conformance.core.case import Case
+from conformance.core.finding import Difference
+from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation
 
 
 class Lab:
@@ -107,11 +107,11 @@ def _runs_alone(case: Case) -> bool:
 
 def install() -> None:
     """Put the miniatures in the place of lab and builder, and for the catalogue."""
-    lab = ModuleType("conformance.lab")
+    lab = ModuleType("conformance.runs.lab")
     lab.Lab = Lab  # type: ignore[attr-defined]
     build = ModuleType("conformance.families.build")
     build.absent = lambda family: "no such class" if family.name == "t5" else ""  # type: ignore[attr-defined]
-    sys.modules |= {"conformance.lab": lab, "conformance.families.build": build}
+    sys.modules |= {"conformance.runs.lab": lab, "conformance.families.build": build}
     registry._load_chapters = lambda: None  # type: ignore[assignment]
     checks = (holds, wrong, crashes, refused, undecided, beside_the_point, broken, dies, warns, by_pair, slow, sharp)
     for check in checks:

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from msgspec.structs import replace
 from torch import Tensor
 
-from conformance.case import Case, Row
+from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.compat.caches import KeysValues
+from conformance.core.case import Case, Row
+from conformance.core.relations import in_double, other_prefix, without_prefix
 from conformance.families import families, family
-from conformance.lab import ERROR_FLOOR, Lab
-from conformance.needs import keys_of_text_fit, loaded_with_text
 from conformance.oracles import handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.oracles.plain_attention import DECODERS
-from conformance.relations import in_double, other_prefix, without_prefix
+from conformance.runs.lab import ERROR_FLOOR, Lab
+from conformance.runs.trace import Trace
 from conformance.strategies import STRATA, cases
-from conformance.trace import Trace
 
 SINGLE, MIXED, DOUBLE = 5e-6, 1e-6, 1e-13
 """Largest differences of two right computations, as shares of the logits' spread: in float32, in both, in float64 only."""

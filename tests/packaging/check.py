@@ -16,8 +16,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from conformance.report.events import read
-from conformance.verdict import Cell
+from conformance.core.finding import Cell
+from conformance.session.events import read
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent

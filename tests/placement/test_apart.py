@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from conformance import families, isolated
-from conformance._pytest import bench
-from conformance.case import Case, Placement, Roles
+from conformance import families
 from conformance.clauses import clauses
 from conformance.clauses.registry import Clause
-from conformance.engine import Budget
+from conformance.core.case import Case, Placement, Roles
+from conformance.core.finding import Cell, Outcome
+from conformance.devices import current as here
+from conformance.engine.search import Budget
 from conformance.families import Family, family, register
 from conformance.faults import faults
-from conformance.faults.detect import known_failures
-from conformance.isolated import Judge, ask_placed
-from conformance.placement import here
-from conformance.report.tally import broken
-from conformance.verdict import Cell, Outcome
+from conformance.faults.detection import known_failures
+from conformance.session import judge as bench
+from conformance.session.exit_codes import broken
+from conformance.worker import isolated
+from conformance.worker.isolated import Judge, ask_placed
 
 TRAINS = clauses()["placement.trains"]
 MINE = """

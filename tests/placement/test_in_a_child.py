@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.placement import FORCED
-from conformance.placement.here import environment_for
+from conformance.devices import FORCED
+from conformance.devices.current import environment_for
 
 INSIDE, CHAPTER = Path(__file__).parent / "inside", Path(__file__).parent / "chapter"
 ROOT = Path(__file__).parent.parent.parent

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.errors import UserError
-from conformance.placement import FORCED, available, enter
+from conformance.core.errors import UserError
+from conformance.devices import FORCED, available, enter
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,7 +23,7 @@ def test_the_best_lane_is_found_without_registering_anything(monkeypatch: pytest
     monkeypatch.delenv(FORCED, raising=False)
     assert (
         said(
-            "import torch; from conformance.placement import available; print(available());"
+            "import torch; from conformance.devices import available; print(available());"
             "print(torch._C._get_privateuse1_backend_name(), torch.accelerator.is_available())"
         )
         == "simulated\nprivateuseone False"
@@ -34,7 +34,7 @@ def test_without_the_hook_tensors_are_labelled() -> None:
     assert (
         said(
             "from torch.utils import backend_registration as it; del it._setup_privateuseone_for_python_backend;"
-            "from conformance.placement import available; print(available())"
+            "from conformance.devices import available; print(available())"
         )
         == "labelled"
     )
@@ -45,7 +45,7 @@ def test_without_wrappers_there_is_only_offloading() -> None:
         said(
             "import torch; from torch.utils import backend_registration as it;"
             "del it._setup_privateuseone_for_python_backend; torch.Tensor._make_wrapper_subclass = None;"
-            "from conformance.placement import available; print(available())"
+            "from conformance.devices import available; print(available())"
         )
         == "offload"
     )
@@ -55,7 +55,7 @@ def test_where_another_backend_is_registered_it_is_left_alone() -> None:
     assert (
         said(
             "import torch; torch.utils.rename_privateuse1_backend('npu');"
-            "from conformance.placement import available; print(available())"
+            "from conformance.devices import available; print(available())"
         )
         == "labelled"
     )
@@ -64,7 +64,7 @@ def test_where_another_backend_is_registered_it_is_left_alone() -> None:
 def test_importing_the_package_registers_nothing() -> None:
     assert (
         said(
-            "import pkgutil, importlib, conformance.placement as it, torch\n"
+            "import pkgutil, importlib, conformance.devices as it, torch\n"
             "for found in pkgutil.iter_modules(it.__path__): importlib.import_module(f'{it.__name__}.{found.name}')\n"
             "print(torch._C._get_privateuse1_backend_name(), torch.load.__module__, torch.zeros(1).tolist())"
         )

@@ -6,16 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from conformance.case import Device, Placement
-from conformance.placement.maps import (
-    Name,
-    cut_points,
-    device_map,
-    main_device,
-    numbered,
-    places,
-    spell,
-)
+from conformance.core.case import Device, Placement
+from conformance.devices.maps import Name, cut_points, device_map, main_device, numbered, places, spell
 
 NAMES = ("cuda:0", "cuda:1", "cuda:2")
 

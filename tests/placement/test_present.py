@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from conformance.errors import UserError
-from conformance.placement import lanes, real
-from conformance.placement.here import environment_for
-from conformance.placement.lanes import FORCED
-from conformance.placement.present import Present, present
+from conformance.core.errors import UserError
+from conformance.devices import lanes, real
+from conformance.devices.current import environment_for
+from conformance.devices.inventory import Present, present
+from conformance.devices.lanes import FORCED
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -28,7 +28,7 @@ def _asked_anew() -> Iterator[None]:
 
 def test_asking_imports_no_torch() -> None:
     code = (
-        "import sys; from conformance.placement.present import present; print(present()); print('torch' in sys.modules)"
+        "import sys; from conformance.devices.inventory import present; print(present()); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines() == ["simulated: sim:0, sim:1, sim:2", "False"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from conformance.placement.rule import DeviceMismatch, Operand, common_device, is_mismatch, operands_of
+from conformance.devices.simulated.rule import DeviceMismatch, Operand, common_device, is_mismatch, operands_of
 
 aten = torch.ops.aten
 CPU, ZERO, ONE = torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 1)

@@ -7,12 +7,13 @@ from types import ModuleType
 
 import pytest
 
-from conformance import engine, held
-from conformance._pytest import bench
-from conformance.case import Case
 from conformance.clauses.registry import Clause
+from conformance.core.case import Case
+from conformance.core.finding import Outcome
+from conformance.engine import search as engine
 from conformance.families import family
-from conformance.verdict import Outcome
+from conformance.session import held
+from conformance.session import judge as bench
 
 CLAUSE = Clause(id="a.b", statement="It holds.", explanation="", check=lambda lab, case: None)
 
@@ -28,9 +29,9 @@ class Lab:
 
 @pytest.fixture(autouse=True)
 def _fake_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("conformance.lab")
+    module = ModuleType("conformance.runs.lab")
     module.Lab = Lab  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "conformance.lab", module)
+    monkeypatch.setitem(sys.modules, "conformance.runs.lab", module)
     monkeypatch.setattr(held, "_held", {})
     monkeypatch.setattr(Lab, "made", 0)
 
@@ -56,8 +57,8 @@ def test_an_engine_that_raises_breaks_the_item(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from conformance.known import KnownFailure
-    from conformance.verdict import How
+    from conformance.core.finding import How
+    from conformance.engine.known import KnownFailure
 
     def run_once(*_: object, **__: object) -> None:
         raise RuntimeError("out of paper")

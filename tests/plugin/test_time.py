@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance._pytest.hurry import seconds
-from conformance.errors import UserError
-from conformance.report.events import read
-from conformance.report.tally import word
+from conformance.core.errors import UserError
+from conformance.session.events import read
+from conformance.session.exit_codes import word
+from conformance.session.time_budget import seconds
 
 Consumer = Callable[..., pytest.RunResult]
 BOTH = ("--conformance-families", "llama", "--conformance-clauses", "miniature.holds,miniature.wrong")

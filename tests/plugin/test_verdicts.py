@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from conformance.report.events import read
+from conformance.session.events import read
 
 Consumer = Callable[..., pytest.RunResult]
 

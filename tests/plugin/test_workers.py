@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from conformance.report.events import Header, Started, read
-from conformance.verdict import Cell
+from conformance.core.finding import Cell
+from conformance.session.events import Header, Started, read
 
 pytest.importorskip("xdist")
 Consumer = Callable[..., pytest.RunResult]

@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.case import Case
 from conformance.clauses.registry import Clause, Control, Predicate
-from conformance.engine import Budget, search
+from conformance.core.case import Case
+from conformance.core.finding import Difference, How, Verdict
+from conformance.core.signals import RunFailed, Violation
+from conformance.engine.known import KnownFailure
+from conformance.engine.search import Budget, search
 from conformance.families import family
-from conformance.known import KnownFailure
-from conformance.lab import Lab
-from conformance.signals import RunFailed, Violation
-from conformance.verdict import Difference, How, Verdict
+from conformance.runs.lab import Lab
 
 Ends = Callable[[Case], Exception | None]
 """How a run of a Case with a prefix ends: with what is returned, or well."""

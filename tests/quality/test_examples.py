@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from conformance.case import Case, Row
-from conformance.engine import Budget
-from conformance.errors import UserError
-from conformance.examples import FOLDER, opened
-from conformance.verdict import Outcome
+from conformance.core.case import Case, Row
+from conformance.core.errors import UserError
+from conformance.core.finding import Outcome
+from conformance.engine.database import FOLDER, opened
+from conformance.engine.search import Budget
 
 ITEM = "quality.claim[llama]"
 CASE = Case(family="llama", rows=(Row(length=9),))
@@ -173,7 +173,7 @@ def test_those_of_a_workflow_are_read_and_new_ones_stay_local(
     theirs = tmp_path / "theirs"
     shared = DirectoryBasedExampleDatabase(theirs)
     shared.save(ITEM.encode(), CASE.to_json().encode())
-    monkeypatch.setattr("conformance.examples.GitHubArtifactDatabase", lambda *given, **named: shared)
+    monkeypatch.setattr("conformance.engine.database.GitHubArtifactDatabase", lambda *given, **named: shared)
     examples = opened("github:owner/repository")
     assert examples is not None
     other = Case(family="llama", rows=(Row(length=8),))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from conformance.case import Case, Prefix, Roles, Row
-from conformance.engine import Budget
-from conformance.features import FEATURES
-from conformance.verdict import Outcome
+from conformance.core.case import Case, Prefix, Roles, Row
+from conformance.core.features import FEATURES
+from conformance.core.finding import Outcome
+from conformance.engine.search import Budget
 
 LLAMA = Roles(head_dim=4, width=4, activation="silu", rope="default")
 MINIMAL = {

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.case import Case, Prefix, Row
-from conformance.engine import PROFILES, Budget
-from conformance.known import KnownFailure
-from conformance.needs import many_rows
-from conformance.signals import NotApplicable, Undecided
+from conformance.clauses.preconditions import many_rows
+from conformance.core.case import Case, Prefix, Row
+from conformance.core.finding import Blame, How, Outcome
+from conformance.core.signals import NotApplicable, Undecided
+from conformance.engine.known import KnownFailure
+from conformance.engine.search import PROFILES, Budget
 from conformance.strategies import STRATA
-from conformance.verdict import Blame, How, Outcome
 
 QUICK = PROFILES["quick"] * len(STRATA)
 TOLD = Case(family="llama", rows=(Row(length=4, text="1+1="),))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.case import Case
-from conformance.verdict import Outcome, encode
+from conformance.core.case import Case
+from conformance.core.finding import Outcome, encode
 
 
 # -- determinism ------------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.case import Case, Prefix, Row
-from conformance.report.events import Footer, Header, Replayed, Run
-from conformance.report.tally import broken, not_run
-from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.core.case import Case, Prefix, Row
+from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.session.events import Footer, Header, Replayed, Run
+from conformance.session.exit_codes import broken, not_run
 
 VERSIONS = {"python": "3.11.7", "peft": "0.21.2", "transformers": "5.23.0", "torch": "2.13.0"}
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from conformance.errors import UserError
-from conformance.report.events import AnyEvent, Footer, Judged, Run, Started, Writer, read, schema
-from conformance.verdict import encode
+from conformance.core.errors import UserError
+from conformance.core.finding import encode
+from conformance.session.events import AnyEvent, Footer, Judged, Run, Started, Writer, read, schema
 
 
 def written(path: Path, run: Run) -> Path:

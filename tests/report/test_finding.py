@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.case import from_json
+from conformance.core.case import from_json
+from conformance.core.finding import Difference, Finding, How
 from conformance.report.finding import link, repeat, text
-from conformance.verdict import Difference, Finding, How
 
 
 def test_it_reads_exactly_like_this(finding: Finding, golden: Path) -> None:
@@ -34,8 +34,8 @@ def test_it_stays_short_whatever_was_got(said: str) -> None:
 
 
 def _finding(difference: Difference, note: str) -> Finding:
-    from conformance.case import Case
-    from conformance.verdict import Blame
+    from conformance.core.case import Case
+    from conformance.core.finding import Blame
 
     return Finding(
         clause="a.b",

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from conformance.report.events import Judged, Run, read
+from conformance.core.finding import Cell, Finding, Outcome, State, Verdict, encode
+from conformance.core.outcome import VIOLATES
 from conformance.report.markdown import summary
 from conformance.report.merged import merge
 from conformance.report.page import page
 from conformance.report.versions import versions
-from conformance.report.words import VIOLATES
-from conformance.verdict import Cell, Finding, Outcome, State, Verdict, encode
+from conformance.session.events import Judged, Run, read
 
 PAIRS = [(f"0.{minor}.0", f"5.{other}.0") for minor in range(15) for other in range(23)]
 CLAUSES = [f"{chapter}.the_claim_number_{n}" for chapter in ("equivalence", "masks", "injection") for n in range(10)]

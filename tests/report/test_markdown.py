@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.report.events import read
 from conformance.report.markdown import VIOLATIONS, escape, summary
 from conformance.report.merged import Merged, merge
 from conformance.report.versions import versions
+from conformance.session.events import read
 
 
 @pytest.fixture

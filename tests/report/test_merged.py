@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.case import Case
 from conformance.compat.versions import newest_first
-from conformance.errors import UserError
-from conformance.report.events import Footer, Header, Replay, Replayed, Run, read
+from conformance.core.case import Case
+from conformance.core.errors import UserError
+from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.core.outcome import BROKEN, CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, PAIR_WORDS, VIOLATES
 from conformance.report.failures import Place
 from conformance.report.merged import Merged, Pair, merge
-from conformance.report.tally import KNOWN, WORDS, broken, not_run, word
-from conformance.report.words import BROKEN, CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, PAIR_WORDS, VIOLATES
-from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.session.events import Footer, Header, Replay, Replayed, Run, read
+from conformance.session.exit_codes import KNOWN, WORDS, broken, not_run, word
 
 CLAUSES, FAMILIES = ("a.one", "a.two", "b.three"), ("gpt2", "llama")
 GREEN = {CONFORMS, KNOWN}

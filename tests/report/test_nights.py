@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.report import issue, nights
-from conformance.report.events import Footer, Judged, Run, Started, Writer
 from conformance.report.nights import Changes, Night, Stack, Violation
+from conformance.session.events import Footer, Judged, Run, Started, Writer
 
 WRONG = Violation(how="wrong answer", repeat="peft-conformance replay it")
 

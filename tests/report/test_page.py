@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.report.events import read
+from conformance.core.outcome import MEANINGS
 from conformance.report.merged import Merged, merge
 from conformance.report.page import FAILURES, TEXT, page
-from conformance.report.words import MEANINGS
+from conformance.session.events import read
 
 STYLES = Path(__file__).parents[2] / "conformance" / "report" / "templates" / "page.css"
 

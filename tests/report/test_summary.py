@@ -8,9 +8,9 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.console import Console
 
-from conformance.report.events import Run
-from conformance.report.summary import closing, code_of, show
-from conformance.verdict import How
+from conformance.core.finding import How
+from conformance.report.terminal import closing, code_of, show
+from conformance.session.events import Run
 
 
 def shown(run: Run, **terminal: bool) -> str:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.report.events import Replay, Replayed
-from conformance.report.tally import MEANING, broken, counts, exit_code, not_run, reasons, told, word
-from conformance.verdict import Cell, Outcome, State, Verdict
+from conformance.core.finding import Cell, Outcome, State, Verdict
+from conformance.session.events import Replay, Replayed
+from conformance.session.exit_codes import MEANING, broken, counts, exit_code, not_run, reasons, told, word
 
 
 def cell(outcome: Outcome, **rest: object) -> Cell:

@@ -11,13 +11,13 @@ from functools import cache
 import pytest
 from torch import nn
 
-from conformance.case import Case, from_json
 from conformance.clauses import Clause, clauses
-from conformance.engine import PROFILES, drawn
+from conformance.core.case import Case, from_json
+from conformance.core.features import FEATURES, features
+from conformance.devices.maps import device_map
+from conformance.engine.search import PROFILES, drawn
 from conformance.families import Family, families, family
 from conformance.families.build import build, decoder_layers
-from conformance.features import FEATURES, features
-from conformance.placement.maps import device_map
 from conformance.strategies import MAPS
 
 NAMES = tuple(families())

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from conformance.case import Case, from_json
-from conformance.engine import PROFILES
+from conformance.core.case import Case, from_json
+from conformance.core.features import FEATURES, features
+from conformance.engine.search import PROFILES
 from conformance.families import Family, families, family
 from conformance.families.build import build, config
-from conformance.features import FEATURES, features
 from conformance.strategies import STRATA, cases
 
 ROOT = Path(__file__).parent.parent.parent
@@ -160,7 +160,7 @@ import sys
 sys.path[:0] = {paths!r}
 from hypothesis import HealthCheck, Phase, given, seed, settings
 if {noisy!r}:
-    import extra_constants, conformance.lab, conformance.known, conformance.report.events
+    import extra_constants, conformance.runs.lab, conformance.engine.known, conformance.session.events
 from conformance.families import family
 from conformance.strategies import STRATA, cases
 for stratum in STRATA:

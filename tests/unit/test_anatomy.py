@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from conformance import engine, held
-from conformance._pytest import bench
-from conformance.case import Case
 from conformance.clauses import clauses
-from conformance.errors import UserError
+from conformance.core.case import Case
+from conformance.core.errors import UserError
+from conformance.engine import search as engine
 from conformance.families import Family, anatomy, families, family
 from conformance.families.build import build
-from conformance.report.tally import word
+from conformance.session import held
+from conformance.session import judge as bench
+from conformance.session.exit_codes import word
 from conformance.strategies import STRATA
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import conformance
-from conformance.case import Case, Part, Placement, Prefix, Roles, Row, from_json
-from conformance.errors import UserError
+from conformance.core.case import Case, Part, Placement, Prefix, Roles, Row, from_json
+from conformance.core.errors import UserError
 
 PLAIN = Case(family="llama")
 RICH = Case(

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from conformance.case import Case
-from conformance.compare import NOT_A_NUMBER, agree, agree_on_loss, agree_on_tokens, differ, identical
-from conformance.signals import Undecided, Violation
-from conformance.trace import Trace
-from conformance.verdict import Difference, encode
+from conformance.assertions.logits import NOT_A_NUMBER, agree, agree_on_loss, agree_on_tokens, differ, identical
+from conformance.core.case import Case
+from conformance.core.finding import Difference, encode
+from conformance.core.signals import Undecided, Violation
+from conformance.runs.trace import Trace
 
 ERROR = 1e-3
 LOGITS = torch.tensor(

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conformance.case import PAD, START, VOCABULARY, Roles
 from conformance.compat import configs
+from conformance.core.case import PAD, START, VOCABULARY, Roles
+from conformance.core.signals import NotApplicable
 from conformance.families.derive import accepted, config_fields
 from conformance.families.family import Anatomy, Draw, Family
-from conformance.signals import NotApplicable
 
 KIND = Family(
     schema=1,

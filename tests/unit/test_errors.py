@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.errors import UserError, unknown
+from conformance.core.errors import UserError, unknown
 
 
 def test_an_error_says_code_message_cause_and_cure() -> None:

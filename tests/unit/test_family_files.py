@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from conformance import families
-from conformance.errors import UserError
+from conformance.core.errors import UserError
 from conformance.families.family import Family, read
 
 TEXT = """

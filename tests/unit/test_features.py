@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from conformance.case import Case, Placement, Prefix, Roles, Row
-from conformance.features import FEATURES, features
+from conformance.core.case import Case, Placement, Prefix, Roles, Row
+from conformance.core.features import FEATURES, features
 
 
 def case(

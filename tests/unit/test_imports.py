@@ -143,7 +143,7 @@ def test_no_chapter_imports_torch_before_it_is_run(name: str) -> None:
     ("code", "absent"),
     [
         ("import conformance", {"torch", "transformers", "peft", "hypothesis", "msgspec"}),
-        ("import conformance.placement", {"torch", "transformers", "peft", "hypothesis", "msgspec", "accelerate"}),
+        ("import conformance.devices", {"torch", "transformers", "peft", "hypothesis", "msgspec", "accelerate"}),
         ("import conformance.plugin", {"torch", "transformers", "peft", "hypothesis", "msgspec"}),
         ("import conformance.clauses; conformance.clauses.clauses()", {"torch", "transformers", "peft", "hypothesis"}),
         (
@@ -152,7 +152,7 @@ def test_no_chapter_imports_torch_before_it_is_run(name: str) -> None:
         ),
         ("import conformance.matrix.run, conformance.matrix.replays", {"torch", "transformers", "peft"}),
         (
-            "import conformance.known; conformance.known.load(conformance.known.shipped())",
+            "import conformance.engine.known; conformance.engine.known.load(conformance.engine.known.shipped())",
             {"torch", "transformers", "peft", "hypothesis"},
         ),
     ],

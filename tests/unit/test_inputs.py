@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Prefix, Row
+from conformance.core.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Prefix, Row
+from conformance.core.relations import row_alone, rows_reversed
 from conformance.families import family
 from conformance.families.inputs import padding_mask, pixels, position_ids, prefix_text, request, text, token_ids
-from conformance.relations import row_alone, rows_reversed
 
 CASE = Case(family="llama", rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=1, seed=3)), seed=6)
 RIGHT = replace(CASE, padding="right")

@@ -11,14 +11,14 @@ import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from conformance.case import Case, Prefix, Row
+from conformance.assertions.saving import saved
 from conformance.clauses import clauses
-from conformance.engine import Budget, judge
+from conformance.core.case import Case, Prefix, Row
+from conformance.core.finding import Cell, Outcome
+from conformance.engine.search import Budget, judge
 from conformance.families import family
-from conformance.isolated import ANSWER_FILE, Answer, Child, ChildDied, Generate, Judge
-from conformance.lab import Lab
-from conformance.lifecycle import saved
-from conformance.verdict import Cell, Outcome
+from conformance.runs.lab import Lab
+from conformance.worker.isolated import ANSWER_FILE, Answer, Child, ChildDied, Generate, Judge
 
 NOISE = """
 import sys

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from conformance import known
-from conformance.case import Case, Prefix, Row
-from conformance.errors import UserError
-from conformance.features import features
-from conformance.known import KnownFailure
-from conformance.verdict import Blame, Difference, Finding, How
+from conformance.core.case import Case, Prefix, Row
+from conformance.core.errors import UserError
+from conformance.core.features import features
+from conformance.core.finding import Blame, Difference, Finding, How
+from conformance.engine import known
+from conformance.engine.known import KnownFailure
 
 CASE = Case(family="mistral", prefix=Prefix(length=3), rows=(Row(length=3), Row()))
 VERSIONS = {"peft": "0.21.2", "transformers": "5.23.0"}

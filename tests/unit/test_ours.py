@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.lab import guarded
-from conformance.placement import maps
-from conformance.placement.rule import DeviceMismatch
-from conformance.signals import RunFailed
+from conformance.core.signals import RunFailed
+from conformance.devices import maps
+from conformance.devices.simulated.rule import DeviceMismatch
+from conformance.runs.lab import guarded
 
 
 def test_an_exception_of_this_package_passes_through() -> None:
-    from conformance.subject import _told_again
+    from conformance.runs.subject import _told_again
 
     with pytest.raises(AttributeError):
         guarded("from_pretrained", lambda: _told_again(None, None, None))  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance import prefix
-from conformance.case import Case, Prefix, Roles
+from conformance.core.case import Case, Prefix, Roles
 from conformance.families.weights import normal
+from conformance.methods import prefix_tuning as prefix
 
 CASE = Case(
     family="llama", roles=Roles(layers=3, heads=4, kv_heads=2, head_dim=4, width=16), prefix=Prefix(length=5, seed=3)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from conformance.lab import brought, guarded
-from conformance.signals import NotApplicable, RunFailed
-from conformance.trace import Recorder
+from conformance.core.signals import NotApplicable, RunFailed
+from conformance.runs.lab import brought, guarded
+from conformance.runs.trace import Recorder
 
 SOURCE = """
 import torch

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.case import Case, Prefix, Row
 from conformance.clauses import clauses, registry, select
 from conformance.clauses.registry import Clause
-from conformance.errors import UserError
+from conformance.core.case import Case, Prefix, Row
+from conformance.core.errors import UserError
 
 CASE = Case(family="llama")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import asdict, replace
 
-from conformance import relations
-from conformance.case import Case, Placement, Prefix, Roles, Row
+from conformance.core import relations
+from conformance.core.case import Case, Placement, Prefix, Roles, Row
 
 CASE = Case(
     family="llama",

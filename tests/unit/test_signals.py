@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.signals import NotApplicable, RunFailed, Signal, Undecided, Violation, wrong
-from conformance.verdict import Difference, How
+from conformance.core.finding import Difference, How
+from conformance.core.signals import NotApplicable, RunFailed, Signal, Undecided, Violation, wrong
 
 
 def test_wrong_is_a_violation_without_a_margin() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.case import Case, Placement, Prefix, Roles, Row
+from conformance.core.case import Case, Placement, Prefix, Roles, Row
+from conformance.core.features import FEATURES
+from conformance.engine.shrink import candidates, simplify
 from conformance.families import families
-from conformance.features import FEATURES
-from conformance.simplify import candidates, simplify
 from conformance.strategies import MAPS, STRATA, cases
 
 LARGE = Case(

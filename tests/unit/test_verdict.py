@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from conformance.case import Case, Prefix
-from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict, encode
+from conformance.core.case import Case, Prefix
+from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict, encode
 
 DIFFERENCE = Difference(what="the logits differ", got="1", expected="2", row=0, step=3, margin=1.5, error=1e-4)
 FINDING = Finding(

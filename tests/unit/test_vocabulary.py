@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.case import FIRST_TEXT_TOKEN, VOCABULARY
+from conformance.core.case import FIRST_TEXT_TOKEN, VOCABULARY
 from conformance.families.vocabulary import decode, encode, tokenizer
 
 PRINTABLE = "".join(map(chr, range(33, 127)))

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from conformance import whereabouts
-from conformance.case import Case, Placement, Roles
-from conformance.features import features
-from conformance.placement import here as where
-from conformance.placement.here import Here, alone, as_here
-from conformance.placement.maps import places, spell
-from conformance.placement.spread import memory
-from conformance.relations import spelled_plainly
-from conformance.signals import NotApplicable
-from conformance.whereabouts import needs_names, needs_places
+from conformance.assertions import placement as whereabouts
+from conformance.assertions.placement import needs_names, needs_places
+from conformance.core.case import Case, Placement, Roles
+from conformance.core.features import features
+from conformance.core.relations import spelled_plainly
+from conformance.core.signals import NotApplicable
+from conformance.devices import current as where
+from conformance.devices.current import Here, alone, as_here
+from conformance.devices.maps import places, spell
+from conformance.devices.place_model import memory
 
 # As simulated ones are, but of a type that torch knows without a backend.
 MANY = Here("simulated", ("xla:0", "xla:1", "xla:2"))

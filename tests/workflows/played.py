@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from conformance.case import Case
-from conformance.report.events import AnyEvent, Code, Footer, Header, Judged, Started, Writer
-from conformance.verdict import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.core.case import Case
+from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Started, Writer
 
 RELEASES = {"fine": "0.21.2", "red": "0.13.2", "cut": "0.14.0"}
 FAMILIES = ("llama", "qwen2")

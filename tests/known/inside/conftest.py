@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from conformance.placement.here import here
+from conformance.devices.current import here
 
 collect_ignore_glob = [] if "CONFORMANCE_INSIDE" in os.environ else ["test_*.py"]
 

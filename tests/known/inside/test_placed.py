@@ -11,16 +11,16 @@ from unittest import mock
 
 import pytest
 
-from conformance import known
 from conformance.clauses import clauses
 from conformance.compat.versions import versions
-from conformance.confirm import confirm, examine
+from conformance.core.finding import Outcome
+from conformance.devices.maps import AWAY
+from conformance.devices.place_model import computes_on
+from conformance.engine import known
+from conformance.engine.controls import confirm, examine
+from conformance.engine.known import KnownFailure
 from conformance.families import families
-from conformance.known import KnownFailure
-from conformance.lab import Lab
-from conformance.placement.maps import AWAY
-from conformance.placement.spread import computes_on
-from conformance.verdict import Outcome
+from conformance.runs.lab import Lab
 
 ALL = known.load(known.shipped())
 ENTRIES = {entry.id: entry for entry in ALL if entry.applies(versions()) and entry.case.placed}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "transformers", "peft", "hypothesis", "msgspec", "conformance.engine"}
+HEAVY = {"torch", "transformers", "peft", "hypothesis", "msgspec", "conformance.engine.search"}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

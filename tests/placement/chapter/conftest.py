@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from conformance.placement.here import here
+from conformance.devices.current import here
 
 INSIDE = "CONFORMANCE_INSIDE" in os.environ
 collect_ignore_glob = [] if INSIDE else ["test_*.py"]

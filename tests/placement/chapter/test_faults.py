@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.engine import Budget
+from conformance.core.finding import Outcome, Verdict
+from conformance.engine.search import Budget
 from conformance.faults import Fault, faults
-from conformance.faults.detect import detected, failing_before, in_force, judged, named, weaker_clause
-from conformance.verdict import Outcome, Verdict
+from conformance.faults.detection import detected, failing_before, in_force, judged, named, weaker_clause
 
 QUICK = Budget(shrink=False)
 PLACED = {id: fault for id, fault in faults().items() if named(fault).placed}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.case import Case, Placement, Prefix, Roles
-from conformance.engine import Budget
+from conformance.core.case import Case, Placement, Prefix, Roles
+from conformance.engine.search import Budget
 from conformance.faults import faults
-from conformance.faults.detect import in_force, judged, named
+from conformance.faults.detection import in_force, judged, named
 
 ONE = Roles(head_dim=4, width=4, activation="silu", rope="default")
 TWO = Roles(layers=2, head_dim=4, width=4, activation="silu", rope="default")

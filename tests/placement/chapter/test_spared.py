@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from conformance.clauses import clauses
-from conformance.engine import Budget, judge
+from conformance.core.finding import Outcome, State
+from conformance.engine.search import Budget, judge
 from conformance.families import families, family
-from conformance.lab import Lab
+from conformance.runs.lab import Lab
 from conformance.strategies import MAPS
-from conformance.verdict import Outcome, State
 
 PLACED = {id: found for id, found in clauses().items() if found.placed}
 DECISIVE = {

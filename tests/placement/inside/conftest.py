@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from conformance.placement import available, enter
+from conformance.devices import available, enter
 
 INSIDE = "CONFORMANCE_INSIDE" in os.environ
 collect_ignore_glob = [] if INSIDE else ["test_*.py"]

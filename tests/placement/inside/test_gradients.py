@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from conformance.placement.rule import DeviceMismatch
+from conformance.devices.simulated.rule import DeviceMismatch
 
 Names = tuple[str, ...]
 

@@ -14,14 +14,14 @@ from accelerate import dispatch_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from conformance import prefix
-from conformance.case import Case, Prefix, Roles, Row
+from conformance.core.case import Case, Prefix, Roles, Row
+from conformance.devices.simulated.rule import DeviceMismatch
+from conformance.devices.simulated.transfers import transfers
 from conformance.families import families, family
 from conformance.families.build import build
 from conformance.families.inputs import request
-from conformance.placement.rule import DeviceMismatch
-from conformance.placement.transfers import transfers
-from conformance.subject import PeftSubject, _wrap
+from conformance.methods import prefix_tuning as prefix
+from conformance.runs.subject import PeftSubject, _wrap
 
 Names = tuple[str, ...]
 ROLES = Roles(layers=3, heads=2, kv_heads=2, head_dim=8, width=16, ffn=16)

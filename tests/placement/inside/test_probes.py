@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from conformance.placement import rule
-from conformance.placement.probes import PROBES, Disagreement, Pair, Probe, disagreements, outcome
+from conformance.devices.simulated import rule
+from conformance.devices.simulated.probes import PROBES, Disagreement, Pair, Probe, disagreements, outcome
 
 Names = tuple[str, ...]
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from conformance.placement.rule import DeviceMismatch
-from conformance.placement.tensor import SimulatedTensor
-from conformance.placement.transfers import Crossed, transfers
+from conformance.devices.simulated.rule import DeviceMismatch
+from conformance.devices.simulated.tensor import SimulatedTensor
+from conformance.devices.simulated.transfers import Crossed, transfers
 
 Names = tuple[str, ...]
 VALUES = [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]

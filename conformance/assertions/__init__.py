@@ -1,0 +1,1 @@
+"""What clauses assert about runs. Each raises a violation, or returns nothing."""

@@ -1,0 +1,124 @@
+"""Trace x Trace -> the first difference. Exact where it must be, else measured against the error of the computation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from msgspec.structs import replace
+from torch import Tensor
+
+from conformance.core.finding import Difference
+from conformance.core.signals import Undecided, Violation, wrong
+from conformance.runs.lab import ERROR_CAP, ERROR_FLOOR
+from conformance.runs.trace import Trace
+
+CLEAR = 10.0
+"""A difference between the error and this many errors is undecided."""
+NOT_A_NUMBER = 1e30
+"""The margin of a NaN or an infinity, finite so that JSON can hold it."""
+
+
+def agree(got: Trace, expected: Trace, what: str = "the logits differ") -> None:
+    """The logits of every row and step agree. Shapes ``(rows, steps, vocabulary)``."""
+    _equal_shapes(got, expected)
+    distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
+    _judge(distance, got, expected, what)
+
+
+def agree_on_tokens(got: Trace, expected: Trace) -> None:
+    """At every step the token that was got is the expected best, or within the error of it."""
+    best = expected.logits.double()
+    lead = best.amax(-1) - best.gather(-1, got.tokens.unsqueeze(-1)).squeeze(-1)
+    _judge(lead, got, expected, "another token leads")
+
+
+def differ(one: Trace, other: Trace, what: str) -> None:
+    """Some logit differs by clearly more than the error."""
+    first = one.logits[:, :1].double()
+    largest = float((first - other.logits[:, :1].double()).abs().max())
+    if largest > CLEAR * ERROR_CAP * float((first.amax(-1) - first.amin(-1)).mean()):
+        return  # no error could be as large
+    error = one.error()
+    if error is None:
+        raise Undecided("two right computations are too far apart to say")
+    if math.isnan(largest):
+        raise Undecided("the logits are not numbers")
+    if largest <= error:
+        raise Violation(
+            Difference(what=what, got=f"largest difference {largest:.3g}", expected=f"more than {error:.3g}")
+        )
+    if largest <= CLEAR * error:
+        raise Undecided(f"a difference of {largest:.3g} is within {CLEAR:g} errors of {error:.3g}")
+
+
+def _equal_shapes(got: Trace, expected: Trace) -> None:
+    if got.logits.shape != expected.logits.shape:
+        raise wrong("rows, steps and vocabulary of the answer", tuple(got.logits.shape), tuple(expected.logits.shape))
+
+
+def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:
+    spread = float((expected.logits.amax(-1) - expected.logits.amin(-1)).mean())
+    # After a near tie two right runs go different ways, and can no longer be compared.
+    distance = distance.masked_fill(~_same_history(got.tokens, expected.tokens), 0.0)
+    # Written so that a NaN fails, and an infinite spread excuses nothing.
+    if math.isfinite(spread) and bool((distance <= ERROR_FLOOR * spread).all()):
+        return
+    error = got.error()
+    if error is None:
+        raise Undecided("two right computations are too far apart to say")
+    if bool((distance <= error).all()):
+        return
+    beyond = (~(distance <= CLEAR * error)).nonzero()
+    if not len(beyond):
+        raise Undecided(f"a difference of {float(distance.max()):.3g} is within {CLEAR:g} errors of {error:.3g}")
+    step, row = min((int(step), int(row)) for row, step in beyond)
+    margin = float(torch.nan_to_num(distance[row, step], nan=NOT_A_NUMBER, posinf=NOT_A_NUMBER))
+    raise Violation(_difference(what, got, expected, row, step, margin, error))
+
+
+def _same_history(one: Tensor, other: Tensor) -> Tensor:
+    """Where all *earlier* tokens of the row are equal, ``(rows, steps)``."""
+    equal = (one == other).long().cumprod(-1)
+    return torch.cat([torch.ones_like(equal[:, :1]), equal[:, :-1]], dim=-1).bool()
+
+
+def agree_on_loss(got: float, expected: float, trace: Trace) -> None:
+    """Two losses agree; a mean of log-probabilities is off by at most twice the largest logit."""
+    error = trace.error()
+    if error is None:
+        raise Undecided("two right computations are too far apart to say")
+    margin = abs(got - expected)
+    if margin <= 2 * error:
+        return
+    if margin <= CLEAR * error:
+        raise Undecided(f"a difference of {margin:.3g} is within {CLEAR:g} errors of {error:.3g}")
+    margin = margin if math.isfinite(margin) else NOT_A_NUMBER
+    told = Difference(what="the loss differs", got=f"{got:.6f}", expected=f"{expected:.6f}", margin=margin, error=error)
+    raise Violation(told)
+
+
+def identical(got: Trace, expected: Trace, what: str) -> None:
+    """The logits of every row and step agree to the bit."""
+    _equal_shapes(got, expected)
+    if torch.equal(got.logits, expected.logits):
+        return
+    distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
+    row, step = (int(i) for i in (~(distance == 0)).nonzero()[0])
+    told = _difference(what, got, expected, row, step, 0.0, 0.0)
+    raise Violation(replace(told, margin=None, error=None))
+
+
+def _difference(what: str, got: Trace, expected: Trace, row: int, step: int, margin: float, error: float) -> Difference:
+    mine, its = got.logits[row, step], expected.logits[row, step]
+    worst = int((mine.double() - its.double()).abs().nan_to_num(nan=float("inf")).argmax())
+    said = int(got.tokens[row, step]) if got.tokens.shape == got.logits.shape[:2] else int(mine.argmax())
+    return Difference(
+        what=what,
+        got=f"token {said}, logit[{worst}] = {float(mine[worst]):.5f}",
+        expected=f"token {int(its.argmax())}, logit[{worst}] = {float(its[worst]):.5f}",
+        row=row,
+        step=step,
+        margin=margin,
+        error=error,
+    )

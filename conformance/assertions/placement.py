@@ -1,0 +1,195 @@
+"""How clauses look at a placed model: the same answers as on one device, caches at home, few transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from conformance.assertions.logits import agree, agree_on_loss, identical
+from conformance.assertions.observations import counted_labels
+from conformance.core.relations import unplaced, without_prefix
+from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
+from conformance.devices.current import alone, here
+from conformance.devices.maps import numbered, places, spell
+from conformance.runs.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.core.case import Case, Placement
+    from conformance.runs.lab import Lab
+
+T = TypeVar("T")
+WHOLE = 100
+"""In percent, a share of memory that holds the whole model."""
+FEW = 4
+"""Small tensors that a step may move beyond what the base model moves: masks, positions, a number.
+
+Measured over the quick profile of all families: PEFT at most 1, the reference, whose windows are explicit masks, at most 4.
+"""
+SAME_GRADIENT = 1e-4
+"""Of the largest component; gradients are sums in the same order on any device, up to the last bits of another kernel.
+
+Measured over the quick profile of all families: at most 1.6e-6, and for PEFT 0.
+"""
+
+
+def or_not_applicable(run: Callable[[], T], why: str) -> T:
+    """What ``run`` gives; where it fails, the claim says nothing."""
+    try:
+        return run()
+    except RunFailed as failed:
+        raise NotApplicable(f"{why}: {failed.words}") from failed
+
+
+def needs_places(case: Case) -> None:
+    """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
+    names, placement = here().names, case.placement
+    waits = bool({"cpu", "disk"} & set(placement.named))
+    # PEFT makes a new map when it loads an adapter onto weights that wait.
+    remade = placement.automatic or (placement.adapter == "loaded" and waits)
+    if remade and len(names) > 1 and not numbered(names):
+        raise NotApplicable(f"a map is made by itself, of numbers, and {', '.join(names)} have none")
+    if placement.automatic:
+        one = len(names) == 1 and placement.memory[0] >= WHOLE
+    else:
+        meant = {*placement.of_layers(case.roles.layers), *placement.others}
+        second = len(meant) > 1 or (len(names) == 1 and not waits)
+        one = second and len(places(placement, case.roles.layers, names)) == 1
+    if one:
+        raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
+
+
+def needs_names(case: Case, plain: Case) -> None:
+    """The claim says nothing where the map is the same map, for the devices that there are here have one spelling."""
+    if _spelled(case.placement) == _spelled(plain.placement):
+        raise NotApplicable(f"it is the same map, for there is one way to spell {', '.join(here().names)}")
+
+
+def _spelled(placement: Placement) -> tuple[object, ...]:
+    called = tuple(spell(device, placement.spelling, here().names) for device in placement.named)
+    return (*called, placement.order, placement.merged)
+
+
+def together(lab: Lab, case: Case) -> Trace:
+    """Generate with the whole model on one device, which answers as without any device map.
+
+    A device is a device: what fails on one is excused only if it fails without any map too.
+    """
+    try:
+        one = lab.generate(alone(case))
+    except RunFailed:
+        or_not_applicable(lambda: lab.generate(unplaced(case)), "without a device map it fails too")
+        raise
+    if case.beams == 1:
+        with suppress(RunFailed):  # what runs on a device only has nothing to be compared with
+            agree(
+                one, lab.generate(unplaced(case)), "generate answers otherwise on one device than without a device map"
+            )
+    return one
+
+
+def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
+    """Generate answers as with the whole model on one device."""
+    needs_places(case)
+    one = together(lab, case)
+    alike(lab, lab.generate(case), one, what)
+
+
+def alike(lab: Lab, got: Trace, expected: Trace, what: str) -> None:
+    """To the bit, if the base model keeps its bits under these two maps; else within the error.
+
+    A slice that is moved to another device is dense afterwards, and a dense matrix may be multiplied by another kernel.
+    """
+    try:
+        identical(got, expected, what)
+    except Violation:
+        if got.case.prefix.length and _base_keeps_bits(lab, got.case, expected.case):
+            raise
+        _within_the_error(got, expected, what)
+
+
+def _base_keeps_bits(lab: Lab, one: Case, other: Case) -> bool:
+    try:
+        identical(base_under(lab, one), base_under(lab, other), "")
+    except (Violation, RunFailed):
+        return False
+    return True
+
+
+def base_under(lab: Lab, case: Case) -> Trace:
+    """The base model without a prefix, where its parts really are.
+
+    Loading an adapter may place a model anew: then it is the model inside that says what this costs, and which bits it keeps.
+    """
+    bare = without_prefix(case)
+    if case.placement.adapter == "made" or not case.prefix.length:
+        return lab.generate(bare)
+    key = ("inside", case)
+    return lab.once(key, lambda: lab.generate_on(lab.subject(case).bare(), bare))
+
+
+def _within_the_error(got: Trace, expected: Trace, what: str) -> None:
+    if got.case.beams == 1:
+        agree(got, expected, what)
+    elif not torch.equal(got.tokens, expected.tokens):
+        raise Undecided("the base model's bits differ between the two maps, and then beams may differ")
+
+
+def caches_at_home(got: Trace) -> None:
+    """Before every forward, and in the end, each layer's keys and values are where the layer computes."""
+    for step, layers in enumerate([*(forward.cache for forward in got.forwards), got.final]):
+        for index, (layer, home) in enumerate(zip(layers, got.homes, strict=False)):
+            if layer.length and any(where != home for where in layer.devices):
+                raise wrong(f"where keys and values of layer {index} are", ", ".join(layer.devices), home, step=step)
+
+
+def moves_little(got: Trace, base: Trace) -> None:
+    """No step moves more tensors than the base model's step and :data:`FEW`; the first one may also fill the cache."""
+    if not here().counted:
+        return  # nothing counts what crosses between real devices
+    for step, (mine, its) in enumerate(zip(got.forwards, base.forwards, strict=False)):
+        most = its.moved + FEW + (2 * len(got.homes) if step == 0 else 0)
+        if mine.moved > most:
+            raise wrong("tensors moved between devices", mine.moved, f"at most {most}", step=step)
+
+
+def trains_as_on_one_device(lab: Lab, case: Case) -> None:
+    """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
+    needs_places(case)
+    one_device = alone(case)
+    tokens = together(lab, case).tokens
+    one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
+    got = lab.forward(case, tokens=tokens)
+    alike(lab, got, one, "the training forward answers otherwise under the device map")
+    # Without any label there is no loss: a mean over nothing.
+    labelled = any(counted_labels(case, row) for row in range(len(case.rows)))
+    if labelled and got.loss is not None and one.loss is not None:
+        agree_on_loss(got.loss, one.loss, got)
+    if case.prefix.length:
+        gradients = or_not_applicable(lambda: _gradients(lab, one_device, tokens), "on one device it fails too")
+        _close(_gradients(lab, case, tokens), gradients)
+
+
+def _gradients(lab: Lab, case: Case, tokens: Tensor) -> dict[str, Tensor]:
+    subject = lab.subject(case)
+    logits = lab.forward_on(subject, case, tokens, grad=True).logits
+    named = subject.parameters()
+    found = torch.autograd.grad(logits.log_softmax(-1)[..., 0].mean(), list(named.values()), allow_unused=True)
+    # None for a parameter that the logits do not depend on, whatever torch's annotation says.
+    return {name: torch.zeros(()) if g is None else g.cpu() for name, g in zip(named, found, strict=True)}  # type: ignore[redundant-expr]
+
+
+def _close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, gradient in expected.items():
+        if got[name].shape != gradient.shape:
+            raise wrong(f"gradient of the adapter's {name}", "none", "one: the training forward reads it")
+        apart = float((got[name] - gradient).abs().max())
+        largest = float(gradient.abs().max())
+        if apart > SAME_GRADIENT * largest:
+            raise wrong(
+                f"gradient of the adapter's {name}", f"off by {apart:.3g}", f"as on one device, up to {largest:.3g}"
+            )

@@ -1,0 +1,69 @@
+"""The user's story of issue 2134: teach "1+1=" -> "11" through the prefix alone, with a real tokenizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.core.case import Case, Prefix, Roles, Row
+from conformance.families import Family
+
+if TYPE_CHECKING:
+    from conformance.runs.lab import Lab
+    from conformance.runs.subject import Subject
+    from conformance.runs.trace import Trace
+
+QUESTION, ANSWER = "1+1=", "11"
+STEPS, RATE, LEAD = 400, 0.05, 0.5
+"""Most optimiser steps, Adam's learning rate, and by how many logits the right tokens must lead to count as learnt."""
+
+
+def story_case(kind: Family) -> Case | None:
+    """A model just large enough to learn one answer; none for families that are not taught."""
+    if not kind.learns:
+        return None
+    roles = Roles(
+        layers=2,
+        encoder_layers=0 if kind.draw.encoder_layers == "none" else 2,
+        heads=4,
+        kv_heads=2 if kind.draw.grouped else 4,
+        head_dim=8,
+        width=32,
+        ffn=48,
+        tied=kind.draw.tied[0],
+        activation=kind.draw.activation[0],
+        rope=kind.draw.rope[0],
+    )
+    question = Row(length=len(QUESTION), text=QUESTION)
+    return Case(family=kind.name, roles=roles, prefix=Prefix(length=4), rows=(question,), new_tokens=len(ANSWER))
+
+
+def teach(lab: Lab, subject: Subject, case: Case) -> None:
+    """Train only the adapter, through the subject's own forward, until it answers. Raises if it does not learn."""
+    import torch
+
+    from conformance.core.signals import wrong
+    from conformance.families.vocabulary import encode
+
+    target = torch.tensor([encode(ANSWER)])
+    optimiser = torch.optim.Adam(subject.parameters().values(), lr=RATE)
+    for _ in range(STEPS):
+        logits = lab.forward_on(subject, case, target, grad=True).logits
+        loss = torch.nn.functional.cross_entropy(logits[0], target[0])
+        right = logits[0].gather(-1, target[0, :, None])
+        others = logits[0].scatter(-1, target[0, :, None], float("-inf")).amax(-1, keepdim=True)
+        # Well above the error of the computation: what was learnt must not hang on a near tie.
+        if float((right - others).detach().min()) >= LEAD:
+            return
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    raise wrong(
+        f"loss after {STEPS} steps of training", f"{float(loss):.3f}", f"the right tokens lead by {LEAD} logits"
+    )
+
+
+def said(trace: Trace) -> str:
+    """The text that generate answered."""
+    from conformance.families.vocabulary import decode
+
+    return decode(trace.tokens[0].tolist())

@@ -1,0 +1,1 @@
+"""Plain data and words that every other part shares. Imports no torch."""

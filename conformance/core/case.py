@@ -1,0 +1,211 @@
+"""A Case: everything that determines one example, as frozen plain data in neutral roles.
+
+A Case holds no tensor and no field name of any transformers release, so that it replays on every one of them. Its repr
+is code, its JSON is stable, its id is the hash of that JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal, Union
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from conformance.core.errors import UserError
+
+VOCABULARY = 97
+"""Size of every vocabulary, a prime: PEFT finds the word embedding by looking for a parameter of this many rows."""
+PAD, START, FIRST_TEXT_TOKEN = 0, 1, 3
+"""Token ids. Texts are drawn from ``FIRST_TEXT_TOKEN`` up, so that no text holds the pad id."""
+
+Small = Annotated[int, Meta(ge=0, le=99)]
+Count = Annotated[int, Meta(ge=1, le=64)]
+
+
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True):
+    """Base of a Case and its parts: frozen, unknown keys refused, defaults left out of repr and JSON."""
+
+
+class Roles(Part, frozen=True):
+    """What the model is, in neutral roles; ``None`` or 0 where a family has no such thing.
+
+    ``layers`` counts the layers that own a self-attention cache (the decoder's), ``encoder_layers`` an encoder's;
+    ``width`` is the hidden size, ``ffn`` the inner size of the feed-forward part, ``window`` the length of a sliding
+    attention window in tokens, ``sliding`` which layers have it (repeated over the layers), ``positions`` the largest
+    number of positions, ``rotary`` the percentage of each head that is rotated.
+    """
+
+    layers: Count = 1
+    encoder_layers: Small = 0
+    heads: Count = 1
+    kv_heads: Count = 1
+    head_dim: Count = 8
+    width: Count = 8
+    ffn: Count = 8
+    positions: Count = 64
+    tied: bool = False
+    activation: str = ""
+    rope: str = ""
+    rotary: Annotated[int, Meta(ge=0, le=100)] = 0
+    window: Small = 0
+    sliding: tuple[bool, ...] = ()
+
+
+class Prefix(Part, frozen=True):
+    """The virtual tokens: how many, how they are encoded, and what is in them.
+
+    ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: the
+    base model's own keys and values of a real token sequence. ``order`` permutes the virtual tokens. Length 0 is the
+    base model without any prefix, the control.
+    """
+
+    length: Small = 1
+    projection: Small = 0
+    content: Literal["random", "tokens"] = "random"
+    order: Literal["drawn", "reversed"] = "drawn"
+    seed: Small = 0
+
+
+class Row(Part, frozen=True):
+    """One text of the batch: its length in tokens and the seed of its tokens (and of its image).
+
+    With ``text`` the tokens are those of a byte-level tokenizer instead: one for each printable ASCII character.
+    """
+
+    length: Count = 1
+    seed: Small = 0
+    text: Annotated[str, Meta(pattern="^[!-~]*$", max_length=64)] = ""
+
+    def __post_init__(self) -> None:
+        """A text says its length itself."""
+        if self.text and len(self.text) != self.length:
+            raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
+
+
+Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
+"""Number of a device, or where weights wait that no device holds."""
+
+
+_FIRST: tuple[Device, ...] = (0,)
+
+
+class Placement(Part, frozen=True):
+    """Where the parts of the base model are, and who put them there.
+
+    ``way``: nobody (all in one place, without any hook), ``dispatched`` by accelerate's ``dispatch_model`` along a map,
+    ``pretrained`` by ``from_pretrained`` with that map, or ``auto``, ``balanced`` and ``sequential``, where transformers
+    makes the map itself, given how much each device holds: ``memory``, in percent of the model.
+
+    The map gives the decoder's layers the devices in ``layers`` and all that lies around them (embeddings, norms, head,
+    an encoder's or a vision tower's parts), in the model's order, those in ``others``; both are repeated as needed.
+    ``spelling`` is how a device is called (``sim:1``, 1, ``torch.device``), ``order`` that of the map's keys; ``merged``
+    joins what has one device under its parent. ``adapter``: made on the placed model, or saved before and loaded onto it.
+    """
+
+    way: Literal["none", "dispatched", "pretrained", "auto", "balanced", "sequential"] = "none"
+    layers: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = _FIRST
+    others: Annotated[tuple[Device, ...], Meta(min_length=1, max_length=8)] = _FIRST
+    memory: Annotated[tuple[Annotated[int, Meta(ge=0, le=400)], ...], Meta(max_length=8)] = ()
+    spelling: Literal["name", "number", "device"] = "name"
+    order: Literal["model", "reversed"] = "model"
+    merged: bool = False
+    adapter: Literal["made", "loaded"] = "made"
+
+    def __post_init__(self) -> None:
+        """Only an automatic way is told about memory, and it has to be. Equal placements have equal JSON, as Cases do."""
+        for name in ("layers", "others"):
+            if getattr(self, name) == _FIRST:
+                force_setattr(self, name, _FIRST)
+        if bool(self.memory) != self.automatic:
+            raise ValueError(f"placement.memory belongs to the ways auto, balanced and sequential, not to {self.way}")
+
+    @property
+    def automatic(self) -> bool:
+        """Whether transformers makes the map."""
+        return self.way in ("auto", "balanced", "sequential")
+
+    def of_layers(self, count: int) -> tuple[Device, ...]:
+        """The devices of so many decoder layers, in their order."""
+        return tuple(self.layers[index % len(self.layers)] for index in range(count))
+
+    @property
+    def named(self) -> tuple[Device, ...]:
+        """Every device that the map names, as often as it does."""
+        return (*self.layers, *self.others)
+
+
+_ROLES, _PREFIX, _ROWS, _PLACEMENT = Roles(), Prefix(), (Row(),), Placement()
+
+
+_DEFAULT_PARTS = (("roles", _ROLES), ("prefix", _PREFIX), ("rows", _ROWS), ("placement", _PLACEMENT))
+
+
+class Case(Part, frozen=True):
+    """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
+
+    ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
+    ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``.
+    """
+
+    family: str
+    roles: Roles = _ROLES
+    method: Literal["PREFIX_TUNING"] = "PREFIX_TUNING"
+    prefix: Prefix = _PREFIX
+    rows: Annotated[tuple[Row, ...], Meta(min_length=1, max_length=8)] = _ROWS
+    new_tokens: Annotated[int, Meta(ge=1, le=32)] = 5
+    padding: Literal["left", "right"] = "left"
+    mask: Literal["long", "bool", "float", "omitted"] = "long"
+    inputs: Literal["ids", "embeds"] = "ids"
+    given_positions: bool = False
+    position_shift: Small = 0
+    attention: Literal["default", "eager"] = "default"
+    beams: Annotated[int, Meta(ge=1, le=8)] = 1
+    cache: Literal["dynamic", "static"] = "dynamic"
+    dtype: Literal["float32", "float64"] = "float32"
+    placement: Placement = _PLACEMENT
+    seed: Small = 0
+
+    def __post_init__(self) -> None:
+        """Equal Cases have equal JSON: msgspec leaves out a default part only if it is the very same object."""
+        for name, default in _DEFAULT_PARTS:
+            if getattr(self, name) == default:
+                force_setattr(self, name, default)
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits: the hash of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @property
+    def longest(self) -> int:
+        """Length in tokens of the longest row, the width of the padded batch."""
+        return max(row.length for row in self.rows)
+
+    @property
+    def placed(self) -> bool:
+        """Whether a device map places the model."""
+        return self.placement.way != "none"
+
+    @property
+    def padded(self) -> bool:
+        """Whether any row needs pads."""
+        return any(row.length != self.longest for row in self.rows)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, defaults left out."""
+        return msgspec.json.encode(self, order="sorted").decode()
+
+
+def from_json(text: str | bytes, source: str = "the given text") -> Case:
+    """Read a Case back. Raises :class:`~conformance.core.errors.UserError` for anything that is not exactly one."""
+    try:
+        return msgspec.json.decode(text, type=Case)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserError(
+            "malformed-case",
+            f"{source} is not a Case: {error}",
+            "a Case is one JSON object whose keys and ranges `peft-conformance schema case` lists; unknown keys are refused",
+            "give the JSON exactly as a report printed it",
+        ) from error

@@ -1,0 +1,106 @@
+"""The closed list of a Case's features: what known failures need, what the strategy must reach, what reports show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from conformance.core.case import Case, Device
+
+
+def _layer_devices(case: Case) -> set[Device]:
+    """The devices of the decoder's layers."""
+    return set(case.placement.of_layers(case.roles.layers))
+
+
+def _layers_joined(case: Case) -> bool:
+    """Whether one key of the map, which is not the whole model's, stands for all of the decoder's layers."""
+    devices = _layer_devices(case)
+    joined = case.placement.merged and case.roles.layers > 1 and len(devices) == 1
+    return joined and not set(case.placement.others) <= devices
+
+
+def _two_devices(case: Case) -> bool:
+    """Whether the model is on two devices at least."""
+    if case.placement.automatic:
+        return len(case.placement.memory) > 1
+    return len((_layer_devices(case) | set(case.placement.others)) - {"cpu", "disk"}) > 1
+
+
+def _lowest_not_first(case: Case) -> bool:
+    """Whether the first device that the map names may not be the lowest.
+
+    How many keys there are is not known here, hence which one is the last, that a reversed map begins with.
+    """
+    placement = case.placement
+    lowest = min((device for device in placement.named if isinstance(device, int)), default=None)
+    told = placement.order == "model" or len(set(placement.others)) == 1
+    return not placement.automatic and _two_devices(case) and not (told and placement.others[0] == lowest)
+
+
+FEATURES: dict[str, Callable[[Case], bool]] = {
+    "one_row": lambda c: len(c.rows) == 1,
+    "many_rows": lambda c: len(c.rows) > 1,
+    "left_padded": lambda c: c.padded and c.padding == "left",
+    "right_padded": lambda c: c.padded and c.padding == "right",
+    "all_pads_but_one": lambda c: c.padded and any(row.length == 1 for row in c.rows),
+    "mask_omitted": lambda c: c.mask == "omitted",
+    "bool_mask": lambda c: c.mask == "bool",
+    "float_mask": lambda c: c.mask == "float",
+    "embeds": lambda c: c.inputs == "embeds",
+    "given_positions": lambda c: c.given_positions,
+    "shifted_positions": lambda c: c.position_shift > 0,
+    "eager": lambda c: c.attention == "eager",
+    "projection": lambda c: c.prefix.projection > 0,
+    "no_projection": lambda c: c.prefix.projection == 0,
+    "real_tokens": lambda c: c.prefix.content == "tokens",
+    "one_virtual_token": lambda c: c.prefix.length == 1,
+    "many_virtual_tokens": lambda c: c.prefix.length > 1,
+    "n_equals_prompt": lambda c: c.prefix.length == c.longest,
+    "n_above_prompt": lambda c: c.prefix.length > c.longest,
+    "n_below_prompt": lambda c: c.prefix.length < c.longest,
+    "one_token_prompt": lambda c: c.longest == 1,
+    "long_prompt": lambda c: c.longest > 1,
+    "one_layer": lambda c: c.roles.layers == 1,
+    "even_layers": lambda c: c.roles.layers % 2 == 0,
+    "odd_layers": lambda c: c.roles.layers % 2 == 1,
+    "three_layers": lambda c: c.roles.layers > 2,  # noqa: PLR2004
+    "even_encoder_layers": lambda c: c.roles.encoder_layers > 0 and c.roles.encoder_layers % 2 == 0,
+    "more_encoder_layers": lambda c: c.roles.encoder_layers > c.roles.layers,
+    "one_kv_head": lambda c: c.roles.kv_heads == 1,
+    "grouped_query": lambda c: 1 <= c.roles.kv_heads < c.roles.heads,
+    "all_kv_heads": lambda c: c.roles.kv_heads == c.roles.heads,
+    "own_head_dim": lambda c: c.roles.head_dim * c.roles.heads != c.roles.width,
+    "tied": lambda c: c.roles.tied,
+    "scaled_rope": lambda c: c.roles.rope not in ("", "default"),
+    "sliding": lambda c: any(c.roles.sliding),
+    "alternating": lambda c: len(set(c.roles.sliding)) > 1,
+    "n_below_window": lambda c: any(c.roles.sliding) and c.prefix.length < c.roles.window,
+    "n_reaches_window": lambda c: any(c.roles.sliding) and c.prefix.length >= c.roles.window,
+    "window_edge": lambda c: any(c.roles.sliding) and abs(c.prefix.length - c.roles.window) <= 1,
+    "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
+    "beams": lambda c: c.beams > 1,
+    "static_cache": lambda c: c.cache == "static",
+    "placed": lambda c: c.placed,
+    "layers_apart": lambda c: c.placed and len(_layer_devices(c)) > 1,
+    "ends_apart": lambda c: (
+        c.placed and not c.placement.automatic and not set(c.placement.others) <= set(c.placement.layers)
+    ),
+    "offloaded": lambda c: c.placed and bool({"cpu", "disk"} & set(c.placement.named)),
+    "on_disk": lambda c: c.placed and "disk" in c.placement.named,
+    "no_device": lambda c: c.placed and not c.placement.automatic and set(c.placement.named) <= {"cpu", "disk"},
+    "automatic": lambda c: c.placement.automatic,
+    "layers_joined": lambda c: c.placed and _layers_joined(c),
+    "layers_joined_or_automatic": lambda c: c.placed and (_layers_joined(c) or c.placement.automatic),
+    "merged_keys": lambda c: c.placed and c.placement.merged,
+    "two_devices": lambda c: c.placed and _two_devices(c),
+    "lowest_not_first": lambda c: c.placed and _lowest_not_first(c),
+    "embedding_away": lambda c: c.placed and c.placement.others[0] in ("cpu", "disk"),
+    "from_pretrained": lambda c: c.placed and c.placement.way != "dispatched",
+    "adapter_made": lambda c: c.placed and c.placement.adapter == "made",
+    "adapter_loaded": lambda c: c.placed and c.placement.adapter == "loaded",
+}
+
+
+def features(case: Case) -> frozenset[str]:
+    """The features that ``case`` has."""
+    return frozenset(name for name, holds in FEATURES.items() if holds(case))

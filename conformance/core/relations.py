@@ -1,0 +1,122 @@
+"""Relations: functions from a Case to a follow-up Case. Never a further draw."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from conformance.core.case import Case, Placement, Row
+
+
+def without_prefix(case: Case) -> Case:
+    """The control: the base model, without any prefix."""
+    return replace(case, prefix=replace(case.prefix, length=0, projection=0, content="random", order="drawn"))
+
+
+def row_alone(case: Case, index: int) -> Case:
+    """Row ``index`` in a batch of its own, hence without pads."""
+    return replace(case, rows=(case.rows[index],))
+
+
+def rows_reversed(case: Case) -> Case:
+    """The same rows in the opposite order."""
+    return replace(case, rows=case.rows[::-1])
+
+
+def one_token(case: Case) -> Case:
+    """One row of one token, answered by one."""
+    return replace(case, rows=(replace(case.rows[0], length=1),), new_tokens=1)
+
+
+def brief(case: Case, steps: int = 3) -> Case:
+    """An answer of at most ``steps`` tokens: the beginning of the longer one."""
+    return replace(case, new_tokens=min(steps, case.new_tokens))
+
+
+def same_rows(case: Case, count: int) -> Case:
+    """``count`` copies of the first row."""
+    return replace(case, rows=case.rows[:1] * count)
+
+
+def padded(case: Case, side: Literal["left", "right"]) -> Case:
+    """The pads on ``side``."""
+    return replace(case, padding=side)
+
+
+def masked(case: Case, mask: Literal["long", "bool", "float", "omitted"]) -> Case:
+    """The same batch with another way to say which tokens are real."""
+    return replace(case, mask=mask)
+
+
+def embedded(case: Case) -> Case:
+    """``inputs_embeds`` in place of ``input_ids``."""
+    return replace(case, inputs="embeds")
+
+
+def positioned(case: Case, shift: int = 0) -> Case:
+    """Explicit ``position_ids``; without ``shift`` they say what the default says: 0.. over the text, pads skipped."""
+    return replace(case, given_positions=True, position_shift=shift)
+
+
+def filling(case: Case, beyond: int = 0) -> Case | None:
+    """One row so long that prefix, text and answer take all of the model's positions, and ``beyond`` more."""
+    length = case.roles.positions - case.prefix.length - case.new_tokens + 1 + beyond
+    return replace(case, rows=(Row(length=length, seed=case.rows[0].seed),)) if length > 0 else None
+
+
+def attending(case: Case, attention: Literal["default", "eager"]) -> Case:
+    """Another attention implementation."""
+    return replace(case, attention=attention)
+
+
+def other_prefix(case: Case) -> Case:
+    """A prefix with other contents."""
+    return replace(case, prefix=replace(case.prefix, seed=(case.prefix.seed + 1) % 100))
+
+
+def prefix_reversed(case: Case) -> Case:
+    """The virtual tokens in the opposite order."""
+    return replace(case, prefix=replace(case.prefix, order="reversed"))
+
+
+def real_tokens(case: Case) -> Case:
+    """The prefix holds the base model's keys and values of a real token sequence."""
+    return replace(case, prefix=replace(case.prefix, content="tokens", projection=0, order="drawn"))
+
+
+def in_double(case: Case) -> Case:
+    """The same in float64."""
+    return replace(case, dtype="float64")
+
+
+def beamed(case: Case) -> Case:
+    """Decoded with two beams."""
+    return replace(case, beams=2)
+
+
+def in_static_cache(case: Case) -> Case:
+    """Decoded with a static cache."""
+    return replace(case, cache="static")
+
+
+def unplaced(case: Case) -> Case:
+    """The whole model in one place, without any hook."""
+    return replace(case, placement=Placement())
+
+
+def on_one_device(case: Case) -> Case:
+    """The whole model on the first device. A loaded adapter stays loaded: its rows were computed one batch earlier."""
+    return replace(case, placement=Placement(way="dispatched", adapter=case.placement.adapter))
+
+
+def spelled_plainly(case: Case) -> Case:
+    """The same map with its keys in the model's order, none merged, devices called by name, and the first named called 0."""
+    numbers: dict[object, int] = {}
+
+    def number(device: object) -> object:
+        return device if isinstance(device, str) else numbers.setdefault(device, len(numbers))
+
+    layers, others = (tuple(map(number, devices)) for devices in (case.placement.layers, case.placement.others))
+    plain = replace(case.placement, layers=layers, others=others, spelling="name", order="model", merged=False)
+    return replace(case, placement=plain)

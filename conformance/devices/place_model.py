@@ -1,0 +1,99 @@
+"""A base model -> the same model where its Case says: through accelerate's and transformers' own functions."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from conformance.compat.loading import from_pretrained_arguments
+from conformance.core.case import Case
+from conformance.devices.current import here
+from conformance.devices.maps import AWAY, device_map, main_device
+from conformance.families import Family
+from conformance.families.build import plain_generation
+
+
+def spread(model: nn.Module, case: Case, kind: Family) -> nn.Module:
+    """``model``, or another one with its weights, placed as ``case`` says; itself where nobody places it."""
+    if not case.placed:
+        return model
+    if case.placement.way == "dispatched":
+        return _dispatched(model, case, kind)
+    return _pretrained(model, case, kind)
+
+
+def _dispatched(model: Any, case: Case, kind: Family) -> nn.Module:
+    from accelerate import dispatch_model
+
+    found = device_map(model, kind.anatomy.layers, case.placement, here().names)
+    folder = _folder()
+    before = [parameter.detach() for parameter in model.parameters()]
+    placed: nn.Module = dispatch_model(
+        model,
+        found,
+        main_device=main_device(found),
+        offload_dir=folder.name,
+        skip_keys=getattr(model, "_skip_keys_device_placement", None),
+    )
+    # accelerate tells tied weights by the address that they had on the CPU: given back, a weight read from disk may get it.
+    placed._before = before  # type: ignore[assignment]
+    return _keeping(folder, placed)
+
+
+def _pretrained(model: Any, case: Case, kind: Family) -> nn.Module:
+    asked: dict[str, Any]
+    if case.placement.automatic:
+        asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory, here().names)}
+    else:
+        asked = {"device_map": device_map(model, kind.anatomy.layers, case.placement, here().names)}
+    saved, folder = _folder(), _folder()
+    model.save_pretrained(saved.name)
+    loaded = type(model).from_pretrained(
+        saved.name, offload_folder=folder.name, **from_pretrained_arguments(case.dtype, case.attention), **asked
+    )
+    loaded.eval().requires_grad_(False)
+    plain_generation(loaded, kind)
+    return _keeping(saved, _keeping(folder, loaded))
+
+
+def memory(model: nn.Module, shares: tuple[int, ...], names: Sequence[str]) -> dict[int | str, int]:
+    """How much each of the devices ``names`` holds, in bytes, for ``shares`` in percent of the model, one a device.
+
+    What is left waits on the CPU; where that is the device itself, on disk.
+    """
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    held: dict[int | str, int] = {
+        name if name in AWAY else torch.device(name).index: size * share // 100
+        for name, share in zip(names, shares, strict=False)
+    }
+    return {"cpu": 4 * size} | held
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="conformance-")
+
+
+def _keeping(folder: tempfile.TemporaryDirectory[str], model: nn.Module) -> nn.Module:
+    """Weights on disk are read from the folder as long as the model lives."""
+    weakref.finalize(model, folder.cleanup)
+    return model
+
+
+def computes_on(module: nn.Module) -> torch.device:
+    """Where ``module`` computes: what accelerate's hooks say, or where its weights are."""
+    for part in module.modules():
+        device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    held = (tensor.device for tensor in (*module.parameters(), *module.buffers()) if tensor.device.type != "meta")
+    return next(held, torch.device("cpu"))
+
+
+def home(model: Any) -> torch.device:
+    """Where the user puts the inputs: where the word embedding computes."""
+    return computes_on(model.get_input_embeddings())

@@ -1,0 +1,1 @@
+"""The search: clause x family -> Verdict, with controls, shrinking and known failures."""

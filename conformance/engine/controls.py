@@ -1,0 +1,181 @@
+"""One example: run the claim, and before anybody is blamed, the control, a repetition from scratch, and float64."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from conformance.clauses.registry import Clause
+from conformance.compat.versions import versions
+from conformance.core.case import Case, Row
+from conformance.core.errors import UserError
+from conformance.core.features import features
+from conformance.core.finding import Blame, Difference, Finding, How, Outcome
+from conformance.core.relations import embedded, in_double, without_prefix
+from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
+from conformance.devices.current import alone, as_here, here
+from conformance.families import family
+
+if TYPE_CHECKING:
+    from conformance.runs.lab import Lab
+
+FLOAT32_MARGIN = 100
+"""Where float64 cannot run, a float32 margin must exceed this many errors."""
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """What one Case showed. ``evidence`` is a violation of the control, a finding about transformers."""
+
+    case: Case
+    outcome: Outcome
+    reason: str = ""
+    finding: Finding | None = None
+    evidence: Finding | None = None
+
+    def alike(self, other: Example) -> bool:
+        """Whether ``other`` is a violation of the same kind: what a shrink may move to."""
+        mine, its = self.finding, other.finding
+        return bool(mine and its) and (mine.how, mine.where) == (its.how, its.where)  # type: ignore[union-attr]
+
+
+def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
+    """Run the claim once, without controls."""
+    try:
+        clause.check(lab, case)
+    except Violation as violation:
+        return _violates(clause, case, violation.difference, violation.how, violation.where)
+    except RunFailed as failed:
+        if failed.refused:
+            note = "refused, misleading" if _misleads(lab, case, failed) else "refused"
+            return Example(case=case, outcome=Outcome.REFUSED, reason=f"{note}: {failed.words}")
+        difference = Difference(
+            what=f"{failed.call} raised", got=failed.words, expected="an answer, or a refusal in words"
+        )
+        return _violates(clause, case, difference, How.CRASH, failed.where)
+    except NotApplicable as reason:
+        return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=str(reason))
+    except Undecided as reason:
+        return Example(case=case, outcome=Outcome.UNDECIDED, reason=str(reason))
+    except UserError:
+        raise
+    except Exception:
+        return Example(case=case, outcome=Outcome.BROKEN, reason=traceback.format_exc(limit=-4))
+    return Example(case=case, outcome=Outcome.CONFORMS)
+
+
+def examine(clause: Clause, lab: Lab, case: Case, understood: Callable[[Example], object] | None = None) -> Example:
+    """The claim and, if it does not hold, its control: unless the violation is ``understood`` already."""
+    missing = clause.missing(case)
+    if missing:
+        return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=missing)
+    example = attempt(clause, lab, case)
+    if example.outcome is not Outcome.VIOLATES or (understood and understood(example)):
+        return example
+    return _controlled(clause, lab, example)
+
+
+def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
+    """A violation must repeat without the memo, and a wrong number must be wrong in float64 too."""
+    if example.outcome is not Outcome.VIOLATES:
+        return example
+    again = attempt(clause, lab.fresh(), example.case)
+    if again.outcome is not Outcome.VIOLATES:
+        return Example(
+            case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
+        )
+    return _in_double(clause, lab, example)
+
+
+def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
+    control = without_prefix(example.case)
+    result = attempt(clause if clause.control == "same" else _RUNS, lab, control)
+    if result.outcome is Outcome.CONFORMS and clause.placed:
+        result = attempt(_GOES_ON, lab, control)
+    if result.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE, Outcome.UNDECIDED):
+        return example
+    if result.outcome is Outcome.BROKEN:
+        return result
+    evidence = result.finding
+    if evidence is None:
+        return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=f"the base model {result.reason}")
+    told = f"the base model alone fails too: {evidence.difference.what}"
+    return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=told, evidence=evidence)
+
+
+def _misleads(lab: Lab, case: Case, failed: RunFailed) -> bool:
+    """Whether a refusal blames the base model's class, which by itself answers such requests."""
+    if case.prefix.length == 0 or family(case.family).model not in failed.words:
+        return False
+    return lab.once(("misleads", case.family, failed.words), lambda: _answers(lab, embedded(without_prefix(case))))
+
+
+def _answers(lab: Lab, case: Case) -> bool:
+    try:
+        lab.generate(case)
+    except RunFailed:
+        return False
+    return True
+
+
+def _run(lab: Lab, case: Case) -> None:
+    """The base model runs."""
+    lab.generate(case)
+
+
+_RUNS = Clause(id="control.runs", statement="The base model runs.", explanation="", check=_run)
+
+
+def _goes_on(lab: Lab, case: Case) -> None:
+    """The base model, with pads on the left, goes on from its own cache under the map, as it does on one device.
+
+    Without a prefix, the first forward of generate has no cache and, without pads, no mask: the base model has to show that
+    the map lets it use both.
+    """
+    padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
+    got, expected = lab.continued(padded), lab.continued(alone(padded))
+    if got.tolist() != expected.tolist():
+        raise wrong("tokens when the base model goes on from its cache", got.tolist(), expected.tolist())
+
+
+_GOES_ON = Clause(
+    id="control.goes_on", statement="The base model goes on from its cache.", explanation="", check=_goes_on
+)
+
+
+def _in_double(clause: Clause, lab: Lab, example: Example) -> Example:
+    finding = example.finding
+    if finding is None or finding.difference.margin is None or example.case.dtype == "float64":
+        return example
+    double = attempt(clause, lab, in_double(example.case))
+    if double.outcome is Outcome.VIOLATES and double.finding and double.finding.how is How.WRONG:
+        return example
+    margin, error = finding.difference.margin, finding.difference.error or 0.0
+    runs = double.outcome in (Outcome.CONFORMS, Outcome.UNDECIDED)
+    if not runs and margin > FLOAT32_MARGIN * error:
+        return example
+    return Example(
+        case=example.case, outcome=Outcome.UNDECIDED, reason="wrong in float32 only; float64 agrees or cannot run"
+    )
+
+
+def _violates(clause: Clause, case: Case, difference: Difference, how: How, where: str) -> Example:
+    base = case.prefix.length == 0
+    finding = Finding(
+        clause=clause.id,
+        statement=clause.statement,
+        family=case.family,
+        case=case,
+        features=tuple(sorted(features(as_here(case)))),
+        how=how,
+        difference=difference,
+        blame=Blame.TRANSFORMERS if base else Blame.PEFT,
+        versions=versions(),
+        sources=clause.sources,
+        where=where,
+        devices=here().given if case.placed else "",
+    )
+    return Example(case=case, outcome=Outcome.VIOLATES, finding=finding)

@@ -1,0 +1,108 @@
+"""Whether a clause finds a planted fault: by a violation that is absent without it, and only if the fault took effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+
+from msgspec.structs import replace
+
+from conformance.clauses.registry import Check, Clause, clauses
+from conformance.compat.versions import versions
+from conformance.core.case import Case
+from conformance.core.finding import Outcome, Verdict
+from conformance.core.signals import RunFailed, Violation
+from conformance.engine import known
+from conformance.engine.known import KnownFailure
+from conformance.engine.search import Budget, search
+from conformance.families import family
+from conformance.faults.registry import Fault
+from conformance.runs.lab import Lab
+
+
+@dataclass
+class InForce:
+    """A fault in force: the lab that has it, and how often it took effect."""
+
+    fault: Fault
+    lab: Lab = field(default_factory=Lab)
+    fired: int = 0
+
+    def fire(self) -> None:
+        """It takes effect now."""
+        self.fired += 1
+
+
+@contextmanager
+def in_force(fault: Fault) -> Iterator[InForce]:
+    """Plant ``fault`` for the length of the block. What fails without it is found out before."""
+    found = InForce(fault)
+    with fault.planted(found.fire) as maker:
+        found.lab = Lab(maker)
+        yield found
+
+
+def judged(clause: Clause, planted: InForce, budget: Budget, healthy: frozenset[Case] = frozenset()) -> Verdict:
+    """The verdict of ``clause`` on the fault's family, over the Cases that are not in ``healthy``'s violations."""
+
+    def differs(case: Case) -> bool:
+        """Without the fault it is violated too."""
+        return case not in healthy
+
+    spared = replace(clause, when=(*clause.when, differs))
+    return search(spared, family(planted.fault.family), budget, known_failures(planted.fault.maker), planted.lab)
+
+
+def detected(verdict: Verdict, planted: InForce) -> bool:
+    """Whether the search stopped at a violation of the fault's."""
+    return verdict.outcome is Outcome.VIOLATES and verdict.finding is not None and planted.fired > 0
+
+
+def examples(verdict: Verdict) -> int:
+    """How many examples were judged, up to and including the first violation that is not known."""
+    return sum(verdict.counts.values())
+
+
+def weaker_clause(check: Check, placed: bool = False) -> Clause:
+    """A weaker check, to be searched like a clause."""
+    name, said = check.__name__, (check.__doc__ or "").partition("\n")[0]
+    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs", placed=placed)
+
+
+def named(fault: Fault) -> Clause:
+    """The clause that must find ``fault``."""
+    return clauses()[fault.clause]
+
+
+@cache
+def known_failures(maker: str) -> tuple[KnownFailure, ...]:
+    """The known failures of the installed releases; the reference wrapper has none."""
+    if maker != "peft":
+        return ()
+    return tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
+
+
+def failing_before(clause: Clause, fault: Fault, budget: Budget) -> frozenset[Case]:
+    """The Cases of this search that fail without the fault. To be asked for before the fault is in force."""
+    return frozenset() if fault.maker != "peft" else _failing(clause, fault.family, budget)
+
+
+@cache
+def _healthy(family_name: str) -> Lab:
+    return Lab("peft")
+
+
+@cache
+def _failing(clause: Clause, family_name: str, budget: Budget) -> frozenset[Case]:
+    failing: set[Case] = set()
+
+    def check(lab: Lab, case: Case) -> None:
+        try:
+            clause.check(lab, case)
+        except (Violation, RunFailed):
+            failing.add(case)
+
+    search(replace(clause, check=check), family(family_name), budget, (), _healthy(family_name))
+    return frozenset(failing)

@@ -1,0 +1,100 @@
+"""The table of faults: which clauses detect each, and after how many examples the clause that must does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from statistics import median
+
+from msgspec import Struct
+
+from conformance.clauses.registry import Clause, clauses
+from conformance.core.errors import unknown
+from conformance.devices.current import asked
+from conformance.engine.search import Budget
+from conformance.faults.detection import detected, examples, failing_before, in_force, judged, named
+from conformance.faults.registry import Fault, faults
+
+QUICK, SWEEP = Budget(shrink=False), Budget(examples=1, shrink=False)
+"""The named clause gets the quick profile, the others one example per stratum: each boundary once, at a third of the cost."""
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One fault.
+
+    ``clause`` is the one that must find it, ``clauses`` are all that do (none: it survives); ``examples_median`` and
+    ``examples_worst`` say how many examples the named clause needed, over the seeds, and are ``None`` where it missed
+    the fault with some seed.
+    """
+
+    fault: str
+    statement: str
+    clause: str
+    family: str
+    clauses: tuple[str, ...]
+    examples_median: float | None
+    examples_worst: int | None
+    fired: bool
+    cpu_seconds: float
+
+
+def table(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Row]:
+    """A row for each fault of ``ids`` (all if empty), as soon as it is known."""
+    known = faults()
+    wanted = tuple(ids) or tuple(known)
+    for id in wanted:
+        if id not in known:
+            raise unknown("fault", id, known)
+    for id in wanted:
+        yield _apart(id, seeds) if named(known[id]).placed and not asked() else row(id, seeds)
+
+
+def _apart(id: str, seeds: int) -> Row:
+    from conformance.worker.isolated import Plant, ask_placed
+
+    answer = ask_placed("", Plant(fault=id, seeds=seeds))
+    if answer.row is None:
+        raise RuntimeError(f"the process for placed models failed: {answer.error}")
+    return answer.row
+
+
+def row(id: str, seeds: int) -> Row:
+    """The row of one fault."""
+    fault, started = faults()[id], time.process_time()
+    finders, fired = _finders(fault)
+    needed = _needed(fault, seeds)
+    return Row(
+        fault=fault.id,
+        statement=fault.statement,
+        clause=fault.clause,
+        family=fault.family,
+        clauses=finders,
+        examples_median=None if None in needed else median(n for n in needed if n is not None),
+        examples_worst=None if None in needed else max(n for n in needed if n is not None),
+        fired=fired,
+        cpu_seconds=round(time.process_time() - started, 2),
+    )
+
+
+def _finders(fault: Fault) -> tuple[tuple[str, ...], bool]:
+    """The ids of the clauses that detect the fault, and whether it took effect at all."""
+    # A fault in how models are placed takes effect on placed models only, in a process that has devices for them.
+    able = {id: clause for id, clause in clauses().items() if clause.placed == named(fault).placed}
+    budgets = {id: QUICK if id == fault.clause else SWEEP for id in able}
+    before = {id: failing_before(clause, fault, budgets[id]) for id, clause in able.items()}
+    with in_force(fault) as planted:
+        verdicts = {id: judged(clause, planted, budgets[id], before[id]) for id, clause in able.items()}
+    return tuple(id for id, verdict in verdicts.items() if detected(verdict, planted)), planted.fired > 0
+
+
+def _needed(fault: Fault, seeds: int) -> list[int | None]:
+    """For each seed how many examples the named clause needed; ``None`` where it missed the fault."""
+    clause = named(fault)
+    return [_examples(clause, fault, Budget(seed=seed, shrink=False)) for seed in range(1 if clause.story else seeds)]
+
+
+def _examples(clause: Clause, fault: Fault, budget: Budget) -> int | None:
+    before = failing_before(clause, fault, budget)
+    with in_force(fault) as planted:
+        verdict = judged(clause, planted, budget, before)
+    return examples(verdict) if detected(verdict, planted) else None

@@ -1,0 +1,83 @@
+"""Processes that see a pair of releases: our own command, with the pair's folders first on its path."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from conformance.matrix.uv import Unreachable
+
+IMPORTING, REPLAYING = 900, 1800
+"""Seconds in which a pair can be imported, from a cold disk too; and in which one Case can be replayed."""
+PACKAGE = str(Path(__file__).parents[2])
+DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", "CONFORMANCE_ANSWERS", "CONFORMANCE_DEVICES")
+"""Where byte code is not written, every process would compile torch anew; the last two are for our own children only."""
+
+
+def environment(paths: Sequence[str], outer: Mapping[str, str]) -> dict[str, str]:
+    """``outer``, with ``paths`` and then this package first on the path; one thread, and nothing asked of the Hub."""
+    kept = {name: value for name, value in outer.items() if name not in DROPPED}
+    path = os.pathsep.join([*paths, PACKAGE, *filter(None, [kept.get("PYTHONPATH")])])
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def call(
+    module: str, arguments: Sequence[str], paths: Sequence[str], *, out: IO[bytes], said: IO[bytes], limit: float | None
+) -> int | None:
+    """The exit code of ``python -m module``, in an empty folder; nothing if it had to be ended after ``limit`` seconds."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as empty:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=said,
+            env=environment(paths, os.environ),
+            cwd=empty,
+            start_new_session=os.name == "posix",
+        )
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.poll() is None:  # too late, or this process is being interrupted
+                _end(process)
+
+
+def ended_with_us() -> None:
+    """Let this process end as it does when it is interrupted, and its children with it, when it is told to terminate."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def admitted(paths: Sequence[str]) -> str:
+    """Nothing, if the pair at ``paths`` can be imported and made to wrap a model; else why not.
+
+    Raises :class:`Unreachable` if the process that tries does not get to say it: that tells nothing about the pair.
+    """
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        answer, log = Path(folder) / "answer", Path(folder) / "log"
+        with log.open("wb") as said:
+            code = call("conformance.matrix.import_check", [str(answer)], paths, out=said, said=said, limit=IMPORTING)
+        if answer.exists():
+            return answer.read_text("utf-8")
+        how = f"exit code {code}" if code is not None else f"no answer after {IMPORTING} s"
+        raise Unreachable(f"the process that tried to import it ended with {how}: {last_line(log)}")
+
+
+def last_line(log: Path) -> str:
+    """What a process said last."""
+    lines = log.read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,216 @@
+"""The reference subject: our own small, correct prefix wrapper. Every clause must pass on it, and fail on it with its fault.
+
+Each step a wrapper can get wrong is one method, so that a planted fault is a subclass that overrides one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from conformance.compat import caches
+from conformance.core.case import START, Case
+from conformance.devices.place_model import computes_on, home
+from conformance.families import Family
+from conformance.families.build import decoder_layers, parameters_of_forward
+from conformance.methods import prefix_tuning as prefix
+
+FILE = "reference_prefix.safetensors"
+EMBEDDED = "image_encoder_embeddings"
+"""How forward is given images that have been looked at."""
+
+
+class ReferencePrefix(nn.Module):
+    """A base model with a prefix in front of its cache. Called and generated with like a model of transformers."""
+
+    def __init__(self, base: nn.Module, case: Case, kind: Family) -> None:
+        super().__init__()
+        self.base, self.kind, self.shape_of = base, kind, case
+        self.home = home(base)
+        self.shapes = prefix.shapes(case, prefix.plain_layout(case))
+        self.raw = nn.ParameterDict(
+            {
+                name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=self.home))
+                for name, shape in self.shapes.items()
+            }
+        )
+        self.enabled = True
+        # Inference mode collapses the projection; held outside the module's state, as a plain cached number would be.
+        self.collapsed: Tensor | None = None
+
+    # -- the prefix ---------------------------------------------------------------------------------------------------
+    def named_raw(self) -> dict[str, nn.Parameter]:
+        """The raw parameters by their plain names."""
+        return {name: self.raw[name.replace(".", "_")] for name in self.shapes}
+
+    def flat(self) -> Tensor:
+        """The flat rows that are in force."""
+        return self.collapsed if self.collapsed is not None else prefix.project(self.named_raw())
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values for every layer, each ``(rows, kv_heads, n, head_dim)``."""
+        filled = prefix.keys_values(self.flat(), self.shape_of, prefix.plain_layout(self.shape_of))
+        return [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in filled]
+
+    def cache(self, rows: int) -> Any:
+        """A fresh cache with the prefix in it; a disabled adapter has none."""
+        # A window counted in positions, as below, needs all of them; a cache would count pads too.
+        filled = [self.beside(index, *held) for index, held in enumerate(self.layers(rows))] if self.enabled else []
+        return caches.make(self.base, filled, keep_all=self.sliding)
+
+    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of one layer, where that layer computes."""
+        there = computes_on(decoder_layers(self.base, self.kind)[layer])
+        return keys.to(there), values.to(there)
+
+    @property
+    def length(self) -> int:
+        """Number of virtual tokens in force."""
+        return self.shape_of.prefix.length if self.enabled else 0
+
+    # -- what stands beside it ----------------------------------------------------------------------------------------
+    def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
+        """1 for virtual tokens and texts, 0 for pads, shape ``(rows, n + width)``."""
+        real = torch.ones(rows, width, dtype=torch.long, device=self.home) if given is None else given.long()
+        return torch.cat([torch.ones(rows, self.length, dtype=torch.long, device=real.device), real], dim=1)
+
+    @property
+    def sliding(self) -> bool:
+        """Whether some layer has a window and there is a prefix that pads could push out of it."""
+        return self.enabled and any(self.shape_of.roles.sliding)
+
+    def attention(self, mask: Tensor, width: int) -> Any:
+        """The mask as the base model takes it: ``mask`` itself, or for windows an explicit one by distance in positions."""
+        if not self.sliding:
+            return mask
+        dtype = getattr(torch, self.shape_of.dtype)
+        at, slots = mask.cumsum(-1), torch.arange(mask.shape[1], device=mask.device)
+        causal = mask[:, None, :].bool() & (slots <= slots[-width:, None])
+        near = at[:, -width:, None] - at[:, None, :] < self.shape_of.roles.window
+        full, windowed = (
+            torch.zeros(allowed.shape, dtype=dtype, device=mask.device).masked_fill(~allowed, torch.finfo(dtype).min)[
+                :, None
+            ]
+            for allowed in (causal, causal & near)
+        )
+        # A config that gives each layer a type wants a mask for each type.
+        if hasattr(self.base.config, "layer_types"):
+            return {"full_attention": full, "sliding_attention": windowed}
+        return windowed
+
+    def positions(self, given: Tensor | None, mask: Tensor, width: int) -> Tensor:
+        """Positions of the last ``width`` columns: from n on over the text, pads skipped."""
+        if given is not None:
+            return given + self.length
+        return (mask.cumsum(-1) - 1).clamp(min=0)[:, -width:]
+
+    # -- forward and generate -----------------------------------------------------------------------------------------
+    def forward(self, **request: Any) -> Any:
+        """The training path: one forward with the prefix in the cache."""
+        request = dict(request)
+        if not self.enabled:
+            return self.base(**request)
+        if self.kind.encoder_decoder:
+            rows = request["decoder_input_ids"].shape[0]
+            return self.run(self.cache(rows), request)
+        text = request["input_ids"] if request.get("input_ids") is not None else request["inputs_embeds"]
+        rows, width = text.shape[:2]
+        mask = self.mask(request.get("attention_mask"), rows, width)
+        request["position_ids"] = self.positions(request.get("position_ids"), mask, width)
+        request["attention_mask"] = self.attention(mask, width)
+        return self.run(self.cache(rows), self.known(request))
+
+    def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
+        """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
+        cache = caches.completed(self.base, cache, given)
+        return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
+
+    def choose(self, logits: Tensor, step: int) -> Tensor:
+        """The token that each row goes on with, ``(rows, 1)``."""
+        return logits.argmax(-1, keepdim=True)
+
+    def known(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of ``request`` that this base model's forward accepts."""
+        accepted = parameters_of_forward(self.base)
+        return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
+
+    def looked_at(self, images: dict[str, Tensor], out: Any) -> dict[str, Tensor]:
+        """The images for the next token: what the base model has made of the pixels, if it takes that, not the pixels."""
+        later = {name: v[:, -1:] if name == "image_attention_mask" else v for name, v in images.items()}
+        made = getattr(out, "image_hidden_states", None)
+        if made is not None and EMBEDDED in parameters_of_forward(self.base):
+            later.pop("pixel_values", None)
+            later[EMBEDDED] = made
+        return later
+
+    @torch.no_grad()
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Greedy decoding, step by step."""
+        steps = _decoder_steps if self.kind.encoder_decoder else _text_steps
+        return steps(self, max_new_tokens, request)
+
+    # -- lifecycle ----------------------------------------------------------------------------------------------------
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Inside, the base model."""
+        before, self.enabled = self.enabled, False
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the flat rows: of a projection only the result is kept."""
+        save_file({"rows": prefix.project(self.named_raw()).detach().cpu().contiguous()}, Path(folder) / FILE)
+
+    def load(self, folder: str | Path) -> None:
+        """Read what :meth:`save_pretrained` wrote; the projection is then gone."""
+        self.collapsed = load_file(Path(folder) / FILE)["rows"].to(self.home)
+
+
+def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -> Any:
+    embeds = request.get("inputs_embeds")
+    text = request["input_ids"] if embeds is None else embeds
+    rows, width = text.shape[:2]
+    mask = wrapper.mask(request.get("attention_mask"), rows, width)
+    positions = wrapper.positions(request.get("position_ids"), mask, width)
+    cache, logits, tokens = wrapper.cache(rows), [], []
+    step: dict[str, Any] = {"input_ids": text} if embeds is None else {"inputs_embeds": text}
+    images = {name: value for name, value in request.items() if name.startswith(("pixel", "image"))}
+    for number in range(steps):
+        attention = wrapper.attention(mask, positions.shape[1])
+        given = wrapper.known({**step, **images, "attention_mask": attention, "position_ids": positions})
+        out = wrapper.run(cache, given, number)
+        cache = caches.returned(out)
+        logits.append(out.logits[:, -1])
+        tokens.append(wrapper.choose(logits[-1], number))
+        step = {"input_ids": tokens[-1]}
+        mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
+        positions = positions[:, -1:] + 1
+        images = wrapper.looked_at(images, out)
+    return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=cache)
+
+
+def _decoder_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -> Any:
+    base: Any = wrapper.base
+    mask = request.pop("attention_mask", None)
+    text = request["input_ids"] if "input_ids" in request else request["inputs_embeds"]
+    rows, width = text.shape[:2]
+    if mask is None:
+        mask = torch.ones(rows, width, dtype=torch.long, device=wrapper.home)
+    encoded = base.get_encoder()(**request, attention_mask=mask, return_dict=True)
+    cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START, device=wrapper.home)]
+    for number in range(steps):
+        given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
+        out = wrapper.run(cache, given, number)
+        cache = caches.returned(out)
+        logits.append(out.logits[:, -1])
+        tokens.append(wrapper.choose(logits[-1], number))
+    return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=cache)

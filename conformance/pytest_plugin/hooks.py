@@ -1,0 +1,75 @@
+"""One pytest session with ``--conformance``: what is collected, and what its reports carry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+from conformance.compat.versions import judged
+from conformance.core.errors import UserError
+from conformance.plugin import OPTIONS
+from conformance.pytest_plugin import items as ours
+from conformance.pytest_plugin.items import ConformanceItem
+from conformance.pytest_plugin.reports import Recorder
+from conformance.session import time_budget as hurry
+from conformance.session.recorder import Ledger
+from conformance.session.selection import Selection, devices_named, resolve
+
+RECORDER = "conformance-recorder"
+"""Name under which the controller's recorder is registered."""
+
+
+def start(config: pytest.Config) -> None:
+    """Check the options and register the rest. A user's error is a usage error of pytest."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here or in a worker
+    given = {name: getattr(config.option, f"conformance_{name}") for name in OPTIONS}
+    try:
+        selection = resolve(given, config.option.conformance_family_file)
+        if not hasattr(config, "workerinput"):
+            devices_named(given["devices"])
+            hurry.begin(selection.time, given["report"])
+            ledger = Ledger(selection, None if config.option.collectonly else given["report"])
+            config.pluginmanager.register(Recorder(ledger, config), RECORDER)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = []
+    config.pluginmanager.register(Session(selection), "conformance-session")
+
+
+class Session:
+    """Hooks of every process, controller and worker."""
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+
+    def pytest_report_header(self) -> str:
+        """One line that says what is judged."""
+        selection = self.selection
+        return (
+            f"conformance: judging {judged()}, {selection.profile} profile "
+            f"({selection.budget.examples} examples per stratum, seed {selection.budget.seed})"
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Add the items, before ``-k`` and the like choose among them."""
+        added = ours.items(session, self.selection)
+        items.extend(added)
+        # what pytest itself says of collected items; without it the terminal would count none
+        report = pytest.CollectReport(nodeid="", outcome="passed", longrepr=None, result=list(added))
+        session.config.hook.pytest_collectreport(report=report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the first report that follows an outcome carry it."""
+        report = yield
+        decisive = call.when == "call" or report.outcome != "passed"
+        if isinstance(item, ConformanceItem) and item.event and decisive and not item.reported:
+            item.reported = True
+            report.conformance_event = item.event  # type: ignore[attr-defined]  # xdist carries it to the controller
+        return report

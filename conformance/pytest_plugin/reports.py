@@ -1,0 +1,65 @@
+"""What the controller, or the only process, makes of pytest's reports."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from conformance.session.events import Judged, Replayed
+from conformance.session.recorder import Ledger
+
+CRASHED = "the worker process that judged it died"
+
+
+class Recorder:
+    """Keeps the :class:`~conformance.session.recorder.Ledger` of a session. Imports no torch."""
+
+    def __init__(self, ledger: Ledger, config: pytest.Config) -> None:
+        self.ledger, self.config = ledger, config
+        self.planned: list[str] | None = None
+        self.aborted = False
+        self._decoder = msgspec.json.Decoder(Judged | Replayed)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without workers: the items that are left after ``-k``."""
+        self.planned = [item.nodeid for item in session.items]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """With workers: every worker collects the same."""
+        self.planned = ids
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """An item begins, here or in a worker."""
+        self.ledger.start(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the outcome that a report carries; a worker's death is one, too."""
+        carried = getattr(report, "conformance_event", None)
+        if carried is not None:
+            self.ledger.take(self._decoder.decode(carried))
+        elif self.ledger.awaited(report.nodeid) and (report.failed or report.when == "teardown"):
+            phases = ("setup", "call", "teardown")
+            self.ledger.lose(report.nodeid, str(report.longrepr or "no outcome") if report.when in phases else CRASHED)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C leaves no footer; a stop that ``-x`` asked for is no interruption."""
+        self.aborted |= excinfo.type is KeyboardInterrupt
+
+    def pytest_internalerror(self) -> None:
+        """An error of pytest itself leaves no footer."""
+        self.aborted = True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """End the events with a footer, unless the run was cut short."""
+        option = self.config.option
+        if self.aborted or option.collectonly:
+            return
+        # where no worker lived to say which items are left after -k, all of them are missing
+        planned = self.ledger.items() if self.planned is None else self.planned
+        self.ledger.finish(planned, stopped=bool(option.maxfail) and session.testsfailed >= option.maxfail)
+
+    def pytest_unconfigure(self) -> None:
+        """Close the events file."""
+        self.ledger.close()

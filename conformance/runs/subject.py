@@ -1,0 +1,230 @@
+"""Case -> Subject, by one of two makers: PEFT, which is judged, and the reference wrapper, which must always pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from conformance.compat.caches import bytes_of, fuses_heads
+from conformance.core.case import Case
+from conformance.core.signals import NotApplicable
+from conformance.devices.current import COUNT, here
+from conformance.devices.place_model import home, memory, spread
+from conformance.families import Family, family
+from conformance.families.build import build, named
+from conformance.methods import prefix_tuning as prefix
+from conformance.methods.reference import ReferencePrefix
+
+
+class Subject:
+    """A base model, wrapped or (with a prefix of length 0) bare, as the user's code would hold it.
+
+    ``model`` is what is called; ``base`` is the model of transformers inside, where hooks are put.
+    """
+
+    maker = "base"
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.kind = case, family(case.family)
+        self.base: Any = spread(build(case), case, self.kind)
+        self.model: Any = self.base
+
+    @classmethod
+    def layout(cls, case: Case) -> prefix.Layout:
+        """Which row of the adapter serves which layer."""
+        return prefix.plain_layout(case)
+
+    @property
+    def home(self) -> torch.device:
+        """Where the user puts the request."""
+        return home(self.base) if self.case.placed else torch.device("cpu")
+
+    def generate(self, **request: Any) -> Any:
+        """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
+        settings = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True, "output_logits": True}
+        return self.model.generate(**(settings | request))
+
+    def bare(self) -> Subject:
+        """The model inside, used by itself."""
+        inside = object.__new__(Subject)
+        inside.case, inside.kind, inside.base, inside.model = self.case, self.kind, self.base, self.base
+        return inside
+
+    def raw(self) -> dict[str, Tensor]:
+        """The adapter's raw parameters as they are now, copied; read by name, through no code of the wrapper's."""
+        return {name: value.detach().cpu().clone() for name, value in self.parameters().items()}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The adapter's parameters by their plain names."""
+        return {}
+
+    def fill(self, values: Callable[[str, tuple[int, ...]], Tensor]) -> None:
+        """Set every raw parameter to ``values(name, shape)``, in place."""
+        with torch.no_grad():
+            for name, parameter in self.parameters().items():
+                parameter.copy_(values(name, tuple(parameter.shape)))
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """After the block the adapter's parameters have the values of before, copied in place."""
+        before = self.raw()
+        try:
+            yield
+        finally:
+            self.fill(lambda name, shape: before[name])
+
+    def contents(self) -> dict[str, object]:
+        """All it is made of, by name: the bytes of every parameter and buffer, and both configs."""
+        held = {**self.base.state_dict(), **{f"adapter {name}": p for name, p in self.parameters().items()}}
+        held.update((f"buffer {name}", buffer) for name, buffer in self.base.named_buffers())
+        found: dict[str, object] = {name: bytes_of(value) for name, value in held.items()}
+        found["the config"] = self.base.config.to_dict()
+        found["the generation config"] = self.base.generation_config.to_dict()
+        return found
+
+    def disabled(self) -> AbstractContextManager[Any]:
+        """Inside, the adapter is off."""
+        return nullcontext()
+
+    def collapsed(self) -> Tensor:
+        """The flat rows of a loaded adapter, as inference mode holds them, ``(n, 2 * L * kv_heads * head_dim)``."""
+        return self.raw()[prefix.EMBEDDING]
+
+    def save(self, folder: Path) -> None:
+        """Save the adapter as the user would."""
+        raise NotApplicable("a bare model has no adapter to save")
+
+    @classmethod
+    def load(cls, case: Case, folder: Path) -> Subject:
+        """The same base model with the adapter loaded from ``folder``."""
+        raise NotApplicable("a bare model has no adapter to load")
+
+
+class PeftSubject(Subject):
+    """What is judged: ``get_peft_model`` over the base model."""
+
+    maker = "peft"
+
+    def __init__(self, case: Case, folder: Path | None = None) -> None:
+        super().__init__(case)
+        self.model = _wrap(self.base, case, self.kind) if folder is None else _loaded(self.base, folder, case)
+        self.model.eval()
+
+    @classmethod
+    def layout(cls, case: Case) -> prefix.Layout:
+        """PEFT's own for encoder-decoders, and for BLOOM where its cache is fused."""
+        kind = family(case.family)
+        if kind.encoder_decoder:
+            return prefix.doubled_layout(case)
+        return prefix.halved_layout(case) if fuses_heads(named(kind.model)) else prefix.plain_layout(case)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """PEFT's own parameters of the active adapter."""
+        return dict(self.model.prompt_encoder[self.model.active_adapter].named_parameters())
+
+    def disabled(self) -> AbstractContextManager[Any]:
+        """PEFT's ``disable_adapter``."""
+        found: AbstractContextManager[Any] = self.model.disable_adapter()
+        return found
+
+    def save(self, folder: Path) -> None:
+        """PEFT's ``save_pretrained``, as safetensors, into a folder that has a model card already."""
+        # Making a card from the template takes ten times as long as everything else that is saved.
+        (folder / "README.md").write_text("---\nlibrary_name: peft\n---\n", encoding="utf-8")
+        self.model.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, case: Case, folder: Path) -> Subject:
+        """PEFT's ``PeftModel.from_pretrained``."""
+        return cls(case, folder)
+
+
+def _wrap(base: nn.Module, case: Case, kind: Family) -> Any:
+    from peft import PrefixTuningConfig, get_peft_model
+
+    hidden = case.prefix.projection
+    projected: dict[str, Any] = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
+    config = PrefixTuningConfig(task_type=kind.task, num_virtual_tokens=case.prefix.length, **projected)
+    return get_peft_model(base, config)
+
+
+def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(base, str(folder), **_told_again(base, folder, case))
+
+
+def _told_again(base: Any, folder: Path, case: Case) -> dict[str, Any]:
+    """PEFT dispatches a model anew that has weights waiting somewhere, and must be told again what each device holds."""
+    if not case.placed or not {"cpu", "disk"} & set(map(str, getattr(base, "hf_device_map", {}).values())):
+        return {}
+    return {
+        "max_memory": memory(base, case.placement.memory or (50,) * COUNT, here().names),
+        "offload_folder": str(folder / "offloaded"),
+    }
+
+
+class ReferenceSubject(Subject):
+    """What must always pass; ``wrapper`` is the class that a planted fault replaces."""
+
+    maker = "reference"
+    wrapper: type[ReferencePrefix] = ReferencePrefix
+
+    def __init__(self, case: Case, folder: Path | None = None) -> None:
+        super().__init__(case)
+        self.model = self.wrapper(self.base, case, self.kind)
+        if folder is not None:
+            self.model.load(folder)
+
+    def generate(self, **request: Any) -> Any:
+        """The wrapper's own loop."""
+        if "num_beams" in request or "cache_implementation" in request:
+            raise NotApplicable("the reference wrapper decodes greedily, with a dynamic cache")
+        return self.model.generate(**request)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The wrapper's parameters."""
+        named: dict[str, nn.Parameter] = self.model.named_raw()
+        return named
+
+    def collapsed(self) -> Tensor:
+        """The rows that were loaded."""
+        rows: Tensor = self.model.collapsed
+        return rows
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The wrapper's own switch."""
+        with self.model.disable_adapter():
+            yield
+
+    def save(self, folder: Path) -> None:
+        """The wrapper's own format, as safetensors."""
+        self.model.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, case: Case, folder: Path) -> Subject:
+        """A fresh wrapper with the saved parameters."""
+        return cls(case, folder)
+
+
+class Maker(Protocol):
+    """Anything that makes a Subject from a Case: a subclass of :class:`Subject`."""
+
+    maker: str
+
+    def __call__(self, case: Case) -> Subject:
+        """A fresh Subject."""
+        ...
+
+    def load(self, case: Case, folder: Path) -> Subject:
+        """A fresh Subject with the adapter in ``folder``."""
+        ...
+
+
+MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}

@@ -1,0 +1,81 @@
+"""The request of the training path: text and answer as one padded batch, its labels, and where the answer's logits are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from conformance.core.case import PAD, START, Case
+from conformance.families import Family
+from conformance.families.inputs import MASKS, pixels, position_ids, request, text
+
+IGNORED = -100
+"""The label of positions that do not count towards the loss."""
+
+
+class Finished(NamedTuple):
+    """Arguments of forward, and the answer's indices: ``logits[rows, columns]`` is ``(rows, steps, vocabulary)``."""
+
+    request: dict[str, Any]
+    rows: Tensor
+    columns: Tensor
+
+
+def finish(case: Case, kind: Family, tokens: Tensor, base: Any) -> Finished:
+    """The batch in which every row's text is followed by all but the last of its ``tokens`` ``(rows, steps)``."""
+    rows = torch.arange(len(case.rows))[:, None]
+    if kind.encoder_decoder:
+        start = torch.full((len(case.rows), 1), START)
+        decoder = torch.cat([start, tokens[:, :-1]], dim=1)
+        steps = torch.arange(tokens.shape[1])[None].expand_as(tokens)
+        given = request(case, kind)
+        if case.inputs == "embeds":
+            given["inputs_embeds"] = embeds(base, given.pop("input_ids"))
+        return Finished({**given, "decoder_input_ids": decoder, "labels": tokens.contiguous()}, rows, steps)
+    whole = [torch.cat([text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
+    return Finished(_batch(case, kind, whole, base), rows, _columns(case, whole, tokens.shape[1]))
+
+
+def embeds(base: Any, ids: Tensor) -> Tensor:
+    """What the base model's word embedding gives for ``ids``, shape ``(rows, width, hidden)``."""
+    found: Tensor = base.get_input_embeddings()(ids).detach()
+    return found
+
+
+def _columns(case: Case, whole: list[Tensor], steps: int) -> Tensor:
+    width = max(map(len, whole))
+    offsets = torch.tensor([[width - len(row) if case.padding == "left" else 0] for row in whole])
+    first = torch.tensor([[len(row) - steps] for row in whole])
+    return offsets + first + torch.arange(steps)
+
+
+def _batch(case: Case, kind: Family, whole: list[Tensor], base: Any) -> dict[str, Any]:
+    ids, mask, labels = (_pad(case, [make(row) for row in whole], fill) for make, fill in _COLUMNS)
+    given: dict[str, Any] = {"input_ids": ids, "labels": labels, **pixels(case, kind)}
+    if "image_attention_mask" in given:
+        given["image_attention_mask"] = torch.ones(*ids.shape, 1, dtype=torch.long)
+    if case.inputs == "embeds":
+        given["inputs_embeds"] = embeds(base, given.pop("input_ids"))
+    if case.mask != "omitted":
+        given["attention_mask"] = mask.to(MASKS[case.mask])
+    if case.given_positions:
+        given["position_ids"] = position_ids(case, mask)
+    return given
+
+
+def _pad(case: Case, rows: list[Tensor], fill: int) -> Tensor:
+    from torch.nn.utils.rnn import pad_sequence
+
+    if case.padding == "right":
+        return pad_sequence(rows, batch_first=True, padding_value=fill)
+    return pad_sequence([row.flip(0) for row in rows], batch_first=True, padding_value=fill).flip(1)
+
+
+def _labels(row: Tensor) -> Tensor:
+    # The first token has nothing before it that could predict it, except, wrongly, a pad.
+    return torch.cat([torch.tensor([IGNORED]), row[1:]])
+
+
+_COLUMNS = ((lambda row: row, PAD), (torch.ones_like, 0), (_labels, IGNORED))

@@ -1,0 +1,113 @@
+"""What a session is to do, has done, and left out; written down as events. Knows no pytest and no torch."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+from conformance.core.finding import Cell
+from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Replayed, Run, Started, Writer
+from conformance.session.exit_codes import broken, counts, exit_code, not_run
+from conformance.session.judge import replayed
+from conformance.session.selection import Selection
+
+
+class Ledger:
+    """Takes events in, passes them on to the events file, and can say at any time what the run adds up to."""
+
+    def __init__(self, selection: Selection, report: str | None) -> None:
+        self.header = Header(
+            versions=selection.versions,
+            python=platform.python_version(),
+            platform=platform.platform(),
+            profile=selection.profile,
+            examples=selection.budget.examples,
+            seed=selection.budget.seed,
+            families=tuple(selection.families),
+            clauses=tuple(selection.clauses),
+            methods=selection.methods,
+            known=selection.known_file.name if selection.known_file else None,
+        )
+        self.pairs = {f"{clause.id}[{family.name}]": (clause.id, family.name) for clause, family in selection.pairs}
+        self.entries = {f"known[{entry.id}]": entry for entry in selection.replays}
+        self.started = time.monotonic()
+        self.running: dict[str, None] = {}
+        self.cells: dict[str, Cell] = {}
+        self.replays: dict[str, Replayed] = {}
+        self.footer: Footer | None = None
+        self.writer = Writer(Path(report)) if report else None
+        self._write(self.header)
+
+    def items(self) -> list[str]:
+        """The names of all items that the options select."""
+        return [*self.pairs, *self.entries]
+
+    def awaited(self, item: str) -> bool:
+        """Whether ``item`` is ours and has no outcome yet."""
+        return (item in self.pairs and item not in self.cells) or (item in self.entries and item not in self.replays)
+
+    def run(self) -> Run:
+        """What is known so far, in the order of the items, whoever finished first."""
+        return Run(
+            header=self.header,
+            cells=tuple(self.cells[item] for item in self.pairs if item in self.cells),
+            known=tuple(self.replays[item] for item in self.entries if item in self.replays),
+            running=tuple(self.running),
+            footer=self.footer,
+        )
+
+    def start(self, item: str) -> None:
+        """An item of ours begins, here or in a worker."""
+        if self.awaited(item):
+            self.running[item] = None
+            self._write(Started(item=item))
+
+    def take(self, event: AnyEvent) -> None:
+        """An item has its outcome."""
+        if isinstance(event, Judged):
+            self.cells[event.cell.item] = event.cell
+            self.running.pop(event.cell.item, None)
+        elif isinstance(event, Replayed):
+            self.replays[event.item] = event
+            self.running.pop(event.item, None)
+        self._write(event)
+
+    def lose(self, item: str, why: str) -> None:
+        """The harness broke on an item, or its process died."""
+        if item in self.pairs:
+            self.take(Judged(cell=broken(*self.pairs[item], why)))
+        else:
+            self.take(replayed(self.entries[item], "broken harness", why))
+
+    def finish(self, planned: Iterable[str], stopped: bool) -> None:
+        """Say what nobody came to, and write the footer. ``stopped``: that was asked for, so it is not incomplete."""
+        missing = [item for item in planned if self.awaited(item)]
+        for item in missing:
+            self._leave_out(item, "the run was stopped before its turn" if stopped else "nobody came to it")
+        run = self.run()
+        tally = counts(run.cells)
+        for replay in run.known:
+            said = f"known failure {replay.state}"
+            tally[said] = tally.get(said, 0) + 1
+        code = exit_code(run.cells, run.known, complete=stopped or not missing)
+        spent = time.monotonic() - self.started
+        self.footer = Footer(exit_code=cast(Code, code), counts=tally, seconds=round(spent, 3))
+        self._write(self.footer)
+
+    def close(self) -> None:
+        """Close the events file."""
+        if self.writer:
+            self.writer.close()
+
+    def _leave_out(self, item: str, why: str) -> None:
+        if item in self.pairs:
+            self.take(Judged(cell=not_run(*self.pairs[item], why)))
+        else:
+            self.take(replayed(self.entries[item], "not run", why))
+
+    def _write(self, event: AnyEvent) -> None:
+        if self.writer:
+            self.writer.write(event)
