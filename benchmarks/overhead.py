@@ -20,12 +20,13 @@ from conformance.clauses.registry import Clause, clauses
 from conformance.compat import caches
 from conformance.compat.versions import judged
 from conformance.core.case import Case
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine.known import load, shipped
 from conformance.engine.search import Budget, search
-from conformance.families import family
+from conformance.families import family_named
 from conformance.families.build import build
-from conformance.families.inputs import request, text
+from conformance.families.inputs import request
+from conformance.families.inputs.text import text
 from conformance.methods import prefix_tuning as prefix
 from conformance.runs.lab import Lab
 
@@ -43,14 +44,14 @@ def same_cases(examples: int) -> list[Case]:
         explanation="",
         check=lambda lab, case: seen.setdefault(case),
     )
-    search(collect, family(FAMILY), Budget(examples=examples), (), Lab("peft"))
+    search(collect, family_named(FAMILY), Budget(examples=examples), (), Lab("peft"))
     return list(seen)
 
 
 def harness(examples: int) -> None:
     """One item, as the suite runs it, known failures and all."""
     clause = clauses()["equivalence.step_logits"]
-    verdict = search(clause, family(FAMILY), Budget(examples=examples), load(shipped()), Lab("peft"))
+    verdict = search(clause, family_named(FAMILY), Budget(examples=examples), load(shipped()), Lab("peft"))
     if verdict.outcome is not Outcome.CONFORMS:
         raise SystemExit(f"{clause.id}[{FAMILY}] {verdict.outcome.value}: there is nothing to compare with")
 
@@ -69,7 +70,7 @@ def bare(case: Case) -> None:
         for name, parameter in wrapped.prompt_encoder[wrapped.active_adapter].named_parameters():
             parameter.copy_(raw[name])
         out = wrapped.generate(
-            **request(case, family(FAMILY)),
+            **request(case, family_named(FAMILY)),
             max_new_tokens=case.new_tokens,
             do_sample=False,
             return_dict_in_generate=True,

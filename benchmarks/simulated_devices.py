@@ -18,7 +18,7 @@ import torch
 from conformance.clauses.registry import Clause
 from conformance.compat.versions import judged
 from conformance.core.case import Case
-from conformance.devices import available, enter
+from conformance.devices import activate, available
 from conformance.engine.search import Budget, search
 from conformance.families import Family, families
 from conformance.families.inputs import request
@@ -29,31 +29,31 @@ from conformance.runs.subject import PeftSubject
 BOUND = 7.0
 
 
-def boundaries(kind: Family) -> list[Case]:
+def boundaries(family: Family) -> list[Case]:
     """The first Case of each stratum."""
     seen: dict[Case, None] = {}
     collect = Clause(
         id="benchmark.collect", statement="", explanation="", check=lambda lab, case: seen.setdefault(case)
     )
-    search(collect, kind, Budget(examples=1), (), Lab("peft"))
+    search(collect, family, Budget(examples=1), (), Lab("peft"))
     return list(seen)
 
 
 class Run:
     """One Case, ready to be generated on ``device``."""
 
-    def __init__(self, case: Case, kind: Family, device: str) -> None:
+    def __init__(self, case: Case, family: Family, device: str) -> None:
         subject = PeftSubject(case)
         subject.fill(lambda name, shape: prefix.draw(case, name, shape))
         self.model = subject.model.to(device)
-        self.given: dict[str, Any] = {name: value.to(device) for name, value in request(case, kind).items()}
+        self.given: dict[str, Any] = {name: value.to(device) for name, value in request(case, family).items()}
         self.steps = case.new_tokens
 
     @classmethod
-    def possible(cls, case: Case, kind: Family) -> bool:
+    def possible(cls, case: Case, family: Family) -> bool:
         """Whether PEFT can run it on the plain CPU."""
         try:
-            cls(case, kind, "cpu").seconds()
+            cls(case, family, "cpu").seconds()
         except (RuntimeError, ValueError):
             return False
         return True
@@ -66,10 +66,10 @@ class Run:
         return time.process_time() - started
 
 
-def ratios(kind: Family, device: str, rounds: int) -> tuple[float, float, float]:
+def ratios(family: Family, device: str, rounds: int) -> tuple[float, float, float]:
     """Milliseconds of a generate on the CPU and on the simulated device, and their ratio: medians over the rounds."""
-    cases = [case for case in boundaries(kind) if Run.possible(case, kind)]
-    runs = [(Run(case, kind, "cpu"), Run(case, kind, device)) for case in cases]
+    cases = [case for case in boundaries(family) if Run.possible(case, family)]
+    runs = [(Run(case, family, "cpu"), Run(case, family, device)) for case in cases]
     measured = []
     for _ in range(rounds + 1):
         pairs = [(plain.seconds(), ours.seconds()) for plain, ours in runs]
@@ -86,11 +86,11 @@ def main() -> int:
     torch.set_num_threads(1)
     if available() != "simulated":
         raise SystemExit(f"the lane here is {available()!r}: there is nothing to measure")
-    (device,) = enter("simulated", 1)
+    (device,) = activate("simulated", 1)
     print(f"{judged()}, {arguments.rounds} rounds; CPU ms per generate, medians:")
     found = []
-    for name, kind in families().items():
-        plain, ours, ratio = ratios(kind, device, arguments.rounds)
+    for name, family in families().items():
+        plain, ours, ratio = ratios(family, device, arguments.rounds)
         found.append(ratio)
         print(f"{name:10s} {plain:6.1f} -> {ours:6.1f}, ratio {ratio:.2f}", flush=True)
     median = statistics.median(found)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from conformance.core.case import Case, Placement, Prefix, Roles, Row
     from conformance.core.finding import Finding, Verdict
     from conformance.engine.search import Budget, judge, search
-    from conformance.families import family, register
+    from conformance.families import family_named as family
+    from conformance.families import register
     from conformance.runs.lab import Lab
 
 __all__ = [
@@ -49,9 +50,11 @@ _HOME = {
     "register": "families",
     "search": "engine.search",
 }
+_CALLED = {"family": "family_named"}
+"""Names that differ where they are defined."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), _CALLED.get(name, name))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from conformance.core.finding import Difference
-from conformance.core.signals import Undecided, Violation, wrong
+from conformance.core.signals import Undecided, Violation, violation
 from conformance.runs.lab import ERROR_CAP, ERROR_FLOOR
 from conformance.runs.trace import Trace
 
@@ -54,7 +54,9 @@ def differ(one: Trace, other: Trace, what: str) -> None:
 
 def _equal_shapes(got: Trace, expected: Trace) -> None:
     if got.logits.shape != expected.logits.shape:
-        raise wrong("rows, steps and vocabulary of the answer", tuple(got.logits.shape), tuple(expected.logits.shape))
+        raise violation(
+            "rows, steps and vocabulary of the answer", tuple(got.logits.shape), tuple(expected.logits.shape)
+        )
 
 
 def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from conformance.core.case import Case
 from conformance.core.relations import in_double
-from conformance.core.signals import NotApplicable, wrong
-from conformance.families import family
-from conformance.methods import prefix_tuning as prefix
+from conformance.core.signals import NotApplicable, violation
+from conformance.families import family_named
+from conformance.methods import method_named
 from conformance.runs.trace import Forward, Trace
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ def slides(case: Case, layer: int) -> bool:
     return bool(pattern) and pattern[layer % len(pattern)]
 
 
-def kept(case: Case, layer: int) -> int:
+def window_keeps(case: Case, layer: int) -> int:
     """How many past positions the layer has to keep: a window of w sees w - 1 of them besides the query itself."""
     return case.roles.window - 1 if slides(case, layer) else 99
 
 
-def first_position(case: Case) -> int:
+def decoder_prompt_length(case: Case) -> int:
     """Number of positions that the decoder reads before it answers: the padded text, or the start token."""
     return 1 if case.roles.encoder_layers else case.longest
 
@@ -41,38 +41,40 @@ def first_position(case: Case) -> int:
 def equal_contents(stored: Tensor | None, drawn: Tensor, what: str, case: Case) -> None:
     """What a layer stores ``(rows, kv_heads, stored, head_dim)`` is the last part of what was drawn, in every row."""
     if stored is None:
-        raise wrong(f"{what} at the first forward", "nothing", f"{drawn.shape[-2]} virtual tokens")
+        raise violation(f"{what} at the first forward", "nothing", f"{drawn.shape[-2]} virtual tokens")
     expected = drawn[..., drawn.shape[-2] - stored.shape[-2] :, :].expand(stored.shape[0], -1, -1, -1)
     if stored.shape != expected.shape:
-        raise wrong(f"shape of the {what}", tuple(stored.shape), tuple(expected.shape))
+        raise violation(f"shape of the {what}", tuple(stored.shape), tuple(expected.shape))
     apart = (stored - expected).abs() > (CLOSE if case.prefix.projection else 0)
     if apart.any():
         row, head, token, index = (int(i) for i in apart.nonzero()[0])
         place = f"{what}, head {head}, virtual token {token}, dimension {index}"
-        raise wrong(place, float(stored[row, head, token, index]), float(expected[row, head, token, index]), row=row)
+        raise violation(
+            place, float(stored[row, head, token, index]), float(expected[row, head, token, index]), row=row
+        )
 
 
 def equal_rows(got: Tensor, expected: Tensor, what: str) -> None:
     """Flat rows of the adapter, ``(n, 2 * L * kv_heads * head_dim)``, are equal but for the order of summation."""
     if got.shape != expected.shape:
-        raise wrong(f"shape of {what}", tuple(got.shape), tuple(expected.shape))
+        raise violation(f"shape of {what}", tuple(got.shape), tuple(expected.shape))
     apart = (got - expected).abs() > CLOSE
     if apart.any():
         token, index = (int(i) for i in apart.nonzero()[0])
-        raise wrong(
+        raise violation(
             f"{what}, virtual token {token}, number {index}", float(got[token, index]), float(expected[token, index])
         )
 
 
 def grows_by_one(case: Case, trace: Trace, call: str) -> None:
     """The cache starts with n positions, takes the prompt, then one position a step."""
-    n, prompt = case.prefix.length, first_position(case)
+    n, prompt = case.prefix.length, decoder_prompt_length(case)
     expected = [n, *(n + prompt + step for step in range(case.new_tokens))]
     seen = [forward.cache for forward in trace.forwards] + [trace.final]
     for step, (layers, length) in enumerate(zip(seen, expected, strict=True)):
         for index, layer in enumerate(layers):
             if layer.length != length:
-                raise wrong(
+                raise violation(
                     f"{call} call: length of layer {index} before forward {step}", layer.length, length, step=step
                 )
 
@@ -84,7 +86,7 @@ def no_layer_repeats(first: Forward) -> None:
         for i, one in enumerate(held):
             for j, other in enumerate(held[:i]):
                 if one is not None and other is not None and one.shape == other.shape and torch.equal(one, other):
-                    raise wrong(f"{kind} of layers {j} and {i}", "the same parameters", "parameters of their own")
+                    raise violation(f"{kind} of layers {j} and {i}", "the same parameters", "parameters of their own")
 
 
 def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
@@ -97,30 +99,30 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
     # A parameter that is not used at all has a gradient of zero too.
     found = torch.autograd.grad(logits.pow(2).sum(), list(named.values()), allow_unused=True, materialize_grads=True)
     gradients = dict(zip(named, found, strict=True))
-    by_token = gradients[prefix.EMBEDDING]
-    by_flat = gradients[prefix.OUT_WEIGHT] if case.prefix.projection else by_token.T
-    return by_token != 0, by_flat.reshape(lab.layout(case).rows, -1) != 0
+    method = method_named(case.method)
+    by_block = method.gradient_by_block(gradients, lab.layout(case))
+    return method.gradient_by_token(gradients) != 0, by_block != 0
 
 
-def visible_tokens(case: Case) -> range:
+def visible_virtual_tokens(case: Case) -> range:
     """The virtual tokens that the first real token can see in at least one layer."""
     n = case.prefix.length
-    widest = max(kept(case, layer) for layer in range(case.roles.layers))
+    widest = max(window_keeps(case, layer) for layer in range(case.roles.layers))
     return range(max(0, n - widest), n)
 
 
-def unchanged_since(before: dict[str, object], subject: Subject) -> None:
+def state_unchanged(before: dict[str, object], subject: Subject) -> None:
     """What the subject is made of is the same to the bit as ``before``."""
     after = subject.contents()
     for name, held in before.items():
         if held != after.get(name):
-            raise wrong(f"{name} after forward and generate", "changed", "as before")
+            raise violation(f"{name} after forward and generate", "changed", "as before")
 
 
-def spares(trace: Trace, call: str) -> None:
+def inputs_unmodified(trace: Trace, call: str) -> None:
     """The call left the user's tensors as they were."""
-    if trace.touched:
-        raise wrong(f"the user's {', '.join(trace.touched)} after {call}", "changed", "as before")
+    if trace.modified_inputs:
+        raise violation(f"the user's {', '.join(trace.modified_inputs)} after {call}", "changed", "as before")
 
 
 def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:
@@ -134,19 +136,21 @@ def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:
     optimiser.step()
     optimiser.zero_grad()
     if all(torch.equal(old, new) for old, new in zip(before, parameters, strict=True)):
-        raise wrong("the adapter's parameters after an optimiser step", "unchanged", "changed: the forward reads them")
+        raise violation(
+            "the adapter's parameters after an optimiser step", "unchanged", "changed: the forward reads them"
+        )
 
 
 def text_positions(case: Case, forward: Forward) -> list[Tensor]:
     """For each row the positions of its real tokens in a forward over the whole batch."""
-    from conformance.families.inputs import padding_mask
+    from conformance.families.inputs.text import padding_mask
 
     if forward.positions is None:
-        raise NotApplicable(f"{family(case.family).name} has no positions that can be seen")
+        raise NotApplicable(f"{family_named(case.family).name} has no positions that can be seen")
     positions = forward.positions.expand(len(case.rows), -1)
     real = padding_mask(case).bool()
     if positions.shape[1] != real.shape[1]:
-        raise wrong("positions in the first forward", positions.shape[1], real.shape[1])
+        raise violation("positions in the first forward", positions.shape[1], real.shape[1])
     return [positions[row][real[row]] for row in range(len(case.rows))]
 
 
@@ -156,13 +160,13 @@ def starts_at_n(case: Case, trace: Trace, path: str) -> None:
     for row, positions in enumerate(text_positions(case, trace.forwards[0])):
         expected = list(range(n, n + len(positions)))
         if positions.tolist() != expected:
-            raise wrong(f"positions of the text in {path}", positions.tolist(), expected, row=row)
+            raise violation(f"positions of the text in {path}", positions.tolist(), expected, row=row)
     for step, forward in enumerate(trace.forwards[1:], start=1):
         if forward.positions is not None:
             seen = forward.positions.expand(len(case.rows), -1)[:, -1].tolist()
             expected = [n + row.length + step - 1 for row in case.rows]
             if seen != expected:
-                raise wrong(f"positions of the new tokens in {path}", seen, expected, step=step)
+                raise violation(f"positions of the new tokens in {path}", seen, expected, step=step)
 
 
 def counted_labels(case: Case, row: int) -> int:
@@ -173,7 +177,7 @@ def counted_labels(case: Case, row: int) -> int:
     return case.rows[row].length - 1 + case.new_tokens - 1
 
 
-def takes_positions(lab: Lab, case: Case) -> None:
+def requires_position_ids(lab: Lab, case: Case) -> None:
     """Not applicable where the base model's forward has no ``position_ids``."""
     from conformance.families.build import parameters_of_forward
 

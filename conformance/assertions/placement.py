@@ -11,8 +11,8 @@ import torch
 from conformance.assertions.logits import agree, agree_on_loss, identical
 from conformance.assertions.observations import counted_labels
 from conformance.core.relations import unplaced, without_prefix
-from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
-from conformance.devices.current import alone, here
+from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, violation
+from conformance.devices.current import current, on_single_device
 from conformance.devices.maps import numbered, places, spell
 from conformance.runs.trace import Trace
 
@@ -45,9 +45,9 @@ def or_not_applicable(run: Callable[[], T], why: str) -> T:
         raise NotApplicable(f"{why}: {failed.words}") from failed
 
 
-def needs_places(case: Case) -> None:
+def requires_places(case: Case) -> None:
     """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
-    names, placement = here().names, case.placement
+    names, placement = current().names, case.placement
     waits = bool({"cpu", "disk"} & set(placement.named))
     # PEFT makes a new map when it loads an adapter onto weights that wait.
     remade = placement.automatic or (placement.adapter == "loaded" and waits)
@@ -63,24 +63,24 @@ def needs_places(case: Case) -> None:
         raise NotApplicable(f"everything is in one place, for there is only the device {names[0]}")
 
 
-def needs_names(case: Case, plain: Case) -> None:
+def requires_spellings(case: Case, plain: Case) -> None:
     """The claim says nothing where the map is the same map, for the devices that there are here have one spelling."""
     if _spelled(case.placement) == _spelled(plain.placement):
-        raise NotApplicable(f"it is the same map, for there is one way to spell {', '.join(here().names)}")
+        raise NotApplicable(f"it is the same map, for there is one way to spell {', '.join(current().names)}")
 
 
 def _spelled(placement: Placement) -> tuple[object, ...]:
-    called = tuple(spell(device, placement.spelling, here().names) for device in placement.named)
+    called = tuple(spell(device, placement.spelling, current().names) for device in placement.named)
     return (*called, placement.order, placement.merged)
 
 
-def together(lab: Lab, case: Case) -> Trace:
+def on_one_device_too(lab: Lab, case: Case) -> Trace:
     """Generate with the whole model on one device, which answers as without any device map.
 
     A device is a device: what fails on one is excused only if it fails without any map too.
     """
     try:
-        one = lab.generate(alone(case))
+        one = lab.generate(on_single_device(case))
     except RunFailed:
         or_not_applicable(lambda: lab.generate(unplaced(case)), "without a device map it fails too")
         raise
@@ -94,12 +94,12 @@ def together(lab: Lab, case: Case) -> Trace:
 
 def as_on_one_device(lab: Lab, case: Case, what: str) -> None:
     """Generate answers as with the whole model on one device."""
-    needs_places(case)
-    one = together(lab, case)
-    alike(lab, lab.generate(case), one, what)
+    requires_places(case)
+    one = on_one_device_too(lab, case)
+    same_answer(lab, lab.generate(case), one, what)
 
 
-def alike(lab: Lab, got: Trace, expected: Trace, what: str) -> None:
+def same_answer(lab: Lab, got: Trace, expected: Trace, what: str) -> None:
     """To the bit, if the base model keeps its bits under these two maps; else within the error.
 
     A slice that is moved to another device is dense afterwards, and a dense matrix may be multiplied by another kernel.
@@ -139,32 +139,34 @@ def _within_the_error(got: Trace, expected: Trace, what: str) -> None:
         raise Undecided("the base model's bits differ between the two maps, and then beams may differ")
 
 
-def caches_at_home(got: Trace) -> None:
+def caches_follow_layers(got: Trace) -> None:
     """Before every forward, and in the end, each layer's keys and values are where the layer computes."""
     for step, layers in enumerate([*(forward.cache for forward in got.forwards), got.final]):
-        for index, (layer, home) in enumerate(zip(layers, got.homes, strict=False)):
+        for index, (layer, home) in enumerate(zip(layers, got.layer_devices, strict=False)):
             if layer.length and any(where != home for where in layer.devices):
-                raise wrong(f"where keys and values of layer {index} are", ", ".join(layer.devices), home, step=step)
+                raise violation(
+                    f"where keys and values of layer {index} are", ", ".join(layer.devices), home, step=step
+                )
 
 
-def moves_little(got: Trace, base: Trace) -> None:
+def transfers_bounded(got: Trace, base: Trace) -> None:
     """No step moves more tensors than the base model's step and :data:`FEW`; the first one may also fill the cache."""
-    if not here().counted:
+    if not current().counted:
         return  # nothing counts what crosses between real devices
     for step, (mine, its) in enumerate(zip(got.forwards, base.forwards, strict=False)):
-        most = its.moved + FEW + (2 * len(got.homes) if step == 0 else 0)
-        if mine.moved > most:
-            raise wrong("tensors moved between devices", mine.moved, f"at most {most}", step=step)
+        most = its.transfers + FEW + (2 * len(got.layer_devices) if step == 0 else 0)
+        if mine.transfers > most:
+            raise violation("tensors moved between devices", mine.transfers, f"at most {most}", step=step)
 
 
 def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
-    needs_places(case)
-    one_device = alone(case)
-    tokens = together(lab, case).tokens
+    requires_places(case)
+    one_device = on_single_device(case)
+    tokens = on_one_device_too(lab, case).tokens
     one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
     got = lab.forward(case, tokens=tokens)
-    alike(lab, got, one, "the training forward answers otherwise under the device map")
+    same_answer(lab, got, one, "the training forward answers otherwise under the device map")
     # Without any label there is no loss: a mean over nothing.
     labelled = any(counted_labels(case, row) for row in range(len(case.rows)))
     if labelled and got.loss is not None and one.loss is not None:
@@ -186,10 +188,10 @@ def _gradients(lab: Lab, case: Case, tokens: Tensor) -> dict[str, Tensor]:
 def _close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, gradient in expected.items():
         if got[name].shape != gradient.shape:
-            raise wrong(f"gradient of the adapter's {name}", "none", "one: the training forward reads it")
+            raise violation(f"gradient of the adapter's {name}", "none", "one: the training forward reads it")
         apart = float((got[name] - gradient).abs().max())
         largest = float(gradient.abs().max())
         if apart > SAME_GRADIENT * largest:
-            raise wrong(
+            raise violation(
                 f"gradient of the adapter's {name}", f"off by {apart:.3g}", f"as on one device, up to {largest:.3g}"
             )

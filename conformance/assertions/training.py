@@ -17,31 +17,31 @@ STEPS, RATE, LEAD = 400, 0.05, 0.5
 """Most optimiser steps, Adam's learning rate, and by how many logits the right tokens must lead to count as learnt."""
 
 
-def story_case(kind: Family) -> Case | None:
+def taught_case(family: Family) -> Case | None:
     """A model just large enough to learn one answer; none for families that are not taught."""
-    if not kind.learns:
+    if not family.learns:
         return None
     roles = Roles(
         layers=2,
-        encoder_layers=0 if kind.draw.encoder_layers == "none" else 2,
+        encoder_layers=0 if family.draw.encoder_layers == "none" else 2,
         heads=4,
-        kv_heads=2 if kind.draw.grouped else 4,
+        kv_heads=2 if family.draw.grouped else 4,
         head_dim=8,
         width=32,
         ffn=48,
-        tied=kind.draw.tied[0],
-        activation=kind.draw.activation[0],
-        rope=kind.draw.rope[0],
+        tied=family.draw.tied[0],
+        activation=family.draw.activation[0],
+        rope=family.draw.rope[0],
     )
     question = Row(length=len(QUESTION), text=QUESTION)
-    return Case(family=kind.name, roles=roles, prefix=Prefix(length=4), rows=(question,), new_tokens=len(ANSWER))
+    return Case(family=family.name, roles=roles, prefix=Prefix(length=4), rows=(question,), new_tokens=len(ANSWER))
 
 
-def teach(lab: Lab, subject: Subject, case: Case) -> None:
+def train_until_learned(lab: Lab, subject: Subject, case: Case) -> None:
     """Train only the adapter, through the subject's own forward, until it answers. Raises if it does not learn."""
     import torch
 
-    from conformance.core.signals import wrong
+    from conformance.core.signals import violation
     from conformance.families.vocabulary import encode
 
     target = torch.tensor([encode(ANSWER)])
@@ -57,12 +57,12 @@ def teach(lab: Lab, subject: Subject, case: Case) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    raise wrong(
+    raise violation(
         f"loss after {STEPS} steps of training", f"{float(loss):.3f}", f"the right tokens lead by {LEAD} logits"
     )
 
 
-def said(trace: Trace) -> str:
+def generated_text(trace: Trace) -> str:
     """The text that generate answered."""
     from conformance.families.vocabulary import decode
 

@@ -28,7 +28,7 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
     agree_on_tokens(got, lab.predict(case, handmade_loop, tokens=got.tokens))
 
 
-@clause(sources=STORY, sharp=True)
+@clause(sources=STORY, priority=True)
 def step_logits(lab: Lab, case: Case) -> None:
     """The logits of every step agree with the manual forward over the prefix cache."""
     from conformance.assertions.logits import agree
@@ -39,7 +39,10 @@ def step_logits(lab: Lab, case: Case) -> None:
 
 
 @clause(
-    sources=("huggingface/peft#2123", "arXiv:2101.00190"), when=(keys_of_text_fit,), over=loaded_with_text, sharp=True
+    sources=("huggingface/peft#2123", "arXiv:2101.00190"),
+    requires=(keys_of_text_fit,),
+    follow_ups=loaded_with_text,
+    priority=True,
 )
 def real_tokens_prefix(lab: Lab, case: Case) -> None:
     """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text."""
@@ -50,7 +53,7 @@ def real_tokens_prefix(lab: Lab, case: Case) -> None:
     agree(got, lab.predict(case, real_tokens, tokens=got.tokens))
 
 
-@clause(sources=(*STORY, "huggingface/peft#869"), sharp=True)
+@clause(sources=(*STORY, "huggingface/peft#869"), priority=True)
 def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     """The training forward over the finished sequence gives the logits that generate saw."""
     from conformance.assertions.logits import agree
@@ -63,9 +66,9 @@ def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
 def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     """Generate answers the same when it is given inputs_embeds in place of input_ids."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import embedded
+    from conformance.core.relations import with_embeds
 
-    agree(lab.generate(embedded(case)), lab.generate(case))
+    agree(lab.generate(with_embeds(case)), lab.generate(case))
 
 
 @clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"))

@@ -17,16 +17,16 @@ STORY = ("huggingface/peft#2134",)
 @clause(sources=(*STORY, "huggingface/transformers#34312"), control="runs")
 def present(lab: Lab, case: Case) -> None:
     """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
-    from conformance.assertions.observations import kept
-    from conformance.core.signals import wrong
+    from conformance.assertions.observations import window_keeps
+    from conformance.core.signals import violation
 
     n, first = case.prefix.length, lab.generate(case).forwards[0]
     for index, layer in enumerate(first.cache):
         if layer.length != n:
-            raise wrong(f"length that layer {index} reports at the first forward", layer.length, n)
-        stored, least = layer.keys.shape[-2] if layer.keys is not None else 0, min(n, kept(case, index))
+            raise violation(f"length that layer {index} reports at the first forward", layer.length, n)
+        stored, least = layer.keys.shape[-2] if layer.keys is not None else 0, min(n, window_keeps(case, index))
         if not least <= stored <= n:
-            raise wrong(f"positions that layer {index} stores at the first forward", stored, least)
+            raise violation(f"positions that layer {index} stores at the first forward", stored, least)
 
 
 @clause(sources=STORY, control="runs")
@@ -35,7 +35,7 @@ def faithful(lab: Lab, case: Case) -> None:
     from conformance.assertions.observations import equal_contents
 
     first = lab.generate(case).forwards[0]
-    for index, (layer, (keys, values)) in enumerate(zip(first.cache, lab.filled(case), strict=False)):
+    for index, (layer, (keys, values)) in enumerate(zip(first.cache, lab.injected(case).cache, strict=False)):
         equal_contents(layer.keys, keys, f"keys of layer {index}", case)
         equal_contents(layer.values, values, f"values of layer {index}", case)
 
@@ -44,38 +44,38 @@ def faithful(lab: Lab, case: Case) -> None:
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
     from conformance.assertions.observations import grows_by_one
-    from conformance.core.relations import brief
+    from conformance.core.relations import first_steps
 
     grows_by_one(case, lab.generate(case), "first")
-    grows_by_one(brief(case), lab.again(case), "second")
+    grows_by_one(first_steps(case), lab.again(case), "second")
 
 
-@clause(sources=("arXiv:2101.00190",), over=shortest, control="runs")
+@clause(sources=("arXiv:2101.00190",), follow_ups=shortest, control="runs")
 def every_parameter_matters(lab: Lab, case: Case) -> None:
     """Each key/value block of each layer and each visible virtual token has a gradient, and none is tied to another.
 
     An exact zero in float64 is a dead parameter: it is trained for nothing.
     """
-    from conformance.assertions.observations import gradients_of_rows, no_layer_repeats, visible_tokens
-    from conformance.core.signals import wrong
+    from conformance.assertions.observations import gradients_of_rows, no_layer_repeats, visible_virtual_tokens
+    from conformance.core.signals import violation
 
     no_layer_repeats(lab.generate(case).forwards[0])
     by_token, by_block = gradients_of_rows(lab, case)
     for block in range(len(by_block)):
         if not by_block[block].any():
-            raise wrong(f"gradient of block {block} of {len(by_block)}", "exactly 0", "not 0: some layer reads it")
-    for token in visible_tokens(case):
+            raise violation(f"gradient of block {block} of {len(by_block)}", "exactly 0", "not 0: some layer reads it")
+    for token in visible_virtual_tokens(case):
         if not by_token[token].any():
-            raise wrong(f"gradient of virtual token {token}", "exactly 0", "not 0: it is inside a layer's window")
+            raise violation(f"gradient of virtual token {token}", "exactly 0", "not 0: it is inside a layer's window")
 
 
-@clause(sources=("arXiv:2101.00190",), when=(many_virtual_tokens, keys_carry_position), control="runs")
+@clause(sources=("arXiv:2101.00190",), requires=(many_virtual_tokens, keys_carry_position), control="runs")
 def order_free(lab: Lab, case: Case) -> None:
     """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import brief, prefix_reversed
+    from conformance.core.relations import first_steps, prefix_reversed
 
-    short = brief(prefix_reversed(case))
+    short = first_steps(prefix_reversed(case))
     agree(lab.generate(short), lab.generate(case).steps(3), "the order of the virtual tokens matters")
 
 
@@ -83,26 +83,26 @@ def order_free(lab: Lab, case: Case) -> None:
 def parameters_untouched(lab: Lab, case: Case) -> None:
     """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
     from conformance.assertions.logits import identical
-    from conformance.assertions.observations import spares, unchanged_since
-    from conformance.core.relations import brief, without_prefix
+    from conformance.assertions.observations import inputs_unmodified, state_unchanged
+    from conformance.core.relations import first_steps, without_prefix
 
     subject, before = lab.subject(case), lab.new_subject(case).contents()
-    spares(lab.generate(case), "generate")
-    spares(lab.forward(case), "forward")
-    unchanged_since(before, subject)
-    bare = brief(without_prefix(case))
+    inputs_unmodified(lab.generate(case), "generate")
+    inputs_unmodified(lab.forward(case), "forward")
+    state_unchanged(before, subject)
+    bare = first_steps(without_prefix(case))
     after = lab.generate_on(subject.bare(), bare)
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
 
-@clause(sources=("huggingface/peft#2140",), control="runs", sharp=True)
+@clause(sources=("huggingface/peft#2140",), control="runs", priority=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values."""
     from conformance.assertions.logits import agree, identical
     from conformance.assertions.observations import optimiser_step
-    from conformance.core.relations import brief
+    from conformance.core.relations import first_steps
 
-    short, first, subject = brief(case), lab.generate(case), lab.subject(case)
+    short, first, subject = first_steps(case), lab.generate(case), lab.subject(case)
     with subject.restored():
         optimiser_step(lab, subject, case)
         got = lab.generate_on(subject, short)
@@ -114,19 +114,19 @@ def current(lab: Lab, case: Case) -> None:
 def same_for_all_rows(lab: Lab, case: Case) -> None:
     """Each row has the same prefix: equal texts have equal answers."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import brief, same_rows
+    from conformance.core.relations import first_steps, same_rows
 
-    got = lab.generate(brief(same_rows(case, 3), 2))
+    got = lab.generate(first_steps(same_rows(case, 3), 2))
     for index in (1, 2):
         agree(got.row(index), got.row(0), f"row {index} differs from row 0, which has the same text")
 
 
-@clause(sources=STORY, when=(in_reach,), control="runs")
+@clause(sources=STORY, requires=(in_reach,), control="runs")
 def ignored_never(lab: Lab, case: Case) -> None:
     """Two different prefixes give different logits, in forward and in generate alike."""
     from conformance.assertions.logits import differ
-    from conformance.core.relations import brief, other_prefix
+    from conformance.core.relations import first_steps, other_prefix
 
-    other = brief(other_prefix(case), 1)
+    other = first_steps(other_prefix(case), 1)
     differ(lab.generate(case), lab.generate(other), "generate gives the same logits with two prefixes")
     differ(lab.forward(case), lab.forward(other), "forward gives the same logits with two prefixes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.training import story_case
+from conformance.assertions.training import taught_case
 from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
 
@@ -23,33 +23,35 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     answers agree within the error.
     """
     from conformance.assertions.logits import agree, identical
-    from conformance.assertions.saving import generated_afresh, kept, reloaded
-    from conformance.core.relations import brief
+    from conformance.assertions.saving import generate_in_fresh_process, reloaded, saved_folder
+    from conformance.core.relations import first_steps
 
-    first, short = lab.generate(case).steps(3), brief(case)
+    first, short = lab.generate(case).steps(3), first_steps(case)
     same = agree if case.prefix.projection else identical
     same(lab.generate_on(reloaded(lab, case), short), first, "the loaded adapter answers otherwise")
-    afresh = generated_afresh(lab, short, kept(lab, case))
+    afresh = generate_in_fresh_process(lab, short, saved_folder(lab, case))
     same(afresh, first, "the adapter loaded in a fresh process answers otherwise")
 
 
-@clause(sources=("huggingface/peft#2043",), when=(projection,), control="runs")
+@clause(sources=("huggingface/peft#2043",), requires=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
     from conformance.assertions.observations import equal_rows
     from conformance.assertions.saving import reloaded
-    from conformance.methods.prefix_tuning import project
+    from conformance.methods import method_named
 
-    equal_rows(reloaded(lab, case).collapsed(), project(lab.subject(case).raw()), "the collapsed rows")
+    equal_rows(
+        reloaded(lab, case).collapsed(), method_named(case.method).rows(lab.subject(case).raw()), "the collapsed rows"
+    )
 
 
 @clause(sources=("huggingface/peft#2256",), control="runs")
 def disabled(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() it is the base model, in generate and in forward; afterwards it is not."""
     from conformance.assertions.logits import agree, identical
-    from conformance.core.relations import brief, without_prefix
+    from conformance.core.relations import first_steps, without_prefix
 
-    short, subject, first = brief(case), lab.subject(case), lab.generate(case).steps(3)
+    short, subject, first = first_steps(case), lab.subject(case), lab.generate(case).steps(3)
     bare = without_prefix(short)
     base = lab.generate(bare)
     with subject.disabled():
@@ -59,25 +61,27 @@ def disabled(lab: Lab, case: Case) -> None:
     identical(lab.generate_on(subject, short), first, "the adapter answers otherwise after it was disabled")
 
 
-@clause(sources=STORY, story=story_case, decisive=1, control="runs")
+@clause(sources=STORY, fixed_case=taught_case, decisive=1, control="runs")
 def learned_mapping_survives(lab: Lab, case: Case) -> None:
     """Taught through the prefix alone, the model answers "1+1=" by "11": in generate, and loaded in a fresh process.
 
     The base is frozen; without the adapter it does not know the answer. The text goes through a real byte-level tokenizer.
     """
-    from conformance.assertions.saving import generated_afresh, saved
-    from conformance.assertions.training import ANSWER, said, teach
-    from conformance.core.signals import wrong
+    from conformance.assertions.saving import generate_in_fresh_process, saved_adapter
+    from conformance.assertions.training import ANSWER, generated_text, train_until_learned
+    from conformance.core.signals import violation
 
     subject = lab.new_subject(case)
-    teach(lab, subject, case)
-    answers = {"generate, after training": said(lab.generate_on(subject, case))}
-    with saved(subject) as folder:
-        answers["generate, with the adapter loaded in a fresh process"] = said(generated_afresh(lab, case, folder))
+    train_until_learned(lab, subject, case)
+    answers = {"generate, after training": generated_text(lab.generate_on(subject, case))}
+    with saved_adapter(subject) as folder:
+        answers["generate, with the adapter loaded in a fresh process"] = generated_text(
+            generate_in_fresh_process(lab, case, folder)
+        )
     for path, answer in answers.items():
         if answer != ANSWER:
-            raise wrong(path, repr(answer), repr(ANSWER))
+            raise violation(path, repr(answer), repr(ANSWER))
     with subject.disabled():
-        bare = said(lab.generate_on(subject, case))
+        bare = generated_text(lab.generate_on(subject, case))
     if bare == ANSWER:
-        raise wrong("generate without the adapter", repr(bare), "anything else: only the prefix was trained")
+        raise violation("generate without the adapter", repr(bare), "anything else: only the prefix was trained")

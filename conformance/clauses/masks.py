@@ -12,25 +12,32 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 
-@clause(sources=("huggingface/peft#869", "huggingface/peft#1962"), when=(many_rows,), over=both_sides, sharp=True)
+@clause(
+    sources=("huggingface/peft#869", "huggingface/peft#1962"),
+    requires=(many_rows,),
+    follow_ups=both_sides,
+    priority=True,
+)
 def rows_alone(lab: Lab, case: Case) -> None:
     """Generate on a padded batch answers what it answers for each row alone, on every padding side the base supports."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import brief, row_alone
+    from conformance.core.relations import first_steps, row_alone
 
     got = lab.generate(case).steps(3)
     for index in range(len(case.rows)):
-        agree(got.row(index), lab.generate(brief(row_alone(case, index))), f"row {index} differs from the row alone")
+        agree(
+            got.row(index), lab.generate(first_steps(row_alone(case, index))), f"row {index} differs from the row alone"
+        )
 
 
-@clause(sources=("huggingface/peft#869",), when=(many_rows,), over=both_sides)
+@clause(sources=("huggingface/peft#869",), requires=(many_rows,), follow_ups=both_sides)
 def training_rows_alone(lab: Lab, case: Case) -> None:
     """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
     from conformance.assertions.logits import agree, agree_on_loss
     from conformance.assertions.observations import counted_labels
-    from conformance.core.relations import padded, row_alone
+    from conformance.core.relations import row_alone, with_padding
 
-    tokens = lab.generate(padded(case, "left")).tokens
+    tokens = lab.generate(with_padding(case, "left")).tokens
     got = lab.forward(case, tokens=tokens)
     alone = [lab.forward(row_alone(case, i), tokens=tokens[i : i + 1]) for i in range(len(case.rows))]
     for index, row in enumerate(alone):
@@ -42,26 +49,28 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
         agree_on_loss(got.loss, total / sum(counts), got)
 
 
-@clause(sources=("huggingface/peft#2043",), when=(many_rows,))
+@clause(sources=("huggingface/peft#2043",), requires=(many_rows,))
 def row_order(lab: Lab, case: Case) -> None:
     """Permuting the rows permutes the answers."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import brief, rows_reversed
+    from conformance.core.relations import first_steps, rows_reversed
 
-    got, reversed_ = lab.generate(case).steps(2), lab.generate(brief(rows_reversed(case), 2))
+    got, reversed_ = lab.generate(case).steps(2), lab.generate(first_steps(rows_reversed(case), 2))
     last = len(case.rows) - 1
     for index in range(len(case.rows)):
         agree(reversed_.row(last - index), got.row(index), f"row {index} answers otherwise in another place")
 
 
-@clause(sources=("huggingface/peft#54",), over=other_masks)
+@clause(sources=("huggingface/peft#54",), follow_ups=other_masks)
 def omitted_mask(lab: Lab, case: Case) -> None:
     """Without pads no mask equals a mask of ones; bool, int and float masks agree."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import brief, masked
+    from conformance.core.relations import first_steps, with_mask
 
     agree(
-        lab.generate(brief(case)), lab.generate(masked(case, "long")).steps(3), f"a {case.mask} mask answers otherwise"
+        lab.generate(first_steps(case)),
+        lab.generate(with_mask(case, "long")).steps(3),
+        f"a {case.mask} mask answers otherwise",
     )
 
 
@@ -69,13 +78,13 @@ def omitted_mask(lab: Lab, case: Case) -> None:
 def attention_implementations(lab: Lab, case: Case) -> None:
     """The eager implementation of attention and the default one agree."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import attending, brief
+    from conformance.core.relations import first_steps, with_attention
     from conformance.core.signals import NotApplicable
 
-    default, eager = attending(case, "default"), attending(case, "eager")
+    default, eager = with_attention(case, "default"), with_attention(case, "eager")
     if lab.subject(default).base.config._attn_implementation == "eager":
         raise NotApplicable("this model class has one implementation of attention only")
-    other = brief(default if case.attention == "eager" else eager)
+    other = first_steps(default if case.attention == "eager" else eager)
     agree(lab.generate(other), lab.generate(case).steps(3), "the implementations of attention differ")
 
 
@@ -83,16 +92,16 @@ def attention_implementations(lab: Lab, case: Case) -> None:
 def given_positions(lab: Lab, case: Case) -> None:
     """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
     from conformance.assertions.logits import agree
-    from conformance.assertions.observations import takes_positions
-    from conformance.core.relations import brief, positioned
+    from conformance.assertions.observations import requires_position_ids
+    from conformance.core.relations import first_steps, with_position_ids
     from conformance.oracles import handmade_cache
 
-    takes_positions(lab, case)
-    default, short = lab.generate(case), brief(case)
-    got = lab.generate(positioned(short))
+    requires_position_ids(lab, case)
+    default, short = lab.generate(case), first_steps(case)
+    got = lab.generate(with_position_ids(short))
     agree(got, default.steps(3), "generate answers otherwise with the default's own positions")
-    told = lab.forward(positioned(case), tokens=default.tokens)
+    told = lab.forward(with_position_ids(case), tokens=default.tokens)
     agree(told, lab.predict(case, handmade_cache, tokens=default.tokens), "forward does not honour the positions")
-    shifted = positioned(short, shift=3)
+    shifted = with_position_ids(short, shift=3)
     got = lab.generate(shifted)
     agree(got, lab.predict(shifted, handmade_cache, tokens=got.tokens), "generate does not honour shifted positions")

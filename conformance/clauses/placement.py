@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SPLIT = ("huggingface/peft#2134", "huggingface/peft#2189")
 
 
-@clause(sources=SPLIT, when=(by_hand,), over=decodings, placed=True)
+@clause(sources=SPLIT, requires=(by_hand,), follow_ups=decodings, placed=True)
 def split(lab: Lab, case: Case) -> None:
     """Under any device map under which the base model generates, the wrapped model answers as it does on one device."""
     from conformance.assertions.placement import as_on_one_device
@@ -31,19 +31,19 @@ def split(lab: Lab, case: Case) -> None:
     as_on_one_device(lab, case, "generate answers otherwise under the device map")
 
 
-@clause(sources=SPLIT, when=(spelled_otherwise,), over=greedy, placed=True)
+@clause(sources=SPLIT, requires=(spelled_otherwise,), follow_ups=greedy, placed=True)
 def spelling(lab: Lab, case: Case) -> None:
     """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change."""
-    from conformance.assertions.placement import alike, needs_names, or_not_applicable
+    from conformance.assertions.placement import or_not_applicable, requires_spellings, same_answer
     from conformance.core.relations import spelled_plainly
 
     plain = spelled_plainly(case)
-    needs_names(case, plain)
+    requires_spellings(case, plain)
     expected = or_not_applicable(lambda: lab.generate(plain), "the same map, spelled plainly, fails too")
-    alike(lab, lab.generate(case), expected, "generate answers otherwise when the same map is spelled otherwise")
+    same_answer(lab, lab.generate(case), expected, "generate answers otherwise when the same map is spelled otherwise")
 
 
-@clause(sources=SPLIT, over=greedy, placed=True)
+@clause(sources=SPLIT, follow_ups=greedy, placed=True)
 def cache_follows_layer(lab: Lab, case: Case) -> None:
     """Each layer's keys and values are where the layer computes, and no step moves more than the base model's and a few.
 
@@ -52,20 +52,25 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
     """
     from conformance.assertions.placement import (
         base_under,
-        caches_at_home,
-        moves_little,
-        needs_places,
+        caches_follow_layers,
         or_not_applicable,
+        requires_places,
+        transfers_bounded,
     )
 
-    needs_places(case)
+    requires_places(case)
     got = lab.generate(case)
-    caches_at_home(got)
+    caches_follow_layers(got)
     base = or_not_applicable(lambda: base_under(lab, case), "the base model fails under this map")
-    moves_little(got, base)
+    transfers_bounded(got, base)
 
 
-@clause(sources=("huggingface/peft#2541", "huggingface/peft#720"), when=(away_or_loaded,), over=greedy, placed=True)
+@clause(
+    sources=("huggingface/peft#2541", "huggingface/peft#720"),
+    requires=(away_or_loaded,),
+    follow_ups=greedy,
+    placed=True,
+)
 def offloaded(lab: Lab, case: Case) -> None:
     """With weights that wait on the CPU or on disk, or an adapter loaded onto a dispatched model, the answers are the same."""
     from conformance.assertions.placement import as_on_one_device
@@ -73,7 +78,7 @@ def offloaded(lab: Lab, case: Case) -> None:
     as_on_one_device(lab, case, "generate answers otherwise with offloaded weights or a loaded adapter")
 
 
-@clause(sources=SPLIT, when=(made_by_transformers,), over=greedy_and_beams, placed=True)
+@clause(sources=SPLIT, requires=(made_by_transformers,), follow_ups=greedy_and_beams, placed=True)
 def automatic(lab: Lab, case: Case) -> None:
     """With a device_map auto, balanced or sequential, and max_memory, the answers are those on one device."""
     from conformance.assertions.placement import as_on_one_device
@@ -81,7 +86,7 @@ def automatic(lab: Lab, case: Case) -> None:
     as_on_one_device(lab, case, "generate answers otherwise under an automatic device map")
 
 
-@clause(sources=("huggingface/peft#2189",), when=(adapter_made,), over=greedy, placed=True)
+@clause(sources=("huggingface/peft#2189",), requires=(adapter_made,), follow_ups=greedy, placed=True)
 def trains(lab: Lab, case: Case) -> None:
     """The training forward, its loss and the adapter's gradient under a device map are those on one device."""
     from conformance.assertions.placement import trains_as_on_one_device

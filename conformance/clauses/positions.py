@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 
-@clause(sources=("huggingface/peft#2134", "arXiv:2101.00190"), when=(no_pads,))
+@clause(sources=("huggingface/peft#2134", "arXiv:2101.00190"), requires=(no_pads,))
 def start_after_prefix(lab: Lab, case: Case) -> None:
     """The first real token's position is n, in forward and in generate alike."""
     from conformance.assertions.observations import starts_at_n
@@ -21,7 +21,7 @@ def start_after_prefix(lab: Lab, case: Case) -> None:
     starts_at_n(case, lab.forward(case), "forward")
 
 
-@clause(sources=("huggingface/peft#869",), when=(pads,))
+@clause(sources=("huggingface/peft#869",), requires=(pads,))
 def skip_padding(lab: Lab, case: Case) -> None:
     """Pads lie between prefix and text: the text's positions still start at n, in generate and in forward alike."""
     from conformance.assertions.observations import starts_at_n
@@ -49,19 +49,19 @@ def base_skips_pads(lab: Lab, case: Case) -> bool:
 def fit_the_table(lab: Lab, case: Case) -> None:
     """Prefix, text and answer may take all of the model's positions; beyond a learned table there is an error, no answer."""
     from conformance.assertions.logits import agree
-    from conformance.core.relations import filling
-    from conformance.core.signals import NotApplicable, RunFailed, wrong
-    from conformance.families import family
+    from conformance.core.relations import filling_positions
+    from conformance.core.signals import NotApplicable, RunFailed, violation
+    from conformance.families import family_named
     from conformance.oracles import handmade_cache
 
-    full, beyond = filling(case), filling(case, beyond=1)
+    full, beyond = filling_positions(case), filling_positions(case, beyond=1)
     if full is None or beyond is None:
         raise NotApplicable("the prefix and the answer take all positions")
     got = lab.generate(full)
     agree(got, lab.predict(full, handmade_cache, tokens=got.tokens), "the logits differ when the table is full")
-    if family(case.family).anatomy.positions == "learned":
+    if family_named(case.family).anatomy.positions == "learned":
         try:
             answer = lab.generate(beyond)
         except RunFailed:
             return
-        raise wrong("generate beyond the table of positions", f"an answer {answer.tokens.tolist()}", "an error")
+        raise violation("generate beyond the table of positions", f"an answer {answer.tokens.tolist()}", "an error")

@@ -1,64 +1,75 @@
-"""What a claim needs of a Case (the docstring is the reason that is shown), and the follow-up Cases of some claims."""
+"""What claims need of a Case to say anything, and the follow-up Cases that some claims judge in place of a drawn one."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
-    beamed,
-    brief,
-    in_static_cache,
-    masked,
+    first_steps,
     one_token,
-    padded,
-    real_tokens,
     row_alone,
     spelled_plainly,
+    with_beams,
+    with_mask,
+    with_padding,
+    with_real_tokens,
+    with_static_cache,
 )
-from conformance.families import family
+from conformance.families import family_named
 
 
+@precondition(
+    otherwise="The keys and values of a real text cannot be loaded: the window has dropped some, or one row serves two layers"
+)
 def keys_of_text_fit(case: Case) -> bool:
-    """The keys and values of a real text cannot be loaded: the window has dropped some, or one row serves two layers."""
+    """Keys and values of a real text that can be loaded: all inside the window, each row for one layer."""
     if any(case.roles.sliding) and case.prefix.length >= case.roles.window:
         return False
     # PEFT deals an encoder-decoder's rows out by four, modulo their number: with an odd number each serves once.
     return not case.roles.encoder_layers or case.roles.encoder_layers % 2 == 1
 
 
+@precondition(otherwise="There is only one row")
 def many_rows(case: Case) -> bool:
-    """There is only one row."""
+    """More than one row."""
     return len(case.rows) > 1
 
 
+@precondition(otherwise="No row has a pad")
 def pads(case: Case) -> bool:
-    """No row has a pad."""
+    """A row with a pad."""
     return case.padded
 
 
+@precondition(otherwise="A row has pads, and the mask says which")
 def no_pads(case: Case) -> bool:
-    """A row has pads, and the mask says which."""
+    """Rows without pads."""
     return not case.padded
 
 
+@precondition(otherwise="One virtual token has no order")
 def many_virtual_tokens(case: Case) -> bool:
-    """One virtual token has no order."""
+    """More than one virtual token."""
     return case.prefix.length > 1
 
 
+@precondition(otherwise="The prefix is not projected")
 def projection(case: Case) -> bool:
-    """The prefix is not projected."""
+    """A projected prefix."""
     return case.prefix.projection > 0
 
 
+@precondition(otherwise="The order of the virtual tokens matters by design: biases by distance, or a sliding window")
 def keys_carry_position(case: Case) -> bool:
-    """The order of the virtual tokens matters by design: biases by distance, or a sliding window."""
-    return not family(case.family).bias_by_distance and not any(case.roles.sliding)
+    """Keys that carry their position, and full attention."""
+    return not family_named(case.family).bias_by_distance and not any(case.roles.sliding)
 
 
+@precondition(otherwise="The last token of the text is too far from the prefix: every layer's window ends before it")
 def in_reach(case: Case) -> bool:
-    """The last token of the text is too far from the prefix: every layer's window ends before it."""
+    """A layer whose window reaches from the last token of the text to the prefix."""
     slides = (
         [case.roles.sliding[i % len(case.roles.sliding)] for i in range(case.roles.layers)]
         if case.roles.sliding
@@ -74,7 +85,7 @@ def shortest(case: Case) -> tuple[Case, ...]:
 
 def loaded_with_text(case: Case) -> tuple[Case, ...]:
     """The prefix holds a real text; an encoder-decoder's depends on what its encoder reads, so one row at a time."""
-    return (real_tokens(row_alone(case, 0) if case.roles.encoder_layers else case),)
+    return (with_real_tokens(row_alone(case, 0) if case.roles.encoder_layers else case),)
 
 
 def both_sides(case: Case) -> tuple[Case, ...]:
@@ -82,8 +93,8 @@ def both_sides(case: Case) -> tuple[Case, ...]:
     if not case.padded:
         return (case,)
     # A decoder that answers after a pad is wrong at once, with or without a prefix: one step shows which it is.
-    right = padded(case if case.roles.encoder_layers else brief(case, 1), "right")
-    return (padded(case, "left"), right)
+    right = with_padding(case if case.roles.encoder_layers else first_steps(case, 1), "right")
+    return (with_padding(case, "left"), right)
 
 
 def other_masks(case: Case) -> tuple[Case, ...]:
@@ -91,44 +102,51 @@ def other_masks(case: Case) -> tuple[Case, ...]:
     kinds: tuple[Literal["bool", "float", "omitted"], ...] = (
         ("bool", "float") if case.padded else ("omitted", "bool", "float")
     )
-    return tuple(masked(case, kind) for kind in kinds)
+    return tuple(with_mask(case, kind) for kind in kinds)
 
 
+@precondition(
+    otherwise="The map is made by transformers, or weights wait somewhere, or the adapter is loaded: another clause's"
+)
 def by_hand(case: Case) -> bool:
-    """The map is made by transformers, or weights wait somewhere, or the adapter is loaded: another clause's."""
+    """A map written by hand, all weights on devices, and an adapter made there."""
     return not case.placement.automatic and not away_or_loaded(case)
 
 
+@precondition(otherwise="All weights are on devices, and the adapter is made there")
 def away_or_loaded(case: Case) -> bool:
-    """All weights are on devices, and the adapter is made there."""
+    """Weights that wait on the CPU or on disk, or a loaded adapter."""
     return case.placement.adapter == "loaded" or bool({"cpu", "disk"} & set(case.placement.named))
 
 
+@precondition(otherwise="The map is not made by transformers")
 def made_by_transformers(case: Case) -> bool:
-    """The map is not made by transformers."""
+    """A map made by transformers."""
     return case.placement.automatic
 
 
+@precondition(otherwise="A loaded adapter is not trained")
 def adapter_made(case: Case) -> bool:
-    """A loaded adapter is not trained."""
+    """An adapter made on the placed model."""
     return case.placement.adapter == "made"
 
 
+@precondition(otherwise="The map is spelled plainly already, or made by transformers")
 def spelled_otherwise(case: Case) -> bool:
-    """The map is spelled plainly already, or made by transformers."""
+    """A map that can be spelled in a plainer way."""
     return not case.placement.automatic and spelled_plainly(case) != case
 
 
 def greedy(case: Case) -> tuple[Case, ...]:
     """Three steps of it."""
-    return (brief(case),)
+    return (first_steps(case),)
 
 
 def greedy_and_beams(case: Case) -> tuple[Case, ...]:
     """Three steps, and three with two beams."""
-    return (brief(case), beamed(brief(case)))
+    return (first_steps(case), with_beams(first_steps(case)))
 
 
 def decodings(case: Case) -> tuple[Case, ...]:
     """Three steps, three with two beams, and three with a static cache."""
-    return (*greedy_and_beams(case), in_static_cache(brief(case)))
+    return (*greedy_and_beams(case), with_static_cache(first_steps(case)))

@@ -16,26 +16,43 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from conformance.core.case import Case
-from conformance.core.errors import unknown
+from conformance.core.errors import duplicate, missing_statement, unknown
 
 if TYPE_CHECKING:
     from conformance.families import Family
     from conformance.runs.lab import Lab
 
 Check = Callable[["Lab", Case], None]
-Predicate = Callable[[Case], bool]
 Control = Literal["same", "runs"]
+
+
+class Precondition(Struct, frozen=True):
+    """What a Case must have for a claim to say anything; ``otherwise`` says in words what a Case without it is like."""
+
+    need: str
+    otherwise: str
+    holds: Callable[[Case], bool]
+
+    def __call__(self, case: Case) -> bool:
+        """Whether ``case`` has it."""
+        return self.holds(case)
+
+
+def precondition(*, otherwise: str) -> Callable[[Callable[[Case], bool]], Precondition]:
+    """Make the decorated predicate a :class:`Precondition`; the first line of its docstring is the need."""
+    return lambda holds: Precondition(described(holds, "precondition")[0].rstrip("."), otherwise, holds)
 
 
 class Clause(Struct, frozen=True, kw_only=True):
     """One claim.
 
-    ``when`` holds predicates, each with a docstring that says what the Case needs; ``over`` makes the follow-up Cases
-    that are judged in its place; ``control`` is ``same`` where the claim also means something without a prefix, else
-    ``runs`` (the base model must run); ``story`` judges one Case of the family's own instead of drawn ones;
-    ``placed``: it is about models that a device map places, drawn from strata of their own and judged in a process of its own;
-    ``sharp``: it finds much for little, and comes first where time is short;
-    ``decisive`` is the number of examples that *conforms* needs in the quick profile.
+    * ``requires``: what a Case must have for the claim to say anything;
+    * ``follow_ups``: makes the Cases that are judged in place of a drawn one;
+    * ``control``: ``same`` where the claim also means something without a prefix, else ``runs`` (the base model must run);
+    * ``fixed_case``: gives the one Case of a family that is judged, in place of drawn ones;
+    * ``placed``: it is about models that a device map places, drawn from strata of their own, judged in a process of its own;
+    * ``priority``: it is cheap and finds much, so it comes first where time is short;
+    * ``decisive``: how many decisive examples *conforms* needs in the quick profile.
     """
 
     id: str
@@ -43,12 +60,12 @@ class Clause(Struct, frozen=True, kw_only=True):
     explanation: str
     check: Check
     sources: tuple[str, ...] = ()
-    when: tuple[Predicate, ...] = ()
-    over: Callable[[Case], tuple[Case, ...]] | None = None
+    requires: tuple[Precondition, ...] = ()
+    follow_ups: Callable[[Case], tuple[Case, ...]] | None = None
     control: Control = "same"
-    story: Callable[[Family], Case | None] | None = None
+    fixed_case: Callable[[Family], Case | None] | None = None
     placed: bool = False
-    sharp: bool = False
+    priority: bool = False
     decisive: int = 5
 
     @property
@@ -58,12 +75,11 @@ class Clause(Struct, frozen=True, kw_only=True):
 
     def cases(self, case: Case) -> tuple[Case, ...]:
         """The Cases that are judged for a drawn ``case``."""
-        return self.over(case) if self.over else (case,)
+        return self.follow_ups(case) if self.follow_ups else (case,)
 
     def missing(self, case: Case) -> str:
         """What ``case`` lacks for the claim to say anything, in words; empty if nothing."""
-        lacking = [inspect.getdoc(needs) or needs.__name__ for needs in self.when if not needs(case)]
-        return lacking[0].splitlines()[0].rstrip(".") if lacking else ""
+        return next((needed.otherwise for needed in self.requires if not needed(case)), "")
 
 
 _clauses: dict[str, Clause] = {}
@@ -72,37 +88,51 @@ _clauses: dict[str, Clause] = {}
 def clause(
     *,
     sources: Iterable[str] = (),
-    when: Iterable[Predicate] = (),
-    over: Callable[[Case], tuple[Case, ...]] | None = None,
+    requires: Iterable[Precondition] = (),
+    follow_ups: Callable[[Case], tuple[Case, ...]] | None = None,
     control: Control = "same",
-    story: Callable[[Family], Case | None] | None = None,
+    fixed_case: Callable[[Family], Case | None] | None = None,
     placed: bool = False,
-    sharp: bool = False,
+    priority: bool = False,
     decisive: int = 5,
 ) -> Callable[[Check], Check]:
-    """Register the decorated function as a clause."""
+    """Register the decorated function as a clause.
+
+    Raises :class:`~conformance.core.errors.UserError` for one without a docstring, or with the id of another.
+    """
 
     def register(check: Check) -> Check:
-        statement, _, explanation = inspect.getdoc(check).partition("\n")  # type: ignore[union-attr]
         chapter = check.__module__.rpartition(".")[2]
+        statement, explanation = described(check, "clause")
         found = Clause(
             id=f"{chapter}.{check.__name__}",
             statement=statement,
-            explanation=explanation.strip(),
+            explanation=explanation,
             check=check,
             sources=tuple(sources),
-            when=tuple(when),
-            over=over,
+            requires=tuple(requires),
+            follow_ups=follow_ups,
             control=control,
-            story=story,
+            fixed_case=fixed_case,
             placed=placed,
-            sharp=sharp,
+            priority=priority,
             decisive=decisive,
         )
+        if found.id in _clauses:
+            raise duplicate("clause", found.id)
         _clauses[found.id] = found
         return check
 
     return register
+
+
+def described(source: Callable[..., object], what: str) -> tuple[str, str]:
+    """The first line of the docstring, which is the statement, and the rest. Raises for an object that has none."""
+    statement, _, explanation = (inspect.getdoc(source) or "").partition("\n")
+    # A subclass must say what is different about it: an inherited docstring says what is the same.
+    if not statement or not source.__doc__:
+        raise missing_statement(what, source.__name__)
+    return statement, explanation.strip()
 
 
 @cache
@@ -117,6 +147,14 @@ def clauses() -> dict[str, Clause]:
     """Every clause by id, in the order of chapters and claims."""
     _load_chapters()
     return dict(_clauses)
+
+
+def clause_named(id: str) -> Clause:
+    """The clause whose id is ``id``. Raises :class:`~conformance.core.errors.UserError` for any other."""
+    known = clauses()
+    if id not in known:
+        raise unknown("clause", id, known)
+    return known[id]
 
 
 def select(patterns: Iterable[str]) -> dict[str, Clause]:

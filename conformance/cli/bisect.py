@@ -56,8 +56,8 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     """
     from conformance.cli.parse import clause_for, find
     from conformance.core.pair import parse
-    from conformance.families import family
-    from conformance.matrix.process import ended_with_us
+    from conformance.families import family_named
+    from conformance.matrix.process import end_children_on_sigterm
     from conformance.matrix.store import Store
     from conformance.session.events import read
     from conformance.session.selection import failures
@@ -66,7 +66,7 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     run = read(events) if events else None
     found, reported = find(case, failures(known)[1], run)
     chosen = clause_for(clause, reported)
-    family(found.family)
+    family_named(found.family)
     search = _Search(
         replays=Replays(Store(store), found, chosen.id, family_file or ()),
         axes=AXES if axis is Which.BOTH else (axis.value,),
@@ -74,7 +74,7 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         end=parse(good) if good else None,
         pre=pre,
     )
-    ended_with_us()
+    end_children_on_sigterm()
     raise typer.Exit(search.told() if format is Format.TEXT else search.printed())
 
 

@@ -11,7 +11,7 @@ from conformance.cli.common import DevicesOption, Format, FormatOption, print_js
 from conformance.core.errors import UserError
 
 if TYPE_CHECKING:
-    from conformance.devices.inventory import Present
+    from conformance.devices.inventory import Inventory
 
 PAIR = 2
 
@@ -22,6 +22,12 @@ class Disagreement(Struct, frozen=True):
     probe: str
     simulated: str
     real: str
+
+
+class Probing(Struct, frozen=True):
+    """Try the probes on the first two devices, or, with a ``count`` of one, on the first and the CPU."""
+
+    count: int
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
@@ -60,8 +66,8 @@ def calibrate(devices: DevicesOption = None, format: FormatOption = Format.TEXT)
     raise typer.Exit(1 if found.disagreements else 0)
 
 
-def _sides(devices: str | None) -> tuple[Present, Present]:
-    from conformance.devices.inventory import present
+def _sides(devices: str | None) -> tuple[Inventory, Inventory]:
+    from conformance.devices.inventory import inventory
     from conformance.session.selection import devices_named
 
     named = devices_named(devices)
@@ -72,7 +78,7 @@ def _sides(devices: str | None) -> tuple[Present, Present]:
             "simulated devices are held against real ones, of which none is like the CPU",
             "name one or two, such as --devices cuda:0,cuda:1",
         )
-    simulated = present()
+    simulated = inventory()
     if len(simulated.names) < PAIR:
         raise UserError(
             "nothing-simulated",
@@ -80,17 +86,25 @@ def _sides(devices: str | None) -> tuple[Present, Present]:
             str(simulated),
             "calibrate in an environment whose torch lets Python be a backend; `peft-conformance doctor` tells",
         )
-    return present(named), simulated
+    return inventory(named), simulated
 
 
 def outcomes(devices: str, count: int) -> dict[str, str]:
     """How each probe ends on the first ``count`` of ``devices``, in a process of its own; empty for simulated ones."""
-    from conformance.worker.isolated import Calibrate, ask_placed
+    from conformance.devices.current import environment_for
+    from conformance.worker.child import call_kept
 
-    answer = ask_placed(devices, Calibrate(count))
-    if answer.error:
-        raise RuntimeError(f"the process with the devices {devices or 'that are simulated'} failed: {answer.error}")
-    return answer.outcomes
+    return call_kept(environment_for(devices), f"{__name__}:outcomes_here", Probing(count), dict[str, str])
+
+
+def outcomes_here(request: Probing) -> dict[str, str]:
+    """How each probe ends on the first devices of this process."""
+    from conformance.devices.current import current
+    from conformance.devices.simulated.probes import PROBES, outcome
+
+    names = current().names
+    pair = names[:PAIR] if request.count == PAIR else (names[0], "cpu")
+    return {probe.name: outcome(probe, pair) for probe in PROBES}
 
 
 def disagreements(simulated: dict[str, str], real: dict[str, str]) -> tuple[Disagreement, ...]:

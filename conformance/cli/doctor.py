@@ -104,7 +104,7 @@ def _torch() -> str:
 
 
 def _lane(devices: str | None) -> str:
-    from conformance.devices.inventory import present
+    from conformance.devices.inventory import inventory
     from conformance.session.selection import devices_named
 
-    return str(present(devices_named(devices)))
+    return str(inventory(devices_named(devices)))

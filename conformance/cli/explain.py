@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,18 +13,9 @@ if TYPE_CHECKING:
 
 def explain(clause: str) -> None:
     """Explain one clause: what it claims, when it says something, and where it comes from."""
-    typer.echo("\n".join(_lines(exactly(clause))))
+    from conformance.clauses.registry import clause_named
 
-
-def exactly(name: str) -> Clause:
-    """The clause whose id is ``name``. Raises :class:`~conformance.core.errors.UserError` for any other."""
-    from conformance.clauses.registry import clauses
-    from conformance.core.errors import unknown
-
-    known = clauses()
-    if name not in known:
-        raise unknown("clause", name, known)
-    return known[name]
+    typer.echo("\n".join(_lines(clause_named(clause))))
 
 
 def _lines(clause: Clause) -> Iterator[str]:
@@ -35,8 +25,7 @@ def _lines(clause: Clause) -> Iterator[str]:
     if clause.explanation:
         yield "\n" + "\n".join(f"  {line}".rstrip() for line in clause.explanation.splitlines())
     yield ""
-    for needs in clause.when:
-        yield f"  needs     {(inspect.getdoc(needs) or needs.__name__).splitlines()[0]}"
+    yield from (f"  needs     {needed.need}" for needed in clause.requires)
     control = {
         "same": "the same claim about the base model without a prefix",
         "runs": "the base model runs without a prefix",

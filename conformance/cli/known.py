@@ -56,23 +56,21 @@ def check(
     family_file: FamilyFileOption = None,
 ) -> None:
     """Replay each known failure that applies here; exit 4 if one no longer fails."""
-    from conformance.cli.explain import exactly
     from conformance.compat.versions import judged, require
-    from conformance.families import family
-    from conformance.session import judge as bench
     from conformance.session.exit_codes import MEANING, exit_code
+    from conformance.session.judge import replay
     from conformance.session.selection import devices_named, failures
 
     register(family_file)
     _, entries = failures(known)
     on = devices_named(devices)
-    chosen = [(e, exactly(e.clause), family(e.case.family)) for e in entries if e.applies(require())]
+    chosen = [entry for entry in entries if entry.applies(require())]
     text = format is Format.TEXT
     if text:
         typer.echo(f"replaying {len(chosen)} of {len(entries)} known failures on {judged()}")
     done = []
-    for one in chosen:
-        done.append(bench.replay(*one, devices=on))
+    for entry in chosen:
+        done.append(replay(entry, on))
         if text:
             typer.echo(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
     code = exit_code([], done, complete=True)

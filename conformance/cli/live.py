@@ -12,17 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from conformance.core.finding import Cell
 from conformance.pytest_plugin.hooks import RECORDER
-from conformance.session.exit_codes import counts, word
+from conformance.session.exit_codes import counts
 
 if TYPE_CHECKING:
-    from conformance.session.recorder import Ledger
+    from conformance.session.recorder import SessionRecorder
 
 
 class Live:
     """A pytest plugin, in the place of pytest's own terminal reporter."""
 
     def __init__(self) -> None:
-        self.ledger: Ledger | None = None
+        self.ledger: SessionRecorder | None = None
         self._file = _beyond_capture()
         self._console = Console(file=self._file, highlight=False, soft_wrap=True)
         self._progress = Progress(
@@ -75,7 +75,8 @@ class Live:
         self._progress.update(self._task, completed=done, description=f"{now}  ({tally})" if tally else now)
         if self._progress.disable:
             self._lines(
-                {cell.item: _told(cell) for cell in run.cells} | {replay.item: replay.state for replay in run.known}
+                {str(cell.item): _told(cell) for cell in run.cells}
+                | {replay.item: replay.state for replay in run.known}
             )
 
     def _lines(self, outcomes: dict[str, str]) -> None:
@@ -88,8 +89,8 @@ class Live:
 
 def _told(cell: Cell) -> str:
     if cell.verdict is None:
-        return word(cell)
-    return f"{word(cell)} ({sum(cell.verdict.counts.values())} examples, {cell.verdict.cpu_seconds:.1f} s CPU)"
+        return cell.word
+    return f"{cell.word} ({sum(cell.verdict.counts.values())} examples, {cell.verdict.cpu_seconds:.1f} s CPU)"
 
 
 def _beyond_capture() -> TextIO:

@@ -48,9 +48,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     What an earlier run with the same options finished in the same folder is not run again.
     """
     from conformance.core.pair import product
-    from conformance.matrix.process import ended_with_us
+    from conformance.matrix.process import end_children_on_sigterm
     from conformance.matrix.releases import releases
-    from conformance.matrix.request import asked
+    from conformance.matrix.request import ask
     from conformance.matrix.run import Matrix
     from conformance.matrix.store import Store, writable
 
@@ -62,14 +62,14 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
         "seed": seed,
         "known": known,
     }
-    question = asked(options, family_file or (), workers, limit)
+    question = ask(options, family_file or (), workers, limit)
     pairs = list(product(releases("peft", peft, pre), releases("transformers", transformers, pre)))
     matrix = Matrix(out.absolute() if dry_run else writable(out, "folder"), Store(store), question)
     steps = list(matrix.plan(pairs))
     if dry_run:
         _show(steps, format)
         raise typer.Exit(0)
-    ended_with_us()
+    end_children_on_sigterm()
     raise typer.Exit(_run(matrix, steps, format))
 
 

@@ -46,7 +46,7 @@ def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Foun
 
 def clause_for(given: str | None, reported: str | None) -> Clause:
     """The clause to hold a Case against: the ``given`` one, else the one that it was ``reported`` for."""
-    from conformance.cli.explain import exactly
+    from conformance.clauses.registry import clause_named
 
     name = given or reported
     if name is None:
@@ -56,7 +56,7 @@ def clause_for(given: str | None, reported: str | None) -> Clause:
             "a Case says what to run, not what to claim of it",
             "add --clause, for instance --clause equivalence.step_logits",
         )
-    return exactly(name)
+    return clause_named(name)
 
 
 def _reported(run: Run | None) -> list[tuple[tuple[str, ...], Case, str]]:

@@ -33,17 +33,19 @@ def replay(
     """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
     from conformance.cli.parse import clause_for, find
     from conformance.compat.versions import judged
-    from conformance.families import family
+    from conformance.core.outcome import TABLE
+    from conformance.families import family_named
     from conformance.session.events import read
-    from conformance.session.judge import run_once
+    from conformance.session.judge import run_case
     from conformance.session.selection import devices_named, failures
 
     register(family_file)
     found, reported = find(case, failures(known)[1], read(events) if events else None)
-    chosen, kind, on = clause_for(clause, reported), family(found.family), devices_named(devices)
+    chosen, on = clause_for(clause, reported), devices_named(devices)
+    family_named(found.family)
     if format is Format.TEXT:
         typer.echo(f"replaying Case {found.id} against {chosen.id} on {judged()}")
-    example = run_once(chosen, kind, found, sure=True, devices=on)
+    example = run_case(chosen, found, confirmed=True, devices=on)
     if isinstance(example, str):
         typer.echo(f"absent: {example}", err=format is Format.JSON)
         raise typer.Exit(5)
@@ -51,12 +53,13 @@ def replay(
         print_json(example)
     else:
         typer.echo(_told(example))
-    raise typer.Exit({"violates": 1, "broken harness": 3, "conforms": 0}.get(example.outcome.value, 5))
+    code = TABLE[example.outcome.value].code
+    raise typer.Exit(5 if code is None else code)
 
 
 def _told(example: Example) -> str:
-    from conformance.report.finding import text
+    from conformance.report.finding import finding_text
 
     if example.finding:
-        return text(example.finding)
+        return finding_text(example.finding)
     return f"{example.outcome.value}" + (f": {example.reason}" if example.reason else "")

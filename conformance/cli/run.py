@@ -63,7 +63,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     selection = resolve(given, map(str, files))
     devices_named(devices)
     typer.echo(
-        f"judging {judged()}; items: {len(selection.pairs)}, known failures: {len(selection.replays)}, "
+        f"judging {judged()}; items: {len(selection.items)}, known failures: {len(selection.replays)}, "
         f"profile: {selection.profile}, seed: {selection.budget.seed}",
         err=format is Format.JSON,
     )

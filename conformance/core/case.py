@@ -151,7 +151,7 @@ class Case(Part, frozen=True):
 
     family: str
     roles: Roles = _ROLES
-    method: Literal["PREFIX_TUNING"] = "PREFIX_TUNING"
+    method: Annotated[str, Meta(pattern="^[A-Z][A-Z0-9_]*$")] = "PREFIX_TUNING"
     prefix: Prefix = _PREFIX
     rows: Annotated[tuple[Row, ...], Meta(min_length=1, max_length=8)] = _ROWS
     new_tokens: Annotated[int, Meta(ge=1, le=32)] = 5

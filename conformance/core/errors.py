@@ -43,3 +43,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
         f"a {kind} is one of: {', '.join(names)}",
         f"{cure}choose one of the names above",
     )
+
+
+def duplicate(kind: str, name: str) -> UserError:
+    """The error for a second ``kind`` of one name, which would replace the first without a word."""
+    return UserError(
+        f"duplicate-{kind}",
+        f"there are two {kind}s called {name!r}",
+        "the second would silently replace the first, and what the first checks would be lost",
+        "rename one of them, or remove it if it is imported twice",
+    )
+
+
+def missing_statement(kind: str, name: str) -> UserError:
+    """The error for a ``kind`` without a docstring."""
+    return UserError(
+        "missing-statement",
+        f"the {kind} {name!r} has no docstring",
+        f"the first line of its docstring is the statement that reports print for a {kind}",
+        "write one sentence that says what holds",
+    )

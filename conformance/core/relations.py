@@ -29,7 +29,7 @@ def one_token(case: Case) -> Case:
     return replace(case, rows=(replace(case.rows[0], length=1),), new_tokens=1)
 
 
-def brief(case: Case, steps: int = 3) -> Case:
+def first_steps(case: Case, steps: int = 3) -> Case:
     """An answer of at most ``steps`` tokens: the beginning of the longer one."""
     return replace(case, new_tokens=min(steps, case.new_tokens))
 
@@ -39,33 +39,33 @@ def same_rows(case: Case, count: int) -> Case:
     return replace(case, rows=case.rows[:1] * count)
 
 
-def padded(case: Case, side: Literal["left", "right"]) -> Case:
+def with_padding(case: Case, side: Literal["left", "right"]) -> Case:
     """The pads on ``side``."""
     return replace(case, padding=side)
 
 
-def masked(case: Case, mask: Literal["long", "bool", "float", "omitted"]) -> Case:
+def with_mask(case: Case, mask: Literal["long", "bool", "float", "omitted"]) -> Case:
     """The same batch with another way to say which tokens are real."""
     return replace(case, mask=mask)
 
 
-def embedded(case: Case) -> Case:
+def with_embeds(case: Case) -> Case:
     """``inputs_embeds`` in place of ``input_ids``."""
     return replace(case, inputs="embeds")
 
 
-def positioned(case: Case, shift: int = 0) -> Case:
+def with_position_ids(case: Case, shift: int = 0) -> Case:
     """Explicit ``position_ids``; without ``shift`` they say what the default says: 0.. over the text, pads skipped."""
     return replace(case, given_positions=True, position_shift=shift)
 
 
-def filling(case: Case, beyond: int = 0) -> Case | None:
+def filling_positions(case: Case, beyond: int = 0) -> Case | None:
     """One row so long that prefix, text and answer take all of the model's positions, and ``beyond`` more."""
     length = case.roles.positions - case.prefix.length - case.new_tokens + 1 + beyond
     return replace(case, rows=(Row(length=length, seed=case.rows[0].seed),)) if length > 0 else None
 
 
-def attending(case: Case, attention: Literal["default", "eager"]) -> Case:
+def with_attention(case: Case, attention: Literal["default", "eager"]) -> Case:
     """Another attention implementation."""
     return replace(case, attention=attention)
 
@@ -80,7 +80,7 @@ def prefix_reversed(case: Case) -> Case:
     return replace(case, prefix=replace(case.prefix, order="reversed"))
 
 
-def real_tokens(case: Case) -> Case:
+def with_real_tokens(case: Case) -> Case:
     """The prefix holds the base model's keys and values of a real token sequence."""
     return replace(case, prefix=replace(case.prefix, content="tokens", projection=0, order="drawn"))
 
@@ -90,12 +90,12 @@ def in_double(case: Case) -> Case:
     return replace(case, dtype="float64")
 
 
-def beamed(case: Case) -> Case:
+def with_beams(case: Case) -> Case:
     """Decoded with two beams."""
     return replace(case, beams=2)
 
 
-def in_static_cache(case: Case) -> Case:
+def with_static_cache(case: Case) -> Case:
     """Decoded with a static cache."""
     return replace(case, cache="static")
 

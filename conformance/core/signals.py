@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from conformance.core.finding import Difference, How
+from conformance.core.finding import Difference
+from conformance.core.outcome import How
 
 
 class Signal(Exception):
@@ -39,6 +40,8 @@ class Undecided(Signal):
     """Closer than the error of the computation; the message says how close."""
 
 
-def wrong(what: str, got: object, expected: object, *, row: int | None = None, step: int | None = None) -> Violation:
+def violation(
+    what: str, got: object, expected: object, *, row: int | None = None, step: int | None = None
+) -> Violation:
     """A violation that is not a matter of degree (lengths, positions, bits)."""
     return Violation(Difference(what=what, got=str(got), expected=str(expected), row=row, step=step))

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case
 from conformance.core.relations import on_one_device
-from conformance.devices.lanes import Lane, available, enter
+from conformance.devices.lanes import Lane, activate, available
 from conformance.devices.real import found
+from conformance.worker.environment import STARTUP
 
 COUNT = 3
 """So many devices are simulated: with three, the middle one is neither the first nor the last."""
@@ -19,7 +20,7 @@ DEVICES = "CONFORMANCE_DEVICES"
 """Environment variable of a process for placed models: real devices (``cuda:0,cuda:1``), or empty for the best lane."""
 
 
-class Here(NamedTuple):
+class Devices(NamedTuple):
     """The lane, and what its devices are called."""
 
     lane: Lane
@@ -39,7 +40,7 @@ class Here(NamedTuple):
         return f"{self.lane} devices {', '.join(self.names)}"
 
 
-def asked() -> bool:
+def is_for_placed_models() -> bool:
     """Whether this process was started for placed models."""
     return DEVICES in os.environ
 
@@ -51,40 +52,40 @@ def environment_for(devices: str) -> dict[str, str]:
     Python takes is free.
     """
     hidden = {} if devices else dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), "")
-    return {DEVICES: devices, **hidden}
+    return {DEVICES: devices, STARTUP: f"{__name__}:current", **hidden}
 
 
 @cache
-def here() -> Here:
+def current() -> Devices:
     """The devices of this process. The first call enters the lane, which cannot be undone."""
-    if not asked():
+    if not is_for_placed_models():
         raise RuntimeError(
-            "placed models are for a process that was started for them: conformance.worker.isolated.ask_placed"
+            "placed models are for a process that was started for them: conformance.devices.current.environment_for"
         )
-    mine = entered()
+    mine = activated()
     _hush()
     return mine
 
 
 @cache
-def entered() -> Here:
-    """:func:`here`, without importing transformers. Raises :class:`~conformance.core.errors.UserError` for what is not there."""
+def activated() -> Devices:
+    """:func:`current`, without importing transformers. Raises :class:`~conformance.core.errors.UserError` for what is not there."""
     real = tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip())
     lane = "real" if real else available()
-    names = enter(lane, len(real) or COUNT, found(real))
+    names = activate(lane, len(real) or COUNT, found(real))
     # Weights can wait on disk in any lane, and nothing computes there.
-    return Here(lane, tuple(name for name in names if name != "disk"))
+    return Devices(lane, tuple(name for name in names if name != "disk"))
 
 
-def alone(case: Case) -> Case:
+def on_single_device(case: Case) -> Case:
     """``case`` with the whole model on the first device; where that is the CPU, nobody places it."""
     one = on_one_device(case)
-    return replace(one, placement=replace(one.placement, way="none")) if here().names[0] == "cpu" else one
+    return replace(one, placement=replace(one.placement, way="none")) if current().names[0] == "cpu" else one
 
 
-def as_here(case: Case) -> Case:
+def with_local_devices(case: Case) -> Case:
     """``case`` with its map as it is here: where the only device is the CPU, its numbers mean that."""
-    if not case.placed or here().names != ("cpu",):
+    if not case.placed or current().names != ("cpu",):
         return case
     layers, others = (
         tuple("cpu" if isinstance(device, int) else device for device in devices)

@@ -1,21 +1,19 @@
-"""Which devices a process for placed models has: a short one is asked, and the asking one neither registers nor imports any."""
+"""Which devices a process for placed models has. A short-lived child looks, so that this process loads no torch."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 
-import msgspec
 from msgspec import Struct
 
 from conformance.core.errors import UserError
-from conformance.devices.current import entered, environment_for
+from conformance.devices.current import activated, environment_for
 from conformance.devices.lanes import Lane, chosen
-from conformance.worker.environment import environment
+from conformance.worker.child import Child
+from conformance.worker.environment import STARTUP
 
 
-class Present(Struct, frozen=True):
+class Inventory(Struct, frozen=True):
     """The lane, what its devices are called, and for each better lane why it is not taken."""
 
     lane: Lane
@@ -30,44 +28,26 @@ class Present(Struct, frozen=True):
         return f"{self.lane}: {', '.join(self.names)}{reasons}"
 
 
-class Refused(Struct, frozen=True, tag=True):
-    """A user's error, on its way from the other process."""
-
-    code: str
-    message: str
-    cause: str
-    cure: str
+class Lookup(Struct, frozen=True):
+    """A child is asked for the devices that it was started for: there is nothing else to say."""
 
 
 @cache
-def present(devices: str = "") -> Present:
+def inventory(devices: str = "") -> Inventory:
     """What a process for placed models would have; ``devices`` are real ones, empty for the best lane.
 
     Raises :class:`~conformance.core.errors.UserError` for devices or a lane that it cannot have.
     """
-    command = [sys.executable, "-m", __name__]
-    done = subprocess.run(
-        command, env=environment(environment_for(devices)), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"the process that was asked for its devices failed: {done.stderr[-2000:]}")
-    answer = done.stdout.splitlines()[-1]
-    if '"type":"Refused"' in answer:
-        refused = msgspec.json.decode(answer, type=Refused)
-        raise UserError(refused.code, refused.message, refused.cause, refused.cure)
-    return msgspec.json.decode(answer, type=Present)
+    variables = {name: value for name, value in environment_for(devices).items() if name != STARTUP}
+    with Child(variables) as child:
+        return child.call(f"{__name__}:look_up", Lookup(), Inventory)
 
 
-def _tell() -> Present | Refused:
+def look_up(_: Lookup) -> Inventory:
+    """The devices of this process."""
     try:
-        mine = entered()
+        mine = activated()
         why_not = {} if mine.lane == "real" else chosen()[1]
-        return Present(mine.lane, mine.names, {str(lane): why for lane, why in why_not.items()})
     except ImportError as error:
-        return Refused("broken-torch", "torch does not import here", str(error), "mend or install torch")
-    except UserError as error:
-        return Refused(error.code, error.message, error.cause, error.cure)
-
-
-if __name__ == "__main__":
-    print(msgspec.json.encode(_tell()).decode())
+        raise UserError("broken-torch", "torch does not import here", str(error), "repair or install torch") from error
+    return Inventory(mine.lane, mine.names, {str(lane): why for lane, why in why_not.items()})

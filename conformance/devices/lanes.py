@@ -47,7 +47,7 @@ def _forced(name: str) -> tuple[Lane, dict[Lane, str]]:
     raise unknown("lane", name, lanes)
 
 
-def enter(lane: Lane, count: int, real: Sequence[str] = ()) -> tuple[str, ...]:
+def activate(lane: Lane, count: int, real: Sequence[str] = ()) -> tuple[str, ...]:
     """Make ``count`` devices usable in this process, and give their names for device maps.
 
     The lane ``offload`` has just ``("cpu", "disk")``, ``real`` the first ``count`` of the devices in ``real``.

@@ -12,25 +12,25 @@ from torch import nn
 
 from conformance.compat.loading import from_pretrained_arguments
 from conformance.core.case import Case
-from conformance.devices.current import here
+from conformance.devices.current import current
 from conformance.devices.maps import AWAY, device_map, main_device
 from conformance.families import Family
 from conformance.families.build import plain_generation
 
 
-def spread(model: nn.Module, case: Case, kind: Family) -> nn.Module:
+def place_model(model: nn.Module, case: Case, family: Family) -> nn.Module:
     """``model``, or another one with its weights, placed as ``case`` says; itself where nobody places it."""
     if not case.placed:
         return model
     if case.placement.way == "dispatched":
-        return _dispatched(model, case, kind)
-    return _pretrained(model, case, kind)
+        return _dispatched(model, case, family)
+    return _pretrained(model, case, family)
 
 
-def _dispatched(model: Any, case: Case, kind: Family) -> nn.Module:
+def _dispatched(model: Any, case: Case, family: Family) -> nn.Module:
     from accelerate import dispatch_model
 
-    found = device_map(model, kind.anatomy.layers, case.placement, here().names)
+    found = device_map(model, family.anatomy.layers, case.placement, current().names)
     folder = _folder()
     before = [parameter.detach() for parameter in model.parameters()]
     placed: nn.Module = dispatch_model(
@@ -45,19 +45,19 @@ def _dispatched(model: Any, case: Case, kind: Family) -> nn.Module:
     return _keeping(folder, placed)
 
 
-def _pretrained(model: Any, case: Case, kind: Family) -> nn.Module:
+def _pretrained(model: Any, case: Case, family: Family) -> nn.Module:
     asked: dict[str, Any]
     if case.placement.automatic:
-        asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory, here().names)}
+        asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory, current().names)}
     else:
-        asked = {"device_map": device_map(model, kind.anatomy.layers, case.placement, here().names)}
+        asked = {"device_map": device_map(model, family.anatomy.layers, case.placement, current().names)}
     saved, folder = _folder(), _folder()
     model.save_pretrained(saved.name)
     loaded = type(model).from_pretrained(
         saved.name, offload_folder=folder.name, **from_pretrained_arguments(case.dtype, case.attention), **asked
     )
     loaded.eval().requires_grad_(False)
-    plain_generation(loaded, kind)
+    plain_generation(loaded, family)
     return _keeping(saved, _keeping(folder, loaded))
 
 
@@ -84,7 +84,7 @@ def _keeping(folder: tempfile.TemporaryDirectory[str], model: nn.Module) -> nn.M
     return model
 
 
-def computes_on(module: nn.Module) -> torch.device:
+def execution_device(module: nn.Module) -> torch.device:
     """Where ``module`` computes: what accelerate's hooks say, or where its weights are."""
     for part in module.modules():
         device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
@@ -94,6 +94,6 @@ def computes_on(module: nn.Module) -> torch.device:
     return next(held, torch.device("cpu"))
 
 
-def home(model: Any) -> torch.device:
+def input_device(model: Any) -> torch.device:
     """Where the user puts the inputs: where the word embedding computes."""
-    return computes_on(model.get_input_embeddings())
+    return execution_device(model.get_input_embeddings())

@@ -14,11 +14,12 @@ from conformance.compat.versions import versions
 from conformance.core.case import Case, Row
 from conformance.core.errors import UserError
 from conformance.core.features import features
-from conformance.core.finding import Blame, Difference, Finding, How, Outcome
-from conformance.core.relations import embedded, in_double, without_prefix
-from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, wrong
-from conformance.devices.current import alone, as_here, here
-from conformance.families import family
+from conformance.core.finding import Difference, Finding
+from conformance.core.outcome import Blame, How, Outcome
+from conformance.core.relations import in_double, with_embeds, without_prefix
+from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, violation
+from conformance.devices.current import current, on_single_device, with_local_devices
+from conformance.families import family_named
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
@@ -42,7 +43,7 @@ class Example(Struct, frozen=True, kw_only=True):
         return bool(mine and its) and (mine.how, mine.where) == (its.how, its.where)  # type: ignore[union-attr]
 
 
-def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
+def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
     """Run the claim once, without controls."""
     try:
         clause.check(lab, case)
@@ -67,12 +68,14 @@ def attempt(clause: Clause, lab: Lab, case: Case) -> Example:
     return Example(case=case, outcome=Outcome.CONFORMS)
 
 
-def examine(clause: Clause, lab: Lab, case: Case, understood: Callable[[Example], object] | None = None) -> Example:
+def run_with_control(
+    clause: Clause, lab: Lab, case: Case, understood: Callable[[Example], object] | None = None
+) -> Example:
     """The claim and, if it does not hold, its control: unless the violation is ``understood`` already."""
     missing = clause.missing(case)
     if missing:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=missing)
-    example = attempt(clause, lab, case)
+    example = run_clause(clause, lab, case)
     if example.outcome is not Outcome.VIOLATES or (understood and understood(example)):
         return example
     return _controlled(clause, lab, example)
@@ -82,7 +85,7 @@ def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
     """A violation must repeat without the memo, and a wrong number must be wrong in float64 too."""
     if example.outcome is not Outcome.VIOLATES:
         return example
-    again = attempt(clause, lab.fresh(), example.case)
+    again = run_clause(clause, lab.fresh(), example.case)
     if again.outcome is not Outcome.VIOLATES:
         return Example(
             case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
@@ -92,9 +95,9 @@ def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
 
 def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
     control = without_prefix(example.case)
-    result = attempt(clause if clause.control == "same" else _RUNS, lab, control)
+    result = run_clause(clause if clause.control == "same" else _RUNS, lab, control)
     if result.outcome is Outcome.CONFORMS and clause.placed:
-        result = attempt(_GOES_ON, lab, control)
+        result = run_clause(_GOES_ON, lab, control)
     if result.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE, Outcome.UNDECIDED):
         return example
     if result.outcome is Outcome.BROKEN:
@@ -108,9 +111,9 @@ def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
 
 def _misleads(lab: Lab, case: Case, failed: RunFailed) -> bool:
     """Whether a refusal blames the base model's class, which by itself answers such requests."""
-    if case.prefix.length == 0 or family(case.family).model not in failed.words:
+    if case.prefix.length == 0 or family_named(case.family).model not in failed.words:
         return False
-    return lab.once(("misleads", case.family, failed.words), lambda: _answers(lab, embedded(without_prefix(case))))
+    return lab.once(("misleads", case.family, failed.words), lambda: _answers(lab, with_embeds(without_prefix(case))))
 
 
 def _answers(lab: Lab, case: Case) -> bool:
@@ -136,9 +139,9 @@ def _goes_on(lab: Lab, case: Case) -> None:
     the map lets it use both.
     """
     padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
-    got, expected = lab.continued(padded), lab.continued(alone(padded))
+    got, expected = lab.continued(padded), lab.continued(on_single_device(padded))
     if got.tolist() != expected.tolist():
-        raise wrong("tokens when the base model goes on from its cache", got.tolist(), expected.tolist())
+        raise violation("tokens when the base model goes on from its cache", got.tolist(), expected.tolist())
 
 
 _GOES_ON = Clause(
@@ -150,7 +153,7 @@ def _in_double(clause: Clause, lab: Lab, example: Example) -> Example:
     finding = example.finding
     if finding is None or finding.difference.margin is None or example.case.dtype == "float64":
         return example
-    double = attempt(clause, lab, in_double(example.case))
+    double = run_clause(clause, lab, in_double(example.case))
     if double.outcome is Outcome.VIOLATES and double.finding and double.finding.how is How.WRONG:
         return example
     margin, error = finding.difference.margin, finding.difference.error or 0.0
@@ -169,13 +172,13 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         statement=clause.statement,
         family=case.family,
         case=case,
-        features=tuple(sorted(features(as_here(case)))),
+        features=tuple(sorted(features(with_local_devices(case)))),
         how=how,
         difference=difference,
         blame=Blame.TRANSFORMERS if base else Blame.PEFT,
         versions=versions(),
         sources=clause.sources,
         where=where,
-        devices=here().given if case.placed else "",
+        devices=current().given if case.placed else "",
     )
     return Example(case=case, outcome=Outcome.VIOLATES, finding=finding)

@@ -34,7 +34,7 @@ TIMEOUT = 1.0
 """Seconds in which a Redis server must take a connection."""
 
 
-class Examples:
+class Counterexamples:
     """Cases that violated a clause; an unreachable store is said once, and is empty from then on."""
 
     def __init__(self, database: ExampleDatabase) -> None:
@@ -74,7 +74,7 @@ def _size(kept: bytes) -> tuple[int, bytes]:
 
 
 @cache
-def opened(setting: str) -> Examples | None:
+def open_database(setting: str) -> Counterexamples | None:
     """The examples that ``setting`` names: ``none``, ``local``, ``redis://...`` or ``github:OWNER/REPOSITORY``.
 
     Raises :class:`~conformance.core.errors.UserError` for anything else, and where a package for it is missing.
@@ -82,14 +82,14 @@ def opened(setting: str) -> Examples | None:
     if setting == "none":
         return None
     if setting == "local":
-        return Examples(DirectoryBasedExampleDatabase(local_folder()))
+        return Counterexamples(DirectoryBasedExampleDatabase(local_folder()))
     if setting.startswith(("redis://", "rediss://", "unix://")):
-        return Examples(_redis(setting))
+        return Counterexamples(_redis(setting))
     owner, _, repository = setting.removeprefix("github:").partition("/")
     if setting.startswith("github:") and owner and repository:
         shared = GitHubArtifactDatabase(owner, repository, artifact_name=ARTIFACT)
         local = DirectoryBasedExampleDatabase(local_folder())
-        return Examples(MultiplexedDatabase(local, ReadOnlyDatabase(shared)))
+        return Counterexamples(MultiplexedDatabase(local, ReadOnlyDatabase(shared)))
     raise UserError(
         "bad-database",
         f"{setting!r} is no database of examples",

@@ -19,7 +19,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from conformance.core.case import Case
 from conformance.core.errors import UserError, unreadable
 from conformance.core.features import FEATURES
-from conformance.core.finding import Finding, How
+from conformance.core.finding import Finding
+from conformance.core.outcome import How
 
 if sys.version_info >= (3, 11):
     import tomllib

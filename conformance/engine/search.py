@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 from msgspec import Struct
 
-from conformance.clauses.registry import Clause
+from conformance.clauses.registry import Clause, clause_named
 from conformance.core.case import Case
-from conformance.core.finding import Cell, Finding, Outcome, State, Verdict
-from conformance.devices.current import here
-from conformance.engine.controls import Example, confirm, examine
-from conformance.engine.database import Examples, opened
+from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item, Verdict
+from conformance.core.outcome import Outcome, State
+from conformance.devices.current import current
+from conformance.engine.controls import Example, confirm, run_with_control
+from conformance.engine.database import Counterexamples, open_database
 from conformance.engine.known import KnownFailure
-from conformance.engine.shrink import simplify
-from conformance.families import Family
-from conformance.families import family as family_named
+from conformance.engine.shrink import shrink
+from conformance.families import Family, family_named
 from conformance.strategies import MAPS, STRATA, Stratum, cases
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
 class Budget(Struct, frozen=True, kw_only=True):
     """How long to search: ``examples`` per stratum, the seed of the draws, and whether a violation is made minimal.
 
-    ``database`` is where earlier violations are kept (:func:`conformance.engine.database.opened`): a search begins with them.
+    ``database`` is where earlier violations are kept (:func:`conformance.engine.database.open_database`): a search begins with them.
     """
 
     examples: int = PROFILES["quick"]
@@ -44,7 +44,7 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     def decisive(self, clause: Clause) -> int:
         """How many decisive examples *conforms* needs: the clause's own number, more in larger budgets."""
-        return clause.decisive if clause.story else max(1, clause.decisive * self.examples // PROFILES["quick"])
+        return clause.decisive if clause.fixed_case else max(1, clause.decisive * self.examples // PROFILES["quick"])
 
 
 class Found(Exception):
@@ -78,7 +78,7 @@ class _Search:
 
     def look(self, case: Case) -> Example:
         """Judge one Case."""
-        example = examine(self.clause, self.lab if self.worst is None else self.lab.fresh(), case, self._match)
+        example = run_with_control(self.clause, self.lab if self.worst is None else self.lab.fresh(), case, self._match)
         if self.worst is None:
             self.first = self.worst = self._tally(example)
         elif self._shrinks(example):
@@ -108,16 +108,23 @@ class _Search:
         return example if example.outcome in (Outcome.VIOLATES, Outcome.BROKEN) else None
 
 
-def search(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Verdict:
+def search(
+    clause: Clause,
+    family: Family,
+    budget: Budget,
+    known: Iterable[KnownFailure],
+    lab: Lab,
+    method: str = DEFAULT_METHOD,
+) -> Verdict:
     """Search ``family`` for a Case that violates ``clause``; shrink it; give the item's verdict."""
     started = time.process_time()
     state = _Search(clause, lab, known)
-    kept = opened(budget.database)
-    item = f"{clause.id}[{family.name}]"
+    kept = open_database(budget.database)
+    item = str(Item(clause.id, family.name, method))
     try:
         _recall(state, kept, item)
-        if clause.story:
-            _tell(state, clause.story(family))
+        if clause.fixed_case:
+            _tell(state, clause.fixed_case(family))
         else:
             for stratum in MAPS if clause.placed else STRATA:
                 _look(state, family, stratum, budget)
@@ -125,10 +132,10 @@ def search(clause: Clause, family: Family, budget: Budget, known: Iterable[Known
         state.worst = _settle(state, budget)
         if kept and state.worst.outcome is Outcome.VIOLATES:
             kept.keep(item, state.worst.case)
-    return _verdict(state, family, budget, time.process_time() - started)
+    return _verdict(state, budget, time.process_time() - started)
 
 
-def _recall(state: _Search, kept: Examples | None, item: str) -> None:
+def _recall(state: _Search, kept: Counterexamples | None, item: str) -> None:
     """Begin with what violated before; forget what conforms now."""
     for case in kept.recall(item) if kept else ():
         example = state.look(case)
@@ -189,19 +196,19 @@ def _settle(state: _Search, budget: Budget) -> Example:
     """Undo what the stratum pinned and the minimal Case does not need; confirm the result once more, from scratch."""
     assert state.worst is not None
     worst = state.worst
-    if worst.outcome is Outcome.BROKEN or state.clause.story or not budget.shrink:
+    if worst.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink:
         return worst
 
     def fails(case: Case) -> bool:
-        example = examine(state.clause, state.lab.fresh(), case)
+        example = run_with_control(state.clause, state.lab.fresh(), case)
         return worst.alike(example) and not state._match(example)
 
-    minimal = confirm(state.clause, state.lab, examine(state.clause, state.lab, simplify(worst.case, fails)))
+    minimal = confirm(state.clause, state.lab, run_with_control(state.clause, state.lab, shrink(worst.case, fails)))
     # The first one was confirmed; a shrink may end where float32 alone is wrong, which makes the first no less wrong.
     return state.first if minimal.outcome is Outcome.UNDECIDED and state.first else minimal
 
 
-def _verdict(state: _Search, family: Family, budget: Budget, spent: float) -> Verdict:
+def _verdict(state: _Search, budget: Budget, spent: float) -> Verdict:
     counts, worst = state.counts, state.worst
     decisive = counts[Outcome.CONFORMS.value]
     if worst is not None and worst.outcome is not Outcome.VIOLATES:
@@ -218,8 +225,6 @@ def _verdict(state: _Search, family: Family, budget: Budget, spent: float) -> Ve
             outcome = Outcome.UNDECIDED
             state.reasons[f"only {decisive} decisive examples, {budget.decisive(state.clause)} needed"] += 1
     return Verdict(
-        clause=state.clause.id,
-        family=family.name,
         outcome=outcome,
         counts=dict(counts),
         known=dict(state.known),
@@ -231,13 +236,13 @@ def _verdict(state: _Search, family: Family, budget: Budget, spent: float) -> Ve
     )
 
 
-def judge(clause: Clause, family: Family, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Cell:
-    """The cell of one clause x family: absent where the installed transformers has no such class, else judged."""
+def judge(item: Item, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Cell:
+    """The cell of one item: absent where the installed transformers has no such class, else judged."""
     from conformance.families.build import absent
 
+    clause, family = clause_named(item.clause), family_named(item.family)
     why = absent(family)
     if why:
-        return Cell(clause=clause.id, family=family.name, state=State.ABSENT, why=why)
-    verdict = search(clause, family, budget, known, lab)
-    lane = str(here()) if clause.placed else ""
-    return Cell(clause=clause.id, family=family.name, state=State.JUDGED, verdict=verdict, lane=lane)
+        return Cell.of(item, State.ABSENT, why)
+    verdict = search(clause, family, budget, known, lab, item.method)
+    return Cell.judged(item, verdict, lane=str(current()) if clause.placed else "")

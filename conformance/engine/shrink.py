@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from conformance.core.case import Case, Device, Placement, Prefix, Roles, Row
 
 
-def simplify(case: Case, fails: Callable[[Case], bool]) -> Case:
+def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
     """The simplest Case reachable from ``case`` by single steps through Cases that fail."""
     tried = {case}
     while True:

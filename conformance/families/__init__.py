@@ -8,7 +8,7 @@ from pathlib import Path
 from conformance.core.errors import UserError, unknown
 from conformance.families.family import Family, read
 
-__all__ = ["Family", "adopt", "families", "family", "register", "shipped"]
+__all__ = ["Family", "adopt", "families", "family_named", "foreign", "register", "shipped"]
 
 _extra: dict[str, Family] = {}
 
@@ -30,7 +30,7 @@ def families() -> dict[str, Family]:
     return {**_shipped(), **_extra}
 
 
-def family(name: str) -> Family:
+def family_named(name: str) -> Family:
     """The family called ``name``. Raises :class:`~conformance.core.errors.UserError` for an unknown name."""
     known = families()
     if name not in known:
@@ -41,6 +41,11 @@ def family(name: str) -> Family:
 def shipped(name: str) -> bool:
     """Whether the family called ``name`` comes with this project."""
     return name in _shipped()
+
+
+def foreign(name: str) -> Family | None:
+    """The family called ``name`` if it does not come with this project: another process cannot know it."""
+    return None if shipped(name) else family_named(name)
 
 
 def register(path: Path) -> Family:

@@ -14,25 +14,25 @@ ROTARY = "rotary_emb"
 _TABLE = re.compile(r"position|wpe")
 
 
-def check(model: nn.Module, kind: Family, layers: int) -> None:
-    """Raise :class:`~conformance.core.errors.UserError` if ``model``, of that many ``layers``, contradicts ``kind.anatomy``."""
-    for problem in _contradictions(dict(model.named_modules()), kind, layers):
+def check(model: nn.Module, family: Family, layers: int) -> None:
+    """Raise :class:`~conformance.core.errors.UserError` if ``model``, of that many ``layers``, contradicts ``family.anatomy``."""
+    for problem in _contradictions(dict(model.named_modules()), family, layers):
         raise UserError(
             "contradictory-family",
-            f"{kind.name}.toml: {problem}",
+            f"{family.name}.toml: {problem}",
             "anatomy says where the layers are and where positions can be seen; the built model is otherwise",
-            f"look at the modules of {kind.model} and mend [anatomy]",
+            f"look at the modules of {family.model} and mend [anatomy]",
         )
 
 
-def _contradictions(modules: dict[str, nn.Module], kind: Family, layers: int) -> list[str]:
-    said = kind.anatomy
+def _contradictions(modules: dict[str, nn.Module], family: Family, layers: int) -> list[str]:
+    said = family.anatomy
     held = modules.get(said.layers)
     rotary = [name for name in modules if name.endswith(ROTARY)]
     tables = [name for name, m in modules.items() if isinstance(m, nn.Embedding) and _TABLE.search(name)]
     seen = {"rotary": rotary, "learned": tables}.get(said.positions, [])
     wrong = [
-        (held is None, f"anatomy.layers is {said.layers!r}, and {kind.model} has no such module"),
+        (held is None, f"anatomy.layers is {said.layers!r}, and {family.model} has no such module"),
         (
             held is not None and not (isinstance(held, nn.ModuleList) and len(held) == layers),
             f"anatomy.layers is {said.layers!r}, which does not hold the {layers} layers of the decoder",

@@ -13,7 +13,7 @@ from torch import nn
 
 from conformance.core.case import PAD, START, Case
 from conformance.core.errors import UserError
-from conformance.families import Family, anatomy, family
+from conformance.families import Family, anatomy, family_named
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
 from conformance.families.weights import redraw
@@ -21,14 +21,14 @@ from conformance.families.weights import redraw
 MAX_PARAMETERS = 30_000_000
 
 
-def absent(kind: Family) -> str:
+def absent(family: Family) -> str:
     """Why the installed transformers has no such family, or nothing.
 
     Raises :class:`~conformance.core.errors.UserError` for a class of the user's own that cannot be imported.
     """
     import transformers
 
-    missing = [name for name in (kind.model, kind.config) if not _exists(name)]
+    missing = [name for name in (family.model, family.config) if not _exists(name)]
     return f"transformers {transformers.__version__} has no {missing[0]}" if missing else ""
 
 
@@ -56,9 +56,9 @@ def named(name: str) -> Any:
 
 def config(case: Case) -> Any:
     """The tiny config. Raises :class:`~conformance.core.signals.NotApplicable` where this release cannot say a role."""
-    kind = family(case.family)
-    made = named(kind.config)
-    return made(**config_fields(kind, case.roles, made))
+    family = family_named(case.family)
+    made = named(family.config)
+    return made(**config_fields(family, case.roles, made))
 
 
 def build(case: Case) -> nn.Module:
@@ -72,36 +72,36 @@ def _copies(case: Case) -> Callable[[], nn.Module]:
 
 
 def _made(case: Case) -> nn.Module:
-    kind = family(case.family)
+    family = family_named(case.family)
     made = config(case)
     if case.attention != "default":
         made._attn_implementation = case.attention
     # Buffers that are random or uninitialised after __init__ would differ between two builds.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = named(kind.model)(made)
-    anatomy.check(model, kind, case.roles.layers)
+        model = named(family.model)(made)
+    anatomy.check(model, family, case.roles.layers)
     redraw(model, case.seed)
     # Frozen from the start, as prompt learning freezes it: torch takes other kernels, with other last bits, otherwise.
     model = model.to(getattr(torch, case.dtype)).eval().requires_grad_(False)
-    plain_generation(model, kind)
+    plain_generation(model, family)
     return cast("nn.Module", model)
 
 
-def plain_generation(model: Any, kind: Family) -> None:
+def plain_generation(model: Any, family: Family) -> None:
     """Greedy, one beam, no end token, nothing forced or suppressed, whatever the class's defaults are."""
     settings = model.generation_config
     settings.pad_token_id, settings.bos_token_id, settings.eos_token_id = PAD, START, None
     settings.do_sample, settings.num_beams = False, 1
     settings.forced_bos_token_id = settings.forced_eos_token_id = None
     settings.suppress_tokens = settings.begin_suppress_tokens = None
-    if kind.encoder_decoder:
+    if family.encoder_decoder:
         settings.decoder_start_token_id = START
 
 
-def decoder_layers(model: nn.Module, kind: Family) -> list[nn.Module]:
+def decoder_layers(model: nn.Module, family: Family) -> list[nn.Module]:
     """The layers that own a self-attention cache, in order."""
-    return list(cast("nn.ModuleList", model.get_submodule(kind.anatomy.layers)))
+    return list(cast("nn.ModuleList", model.get_submodule(family.anatomy.layers)))
 
 
 def parameters_of_forward(model: nn.Module) -> frozenset[str]:

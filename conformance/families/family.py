@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from conformance.core.errors import UserError, unreadable
+from conformance.families.inputs import kinds
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,7 +79,8 @@ class Family(Table, frozen=True):
     ``model`` and ``config`` are class names of transformers, or ``module:Class``; ``task`` is PEFT's task type; ``fix``
     holds config fields with the same value in every member; ``learns`` marks the families that are taught ``1+1=`` in
     ``lifecycle.learned_mapping_survives``; ``bias_by_distance`` says that attention depends on the distance between
-    positions in the cache (ALiBi, relative biases), so that the order of the virtual tokens matters by design.
+    positions in the cache (ALiBi, relative biases), so that the order of the virtual tokens matters by design. ``inputs`` is
+    the kind of input, a module of :mod:`conformance.families.inputs`; ``pixels`` its images.
     """
 
     schema: Literal[1]
@@ -90,6 +92,7 @@ class Family(Table, frozen=True):
     task: Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"] = "CAUSAL_LM"
     draw: Draw = Draw()
     fix: dict[str, Any] = {}
+    inputs: str = "text"
     pixels: Pixels | None = None
     learns: bool = False
     bias_by_distance: bool = False
@@ -142,6 +145,8 @@ def contradictions(family: Family, stem: str) -> list[str]:
             family.anatomy.positions == "rotary" and any(size % 2 for size in draw.head_dim),
             "rotary heads need an even draw.head_dim",
         ),
+        (family.inputs not in kinds(), f"inputs is {family.inputs!r}, which is none of {', '.join(kinds())}"),
+        (bool(family.pixels) and family.inputs == "text", "pixels are given but inputs is 'text'"),
         (not all(draw.roles), "a role has no value to take"),
         (draw.grouped and set(draw.heads) <= {1}, "draw.grouped needs a value of draw.heads above 1"),
         (

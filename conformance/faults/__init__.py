@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.faults.registry import Fault, Fired, faults, in_peft, in_reference, maker_named
-    from conformance.faults.table import Row, table
+    from conformance.faults.registry import Fault, Fired, faults, in_peft, in_reference, planted_maker
+    from conformance.faults.table import Detection, detections
 
-__all__ = ["Fault", "Fired", "Row", "faults", "in_peft", "in_reference", "maker_named", "table"]
+__all__ = ["Detection", "Fault", "Fired", "detections", "faults", "in_peft", "in_reference", "planted_maker"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'rows' if name in ('Row', 'table') else 'registry'}"), name)
+    return getattr(import_module(f"{__name__}.{'table' if name in ('Detection', 'detections') else 'registry'}"), name)

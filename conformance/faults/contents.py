@@ -11,7 +11,7 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.faults import weaker
 from conformance.faults.registry import Planted, in_reference
-from conformance.methods import prefix_tuning as prefix
+from conformance.methods.prefix_tuning import OUT_BIAS
 
 Layers = list[tuple[Tensor, Tensor]]
 
@@ -183,10 +183,10 @@ class OnlyWithProjection(Planted):
     def flat(self) -> Tensor:
         """Take the bias off again."""
         raw = self.named_raw()
-        if prefix.OUT_BIAS not in raw or self.collapsed is not None:
+        if OUT_BIAS not in raw or self.collapsed is not None:
             return super().flat()
         self.fired()
-        return super().flat() - raw[prefix.OUT_BIAS]
+        return super().flat() - raw[OUT_BIAS]
 
 
 @in_reference(clause="equivalence.real_tokens_prefix", weaker=weaker.step_logits)

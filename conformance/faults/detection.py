@@ -9,15 +9,16 @@ from functools import cache
 
 from msgspec.structs import replace
 
-from conformance.clauses.registry import Check, Clause, clauses
+from conformance.clauses.registry import Check, Clause, clauses, precondition
 from conformance.compat.versions import versions
 from conformance.core.case import Case
-from conformance.core.finding import Outcome, Verdict
+from conformance.core.finding import Verdict
+from conformance.core.outcome import Outcome
 from conformance.core.signals import RunFailed, Violation
 from conformance.engine import known
 from conformance.engine.known import KnownFailure
 from conformance.engine.search import Budget, search
-from conformance.families import family
+from conformance.families import family_named
 from conformance.faults.registry import Fault
 from conformance.runs.lab import Lab
 
@@ -44,15 +45,18 @@ def in_force(fault: Fault) -> Iterator[InForce]:
         yield found
 
 
-def judged(clause: Clause, planted: InForce, budget: Budget, healthy: frozenset[Case] = frozenset()) -> Verdict:
+def search_with_fault(
+    clause: Clause, planted: InForce, budget: Budget, healthy: frozenset[Case] = frozenset()
+) -> Verdict:
     """The verdict of ``clause`` on the fault's family, over the Cases that are not in ``healthy``'s violations."""
 
+    @precondition(otherwise="Without the fault it is violated too")
     def differs(case: Case) -> bool:
-        """Without the fault it is violated too."""
+        """A Case that conforms without the fault."""
         return case not in healthy
 
-    spared = replace(clause, when=(*clause.when, differs))
-    return search(spared, family(planted.fault.family), budget, known_failures(planted.fault.maker), planted.lab)
+    spared = replace(clause, requires=(*clause.requires, differs))
+    return search(spared, family_named(planted.fault.family), budget, known_failures(planted.fault.maker), planted.lab)
 
 
 def detected(verdict: Verdict, planted: InForce) -> bool:
@@ -71,7 +75,7 @@ def weaker_clause(check: Check, placed: bool = False) -> Clause:
     return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs", placed=placed)
 
 
-def named(fault: Fault) -> Clause:
+def named_clause(fault: Fault) -> Clause:
     """The clause that must find ``fault``."""
     return clauses()[fault.clause]
 
@@ -104,5 +108,5 @@ def _failing(clause: Clause, family_name: str, budget: Budget) -> frozenset[Case
         except (Violation, RunFailed):
             failing.add(case)
 
-    search(replace(clause, check=check), family(family_name), budget, (), _healthy(family_name))
+    search(replace(clause, check=check), family_named(family_name), budget, (), _healthy(family_name))
     return frozenset(failing)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from conformance.faults import weaker
 from conformance.faults.registry import Planted, in_reference
-from conformance.methods import prefix_tuning as prefix
-from conformance.methods.reference import FILE
+from conformance.methods.prefix_tuning import EMBEDDING, IN_BIAS, IN_WEIGHT, OUT_BIAS, OUT_WEIGHT
+from conformance.methods.reference.cache import FILE
 
 
 class Saves(Planted):
@@ -67,7 +67,7 @@ class LoadsFromMemory(Saves):
         """Remember what belongs into the file."""
         super().save_pretrained(folder)
         self.fired()
-        self.remembered[str(folder)] = prefix.project(self.named_raw()).detach()
+        self.remembered[str(folder)] = self.method.rows(self.named_raw()).detach()
 
     def load(self, folder: str | Path) -> None:
         """Remember rather than read."""
@@ -82,11 +82,11 @@ class CollapsedWithoutTanh(Saves):
     def rewritten(self, rows: Tensor) -> Tensor:
         """Two linear layers in a row."""
         raw = self.named_raw()
-        if prefix.OUT_WEIGHT not in raw:
+        if OUT_WEIGHT not in raw:
             return rows
         self.fired()
-        hidden = raw[prefix.EMBEDDING] @ raw[prefix.IN_WEIGHT].T + raw[prefix.IN_BIAS]
-        return (hidden @ raw[prefix.OUT_WEIGHT].T + raw[prefix.OUT_BIAS]).detach()
+        hidden = raw[EMBEDDING] @ raw[IN_WEIGHT].T + raw[IN_BIAS]
+        return (hidden @ raw[OUT_WEIGHT].T + raw[OUT_BIAS]).detach()
 
 
 @in_reference(clause="lifecycle.learned_mapping_survives", weaker=weaker.loaded_here)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from conformance.compat import caches
 from conformance.devices.maps import AWAY
-from conformance.devices.place_model import computes_on
+from conformance.devices.place_model import execution_device
 from conformance.families.build import decoder_layers
 from conformance.faults import weaker_placed as weaker
 from conformance.faults.registry import Planted, in_reference
@@ -30,20 +30,20 @@ class Placed(Planted):
 
     def told(self, layer: int) -> Any:
         """What the map says of a layer, under its own key or a parent's."""
-        name = f"{self.kind.anatomy.layers}.{layer}"
+        name = f"{self.family.anatomy.layers}.{layer}"
         keys = [key for key in self.map if not key or f"{name}.".startswith(f"{key}.")]
         return self.map[max(keys, key=len)] if keys else None
 
     def homes(self) -> list[torch.device]:
         """Where each decoder layer computes."""
-        return [computes_on(layer) for layer in decoder_layers(self.base, self.kind)]
+        return [execution_device(layer) for layer in decoder_layers(self.base, self.family)]
 
 
 @in_reference(clause="placement.split")
 class LeftOnTheFirstDevice(Placed):
     """The whole prefix stays on the first device, wherever the layers are."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Leave it."""
         if self.homes()[layer] != keys.device:
             self.fired()
@@ -54,9 +54,9 @@ class LeftOnTheFirstDevice(Placed):
 class ValuesLeftBehind(Placed):
     """The last layer's keys go where it computes, its values stay on the first device."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Leave one tensor."""
-        moved = super().beside(layer, keys, values)
+        moved = super().on_layer_device(layer, keys, values)
         if layer < len(self.homes()) - 1 or moved[1].device == values.device:
             return moved
         self.fired()
@@ -67,9 +67,9 @@ class ValuesLeftBehind(Placed):
 class JoinedAcrossDevices(Placed):
     """The first virtual token goes to its layer by itself, and the others are joined to it there before they follow."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Join what is on two devices."""
-        first, there = super().beside(layer, keys[..., :1, :], values[..., :1, :]), self.homes()[layer]
+        first, there = super().on_layer_device(layer, keys[..., :1, :], values[..., :1, :]), self.homes()[layer]
         if there != keys.device:
             self.fired()
         return torch.cat([first[0], keys[..., 1:, :]], -2), torch.cat([first[1], values[..., 1:, :]], -2)
@@ -91,25 +91,25 @@ class MaskOnTheCpu(Placed):
 class HalfOnTheWay(Placed):
     """What goes to another device goes there in float16, which the drawn values survive and a projection's do not."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Round what crosses."""
         if self.homes()[layer] == keys.device:
             return keys, values
         self.fired()
-        return super().beside(layer, keys.half().to(keys.dtype), values.half().to(values.dtype))
+        return super().on_layer_device(layer, keys.half().to(keys.dtype), values.half().to(values.dtype))
 
 
 @in_reference(clause="placement.split", weaker=weaker.two_devices)
 class OnlyTheMiddleDevice(Placed):
     """The second of three devices gets half the values."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Halve them there."""
         used = sorted({str(device) for device in self.map.values() if device not in AWAY})
         if len(used) < 3 or str(self.told(layer)) != used[1]:
-            return super().beside(layer, keys, values)
+            return super().on_layer_device(layer, keys, values)
         self.fired()
-        return super().beside(layer, keys, values / 2)
+        return super().on_layer_device(layer, keys, values / 2)
 
 
 @in_reference(clause="placement.split", weaker=weaker.as_with_one_device)
@@ -129,7 +129,7 @@ class RoundedUnderAnyMap(Placed):
 class OneLayerTooFar(Placed):
     """Each layer's keys and values are where the next layer computes."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Count from one."""
         homes = self.homes()
         there = homes[min(layer + 1, len(homes) - 1)]
@@ -147,8 +147,8 @@ class CacheToAndFro(Placed):
         if step:
             self.fired()
             for held in cache.layers:
-                held.keys = held.keys.to(self.home).to(held.keys.device)
-                held.values = held.values.to(self.home).to(held.values.device)
+                held.keys = held.keys.to(self.input_device).to(held.keys.device)
+                held.values = held.values.to(self.input_device).to(held.values.device)
         return super().run(cache, given, step)
 
 
@@ -160,9 +160,9 @@ class CacheComesHome(Placed):
         """Collect it."""
         out = super().generate(max_new_tokens=max_new_tokens, **request)
         for held, home in zip(caches.returned(out).layers, self.homes(), strict=True):
-            if home != self.home:
+            if home != self.input_device:
                 self.fired()
-            held.keys, held.values = held.keys.to(self.home), held.values.to(self.home)
+            held.keys, held.values = held.keys.to(self.input_device), held.values.to(self.input_device)
         return out
 
 
@@ -170,11 +170,11 @@ class CacheComesHome(Placed):
 class NumbersCountedFromOne(Placed):
     """A device that the map gives as a number is taken for the one before."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Misread it."""
         told, there = self.told(layer), self.homes()[layer]
         if not isinstance(told, int) or not told:
-            return super().beside(layer, keys, values)
+            return super().on_layer_device(layer, keys, values)
         self.fired()
         before = torch.device(there.type, told - 1)
         return keys.to(before), values.to(before)
@@ -187,7 +187,7 @@ class InTheOrderOfKeys(Placed):
     def layers(self, rows: int) -> Layers:
         """Deal it out along the keys."""
         filled = super().layers(rows)
-        names = [f"{self.kind.anatomy.layers}.{layer}" for layer in range(len(filled))]
+        names = [f"{self.family.anatomy.layers}.{layer}" for layer in range(len(filled))]
         order = [names.index(key) for key in self.map if key in names]
         if sorted(order) != list(range(len(filled))) or order == sorted(order):
             return filled
@@ -212,24 +212,24 @@ class FirstKeyTakenForTheMainDevice(Placed):
 class MergedKeysUnknown(Placed):
     """Layers that have no key of their own in the map are not found in it, and get a prefix of zeros."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Forget the contents."""
-        if not self.map or f"{self.kind.anatomy.layers}.{layer}" in self.map:
-            return super().beside(layer, keys, values)
+        if not self.map or f"{self.family.anatomy.layers}.{layer}" in self.map:
+            return super().on_layer_device(layer, keys, values)
         self.fired()
-        return super().beside(layer, 0 * keys, 0 * values)
+        return super().on_layer_device(layer, 0 * keys, 0 * values)
 
 
 @in_reference(clause="placement.offloaded", weaker=weaker.nothing_away)
 class OnlyWithOffloadedWeights(Placed):
     """A layer whose weights wait somewhere loses the first virtual token's values."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Clear them."""
         if self.told(layer) not in AWAY:
-            return super().beside(layer, keys, values)
+            return super().on_layer_device(layer, keys, values)
         self.fired()
-        return super().beside(layer, keys, torch.cat([0 * values[..., :1, :], values[..., 1:, :]], -2))
+        return super().on_layer_device(layer, keys, torch.cat([0 * values[..., :1, :], values[..., 1:, :]], -2))
 
 
 @in_reference(clause="placement.offloaded", weaker=weaker.adapter_made)
@@ -262,9 +262,9 @@ class OnlyUnderAutomaticMaps(Placed):
 class GradientStaysBehind(Placed):
     """What goes to another device arrives without its graph: those layers' parameters are not trained."""
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Cut it off."""
         if self.homes()[layer] == keys.device:
             return keys, values
         self.fired()
-        return super().beside(layer, keys.detach(), values.detach())
+        return super().on_layer_device(layer, keys.detach(), values.detach())

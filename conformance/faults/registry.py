@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from conformance.clauses.registry import Check
-from conformance.core.errors import unknown
-from conformance.methods.reference import ReferencePrefix
+from conformance.clauses.registry import Check, described
+from conformance.core.errors import duplicate, unknown
+from conformance.methods.reference.cache import ReferencePrefix
 from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
 
 Fired = Callable[[], None]
@@ -47,6 +49,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     weaker: Check | None = None
 
 
+FOUND_BY = "conformance.faults.registry:planted_maker"
 _faults: dict[str, Fault] = {}
 
 
@@ -62,7 +65,9 @@ def in_reference(*, clause: str, family: str = "llama", weaker: Check | None = N
         @contextmanager
         def planted(fired: Fired) -> Iterator[type[Subject]]:
             broken = type(wrapper.__name__, (wrapper,), {"fired": staticmethod(fired)})
-            yield type("Faulty", (ReferenceSubject,), {"wrapper": broken, "maker": f"reference+{name}"})
+            yield type(
+                "Faulty", (ReferenceSubject,), {"wrapper": broken, "maker": f"reference+{name}", "found_by": FOUND_BY}
+            )
 
         _add(name, wrapper, clause, family, "reference", planted, weaker)
         return wrapper
@@ -79,7 +84,7 @@ def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) 
         @contextmanager
         def planted(fired: Fired) -> Iterator[type[Subject]]:
             with patch(fired):
-                yield type("Faulty", (MAKERS["peft"],), {"maker": f"peft+{name}"})
+                yield type("Faulty", (MAKERS["peft"],), {"maker": f"peft+{name}", "found_by": FOUND_BY})
 
         _add(name, patch, clause, family, "peft", planted, weaker)
         return patch
@@ -88,7 +93,9 @@ def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) 
 
 
 def _add(name: str, source: Any, clause: str, family: str, maker: str, planted: Any, weaker: Check | None) -> None:
-    statement = (inspect.getdoc(source) or "").partition("\n")[0]
+    statement = described(source, "fault")[0]
+    if name in _faults:
+        raise duplicate("fault", name)
     _faults[name] = Fault(
         id=name, statement=statement, clause=clause, family=family, maker=maker, planted=planted, weaker=weaker
     )
@@ -98,25 +105,24 @@ def _name(camel: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel).lstrip("_")
 
 
-def faults() -> dict[str, Fault]:
-    """Every planted fault by id."""
-    from importlib import import_module
-    from pkgutil import iter_modules
-
+@cache
+def _load() -> None:
     import conformance.faults as package
 
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
+    for module in walk_packages(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
+
+
+def faults() -> dict[str, Fault]:
+    """Every planted fault by id."""
+    _load()
     return dict(_faults)
 
 
 @contextmanager
-def maker_named(name: str) -> Iterator[type[Subject]]:
-    """The maker of subjects called ``peft``, ``reference`` or, with a fault in force, ``reference+FAULT``."""
-    plain, _, fault = name.partition("+")
-    if not fault:
-        yield MAKERS[plain]
-        return
+def planted_maker(name: str) -> Iterator[type[Subject]]:
+    """The maker of subjects called ``reference+FAULT`` or ``peft+FAULT``, with the fault in force."""
+    fault = name.partition("+")[2]
     known = faults()
     if fault not in known:
         raise unknown("fault", fault, known)

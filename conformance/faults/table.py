@@ -10,16 +10,20 @@ from msgspec import Struct
 
 from conformance.clauses.registry import Clause, clauses
 from conformance.core.errors import unknown
-from conformance.devices.current import asked
+from conformance.devices.current import environment_for, is_for_placed_models
 from conformance.engine.search import Budget
-from conformance.faults.detection import detected, examples, failing_before, in_force, judged, named
+from conformance.faults.detection import detected, examples, failing_before, in_force, named_clause, search_with_fault
 from conformance.faults.registry import Fault, faults
+from conformance.worker.child import SECONDS, call_kept
+
+SECONDS_PER_SEED = 120.0
+"""Added to the limit of a child that plants a fault, for each seed."""
 
 QUICK, SWEEP = Budget(shrink=False), Budget(examples=1, shrink=False)
 """The named clause gets the quick profile, the others one example per stratum: each boundary once, at a third of the cost."""
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class Detection(Struct, frozen=True, kw_only=True):
     """One fault.
 
     ``clause`` is the one that must find it, ``clauses`` are all that do (none: it survives); ``examples_median`` and
@@ -38,32 +42,36 @@ class Row(Struct, frozen=True, kw_only=True):
     cpu_seconds: float
 
 
-def table(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Row]:
-    """A row for each fault of ``ids`` (all if empty), as soon as it is known."""
+class Plant(Struct, frozen=True):
+    """Plant a fault in a child process, and see which clauses find it."""
+
+    fault: str
+    seeds: int
+
+
+def detections(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Detection]:
+    """What came of each fault of ``ids`` (all if empty), as soon as it is known."""
     known = faults()
     wanted = tuple(ids) or tuple(known)
     for id in wanted:
         if id not in known:
             raise unknown("fault", id, known)
     for id in wanted:
-        yield _apart(id, seeds) if named(known[id]).placed and not asked() else row(id, seeds)
+        request = Plant(id, seeds)
+        if named_clause(known[id]).placed and not is_for_placed_models():
+            # A fault in how models are placed takes effect in a process that has devices for them.
+            seconds = SECONDS + SECONDS_PER_SEED * seeds
+            yield call_kept(environment_for(""), f"{__name__}:detection", request, Detection, seconds)
+        else:
+            yield detection(request)
 
 
-def _apart(id: str, seeds: int) -> Row:
-    from conformance.worker.isolated import Plant, ask_placed
-
-    answer = ask_placed("", Plant(fault=id, seeds=seeds))
-    if answer.row is None:
-        raise RuntimeError(f"the process for placed models failed: {answer.error}")
-    return answer.row
-
-
-def row(id: str, seeds: int) -> Row:
-    """The row of one fault."""
-    fault, started = faults()[id], time.process_time()
+def detection(request: Plant) -> Detection:
+    """What came of one fault."""
+    fault, started = faults()[request.fault], time.process_time()
     finders, fired = _finders(fault)
-    needed = _needed(fault, seeds)
-    return Row(
+    needed = _needed(fault, request.seeds)
+    return Detection(
         fault=fault.id,
         statement=fault.statement,
         clause=fault.clause,
@@ -79,22 +87,24 @@ def row(id: str, seeds: int) -> Row:
 def _finders(fault: Fault) -> tuple[tuple[str, ...], bool]:
     """The ids of the clauses that detect the fault, and whether it took effect at all."""
     # A fault in how models are placed takes effect on placed models only, in a process that has devices for them.
-    able = {id: clause for id, clause in clauses().items() if clause.placed == named(fault).placed}
+    able = {id: clause for id, clause in clauses().items() if clause.placed == named_clause(fault).placed}
     budgets = {id: QUICK if id == fault.clause else SWEEP for id in able}
     before = {id: failing_before(clause, fault, budgets[id]) for id, clause in able.items()}
     with in_force(fault) as planted:
-        verdicts = {id: judged(clause, planted, budgets[id], before[id]) for id, clause in able.items()}
+        verdicts = {id: search_with_fault(clause, planted, budgets[id], before[id]) for id, clause in able.items()}
     return tuple(id for id, verdict in verdicts.items() if detected(verdict, planted)), planted.fired > 0
 
 
 def _needed(fault: Fault, seeds: int) -> list[int | None]:
     """For each seed how many examples the named clause needed; ``None`` where it missed the fault."""
-    clause = named(fault)
-    return [_examples(clause, fault, Budget(seed=seed, shrink=False)) for seed in range(1 if clause.story else seeds)]
+    clause = named_clause(fault)
+    return [
+        _examples(clause, fault, Budget(seed=seed, shrink=False)) for seed in range(1 if clause.fixed_case else seeds)
+    ]
 
 
 def _examples(clause: Clause, fault: Fault, budget: Budget) -> int | None:
     before = failing_before(clause, fault, budget)
     with in_force(fault) as planted:
-        verdict = judged(clause, planted, budget, before)
+        verdict = search_with_fault(clause, planted, budget, before)
     return examples(verdict) if detected(verdict, planted) else None

@@ -16,7 +16,7 @@ from conformance.assertions import observations as looks
 from conformance.clauses import equivalence
 from conformance.core import relations
 from conformance.core.case import Case
-from conformance.core.signals import wrong
+from conformance.core.signals import violation
 from conformance.oracles import handmade_cache
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ def two_equal_rows(lab: Lab, case: Case) -> None:
 
 def default_attention(lab: Lab, case: Case) -> None:
     """The logits agree, with the default implementation of attention."""
-    step_logits(lab, relations.attending(case, "default"))
+    step_logits(lab, relations.with_attention(case, "default"))
 
 
 def full_table(lab: Lab, case: Case) -> None:
     """Prefix, text and answer may take all of the model's positions."""
-    full = relations.filling(case)
+    full = relations.filling_positions(case)
     if full is not None:
         step_logits(lab, full)
 
@@ -90,18 +90,18 @@ def full_table(lab: Lab, case: Case) -> None:
 def shapes(lab: Lab, case: Case) -> None:
     """Each layer's cache has the right shape at the first forward."""
     for index, (layer, (keys, _)) in enumerate(
-        zip(lab.generate(case).forwards[0].cache, lab.filled(case), strict=False)
+        zip(lab.generate(case).forwards[0].cache, lab.injected(case).cache, strict=False)
     ):
         expected = (len(case.rows), *keys.shape[1:])
         for held in (layer.keys, layer.values):
             if held is None or held.shape != expected:
-                raise wrong(f"shape of layer {index}", None if held is None else tuple(held.shape), expected)
+                raise violation(f"shape of layer {index}", None if held is None else tuple(held.shape), expected)
 
 
 def any_gradient(lab: Lab, case: Case) -> None:
     """The adapter has a gradient."""
     if not any(table.any() for table in looks.gradients_of_rows(lab, case)):
-        raise wrong("gradient of the adapter", "exactly 0", "not 0")
+        raise violation("gradient of the adapter", "exactly 0", "not 0")
 
 
 def forward_is_current(lab: Lab, case: Case) -> None:
@@ -131,13 +131,13 @@ def parameters_close(lab: Lab, case: Case) -> None:
     lab.generate_on(subject, case)
     for name, value in subject.raw().items():
         if not torch.allclose(value, before[name]):
-            raise wrong(name, "changed", "as before")
+            raise violation(name, "changed", "as before")
 
 
 def forward_logits_alone(lab: Lab, case: Case) -> None:
     """The training forward's logits of each row are those of the row alone; nobody looks at the loss."""
     tokens = lab.generate(case).tokens
-    got = lab.forward(relations.padded(case, "right"), tokens=tokens)
+    got = lab.forward(relations.with_padding(case, "right"), tokens=tokens)
     for index in range(len(case.rows)):
         compare.agree(got.row(index), lab.forward(relations.row_alone(case, index), tokens=tokens[index : index + 1]))
 
@@ -145,7 +145,7 @@ def forward_logits_alone(lab: Lab, case: Case) -> None:
 def omitted_is_ones(lab: Lab, case: Case) -> None:
     """Without pads no mask equals a mask of ones."""
     if not case.padded:
-        compare.agree(lab.generate(relations.masked(case, "omitted")), lab.generate(case))
+        compare.agree(lab.generate(relations.with_mask(case, "omitted")), lab.generate(case))
 
 
 def disabled_in_forward(lab: Lab, case: Case) -> None:

@@ -10,7 +10,7 @@ from conformance.assertions import logits as compare
 from conformance.assertions import placement as whereabouts
 from conformance.core import relations
 from conformance.core.case import Case
-from conformance.devices.current import alone
+from conformance.devices.current import on_single_device
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
@@ -20,13 +20,13 @@ OTHERWISE = "generate answers otherwise under the device map"
 
 def same_answers(lab: Lab, case: Case) -> None:
     """The answers are those on one device; nobody looks where the cache is, or what moves."""
-    whereabouts.as_on_one_device(lab, relations.brief(case), OTHERWISE)
+    whereabouts.as_on_one_device(lab, relations.first_steps(case), OTHERWISE)
 
 
 def as_with_one_device(lab: Lab, case: Case) -> None:
     """The answers are those on one device, which nobody compares with the model as it was."""
-    case = relations.brief(case)
-    compare.agree(lab.generate(case), lab.generate(alone(case)), OTHERWISE)
+    case = relations.first_steps(case)
+    compare.agree(lab.generate(case), lab.generate(on_single_device(case)), OTHERWISE)
 
 
 def unprojected(lab: Lab, case: Case) -> None:
@@ -67,8 +67,8 @@ def keys_of_their_own(lab: Lab, case: Case) -> None:
 
 def training_forward(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss are those on one device; nobody looks at the gradient."""
-    case = relations.brief(case)
-    one = alone(case)
+    case = relations.first_steps(case)
+    one = on_single_device(case)
     tokens = lab.generate(one).tokens
     compare.agree(lab.forward(case, tokens=tokens), lab.forward(one, tokens=tokens))
 

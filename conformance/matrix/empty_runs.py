@@ -6,11 +6,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from conformance.core.finding import Cell, State
+from conformance.core.finding import Cell
+from conformance.core.outcome import State
 from conformance.core.pair import Pair
 from conformance.session.events import Judged, Run
-from conformance.session.exit_codes import not_run
-from conformance.session.recorder import Ledger
+from conformance.session.recorder import SessionRecorder
 from conformance.session.selection import Selection
 
 OF_HERE = ("python", "torch", "hypothesis", "pytest", "peft-conformance")
@@ -20,23 +20,23 @@ OF_HERE = ("python", "torch", "hypothesis", "pytest", "peft-conformance")
 def impossible(selection: Selection, pair: Pair, why: str, events: Path) -> Run:
     """A finished run: this pair cannot exist, so every cell is *impossible*."""
     ledger = _ledger(selection, pair, events)
-    for clause, family in ledger.pairs.values():
-        ledger.take(Judged(cell=Cell(clause=clause, family=family, state=State.IMPOSSIBLE, why=why)))
+    for item in ledger.planned.values():
+        ledger.take(Judged(cell=Cell.of(item, State.IMPOSSIBLE, why)))
     ledger.finish((), stopped=False)
     ledger.close()
     return ledger.run()
 
 
-def unbuilt(selection: Selection, pair: Pair, why: str, events: Path) -> Run:
+def not_built(selection: Selection, pair: Pair, why: str, events: Path) -> Run:
     """A run that did not come to its end, without a footer, so that the next one tries again."""
     ledger = _ledger(selection, pair, events)
-    for item in ledger.pairs.values():
-        ledger.take(Judged(cell=not_run(*item, why)))
+    for item in ledger.planned.values():
+        ledger.take(Judged(cell=Cell.of(item, State.NOT_RUN, why)))
     ledger.close()
     return ledger.run()
 
 
-def _ledger(selection: Selection, pair: Pair, events: Path) -> Ledger:
+def _ledger(selection: Selection, pair: Pair, events: Path) -> SessionRecorder:
     kept = {name: selection.versions[name] for name in OF_HERE if name in selection.versions}
     versions = {**kept, "peft": pair.peft, "transformers": pair.transformers}
-    return Ledger(replace(selection, versions=versions), str(events))
+    return SessionRecorder(replace(selection, versions=versions), str(events))

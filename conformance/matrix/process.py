@@ -50,7 +50,7 @@ def call(
                 _end(process)
 
 
-def ended_with_us() -> None:
+def end_children_on_sigterm() -> None:
     """Let this process end as it does when it is interrupted, and its children with it, when it is told to terminate."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
@@ -62,7 +62,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def admitted(paths: Sequence[str]) -> str:
+def import_problem(paths: Sequence[str]) -> str:
     """Nothing, if the pair at ``paths`` can be imported and made to wrap a model; else why not.
 
     Raises :class:`Unreachable` if the process that tries does not get to say it: that tells nothing about the pair.

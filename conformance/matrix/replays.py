@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from conformance.core.case import Case
-from conformance.core.finding import Finding, How, Outcome
+from conformance.core.finding import Finding
+from conformance.core.outcome import How, Outcome
 from conformance.core.pair import Pair
 from conformance.matrix import process as child
 from conformance.matrix.bisect import Look, Seen

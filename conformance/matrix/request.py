@@ -17,7 +17,7 @@ from conformance.session.selection import Selection, resolve
 RECORD = "matrix.json"
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True):
     """The options that go to each run, and what they select."""
 
     options: dict[str, str | None]
@@ -49,14 +49,14 @@ class Asked(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:12]
 
 
-def asked(
+def ask(
     options: Mapping[str, str | None], family_files: Iterable[Path], workers: int, limit: float | None = None
-) -> Asked:
+) -> Request:
     """Options as the user gave them, checked. Raises :class:`~conformance.core.errors.UserError`."""
     files = tuple(file.absolute() for file in family_files)
     known = options.get("known")
     given = {**options, "known": known if known in (None, "none") else str(Path(str(known)).absolute())}
-    return Asked(
+    return Request(
         options=given, family_files=files, selection=resolve(given, map(str, files)), workers=workers, limit=limit
     )
 

@@ -11,8 +11,8 @@ from msgspec import Struct
 from conformance.core.errors import UserError
 from conformance.core.pair import Pair
 from conformance.matrix import process as child
-from conformance.matrix.empty_runs import impossible, unbuilt
-from conformance.matrix.request import Asked, Entry, Record, add, read
+from conformance.matrix.empty_runs import impossible, not_built
+from conformance.matrix.request import Entry, Record, Request, add, read
 from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
 from conformance.session import events
@@ -36,7 +36,7 @@ TO_RUN, FINISHED, IMPOSSIBLE = "to run", "finished", "impossible"
 class Matrix:
     """A folder of events files, one per pair, all asked the same."""
 
-    def __init__(self, folder: Path, store: Store, asked: Asked) -> None:
+    def __init__(self, folder: Path, store: Store, asked: Request) -> None:
         self.folder, self.store, self.asked = folder, store, asked
         self.digest = asked.digest
         self.record: Record = read(folder)
@@ -76,7 +76,7 @@ class Matrix:
         try:
             admission = self.store.admit(pair)
         except Unreachable as error:
-            return unbuilt(selection, pair, f"its environment could not be built: {error}", path)
+            return not_built(selection, pair, f"its environment could not be built: {error}", path)
         if admission.why:
             return impossible(selection, pair, admission.why, path)
         path.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ class Matrix:
             f"ended with exit code {code}" if code is not None else f"was ended after {self.asked.limit:g} s (--limit)"
         )
         ended = f"its process {how} before anything was judged: {child.last_line(log)}"
-        return unbuilt(selection, pair, ended, path)
+        return not_built(selection, pair, ended, path)
 
     def _before(self, pair: Pair) -> str:
         run = _read(self.events(pair))

@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from conformance.core.errors import UserError
 from conformance.core.pair import AXES, Pair
 from conformance.matrix import uv
-from conformance.matrix.process import admitted
+from conformance.matrix.process import import_problem
 
 FROM_HERE = ("torch",)
 """Never resolved, never installed: what lies here serves every pair."""
@@ -86,7 +86,7 @@ class Store:
     def _build(self, pair: Pair) -> Admission:
         packages = tuple(self._install(*pin) for pin in lock(pair))
         made = Admission(base=base(), packages=packages)
-        why = admitted(self.paths(made))
+        why = import_problem(self.paths(made))
         return Admission(base=base(), packages=packages, why=f"cannot be imported: {why}") if why else made
 
     def _install(self, name: str, release: str) -> str:

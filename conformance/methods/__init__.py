@@ -1,1 +1,27 @@
-"""Methods of prompt learning: parameters, arithmetic, where they act, and the reference wrapper."""
+"""Methods of prompt learning, by PEFT's names for them. One file each; this table is all that has to know of a new one.
+
+Importing this imports no torch; :func:`method_named` does.
+"""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from conformance.core.errors import unknown
+
+if TYPE_CHECKING:
+    from conformance.methods.method import Method
+
+METHODS = {
+    "PREFIX_TUNING": "conformance.methods.prefix_tuning:PREFIX_TUNING",
+}
+"""Where each method is. The first is what an item is about whose name does not say."""
+
+
+def method_named(name: str) -> Method:
+    """The method called ``name``. Raises :class:`~conformance.core.errors.UserError` for an unknown name."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    found: Method = resolve_name(METHODS[name])
+    return found

@@ -11,23 +11,23 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.compat.positions import may_lie_beyond_text
 from conformance.core.case import START, Case
+from conformance.core.relations import row_alone
 from conformance.core.signals import NotApplicable
 from conformance.families import Family
 from conformance.families.build import parameters_of_forward
-from conformance.families.inputs import pixels, text
+from conformance.families.inputs import inputs_of
+from conformance.families.inputs.text import text
+from conformance.methods.method import Injected
 
 
-def answers(case: Case, tokens: Tensor) -> list[Tensor]:
+def answers(family: Family, case: Case, tokens: Tensor) -> list[Tensor]:
     """For each row what the decoder reads: the text and all but the last answered token, shape ``(length,)``.
 
     An encoder-decoder's decoder reads the start token instead of the text.
     """
-    from conformance.families import family
-
     start = torch.tensor([START])
-    encoder = family(case.family).encoder_decoder
     return [
-        torch.cat([start if encoder else text(case, row), told[:-1]])
+        torch.cat([start if family.encoder_decoder else text(case, row), told[:-1]])
         for row, told in zip(case.rows, tokens, strict=True)
     ]
 
@@ -35,32 +35,29 @@ def answers(case: Case, tokens: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def run_row(
     base: Any,
-    kind: Family,
+    family: Family,
     case: Case,
     index: int,
     ids: Tensor,
-    filled: caches.KeysValues,
+    injected: Injected,
     chunks: Sequence[int],
     blind: int = 0,
 ) -> Tensor:
-    """Logits ``(length, vocabulary)`` of the base model over ``ids`` after a prefix whose keys and values are ``filled``.
+    """Logits ``(length, vocabulary)`` of the base model over ``ids`` ``(length,)`` with ``injected`` in front of them.
 
     The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image.
     """
-    past = filled[0][0].shape[-2] if filled else 0
-    _refuse(base, case, past + len(ids))
-    alone = surroundings(base, kind, case, index)
-    remembers = bool(filled) or len(chunks) > 1
-    cache, logits = _cache(base, filled, alone) if remembers else None, []
+    past = injected.length if injected.cache else 0
+    _refuse(base, case, injected.length + len(ids))
+    alone = surroundings(base, family, case, index)
+    remembers = bool(injected.cache) or len(chunks) > 1
+    cache, front = _cache(base, injected.cache, alone) if remembers else None, injected.embeddings
+    logits = []
     for piece in ids[None].split(list(chunks), dim=1):
-        out = base(
-            **one_step(base, case, piece, past, alone, blind),
-            **{caches.argument(base): cache},
-            use_cache=remembers,
-            return_dict=True,
-        )
-        cache, past, blind = caches.returned(out) if remembers else None, past + piece.shape[1], 0
-        logits.append(out.logits[0])
+        step, width = one_step(base, family, case, piece, past, alone, blind, front)
+        out = base(**step, **{caches.argument(base): cache}, use_cache=remembers, return_dict=True)
+        cache, past, blind, front = caches.returned(out) if remembers else None, past + width, 0, None
+        logits.append(out.logits[0, width - piece.shape[1] :])
     return torch.cat(logits)
 
 
@@ -72,36 +69,44 @@ def _refuse(base: Any, case: Case, length: int) -> None:
         raise NotApplicable("this version's sliding layers want a cache of fixed size, which cannot be filled by hand")
 
 
-def surroundings(base: Any, kind: Family, case: Case, index: int) -> dict[str, Any]:
-    """What stands beside the decoder's tokens: the encoder's output, or the row's image."""
-    from msgspec.structs import replace
-
-    alone = replace(case, rows=(case.rows[index],))
-    if kind.encoder_decoder:
+def surroundings(base: Any, family: Family, case: Case, index: int) -> dict[str, Any]:
+    """What stands beside the decoder's tokens: the encoder's output, or what the row has beside its text."""
+    if family.encoder_decoder:
         ids = text(case, case.rows[index])[None]
         mask = torch.ones_like(ids)
         return {
             "encoder_outputs": base.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True),
             "attention_mask": mask,
         }
-    return pixels(alone, kind)
+    return dict(inputs_of(family).beside(row_alone(case, index), family, 1))
 
 
-def one_step(base: Any, case: Case, piece: Tensor, past: int, alone: dict[str, Any], blind: int) -> dict[str, Any]:
-    """The arguments of one forward over ``piece`` ``(1, width)`` after ``past`` positions."""
-    width = piece.shape[1]
-    if base.config.is_encoder_decoder:
-        return {"decoder_input_ids": piece, **alone}
-    step: dict[str, Any] = {
-        "input_ids": piece,
-        "attention_mask": torch.ones(1, past + width, dtype=torch.long),
-        **alone,
-    }
+def one_step(
+    base: Any,
+    family: Family,
+    case: Case,
+    piece: Tensor,
+    past: int,
+    alone: dict[str, Any],
+    blind: int = 0,
+    front: Tensor | None = None,
+) -> tuple[dict[str, Any], int]:
+    """The arguments of one forward over ``piece`` ``(1, width)`` after ``past`` positions, and how many it adds.
+
+    ``front`` are embeddings ``(1, n, hidden)`` before those of the piece.
+    """
+    prefix = "decoder_" if family.encoder_decoder else ""
+    step, width = {f"{prefix}input_ids": piece}, piece.shape[1]
+    if front is not None:
+        step = {f"{prefix}inputs_embeds": torch.cat([front, base.get_input_embeddings()(piece)], dim=1)}
+        width += front.shape[1]
+    if family.encoder_decoder:
+        return {**step, **alone}, width
+    step.update(inputs_of(family).for_piece(alone, width, blind))
+    step["attention_mask"] = torch.ones(1, past + width, dtype=torch.long)
     if "position_ids" in parameters_of_forward(base):
         step["position_ids"] = torch.arange(past, past + width)[None] + case.position_shift
-    if "image_attention_mask" in alone:
-        step["image_attention_mask"] = (torch.arange(width) >= blind).long()[None, :, None]
-    return step
+    return step, width
 
 
 def _cache(base: Any, filled: caches.KeysValues, alone: dict[str, Any]) -> Any:

@@ -1,40 +1,31 @@
-"""The manual forward over the base model with a cache filled by hand from the raw adapter parameters."""
+"""The manual forward over the base model: with a cache filled by hand, or embeddings put in front by hand."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from conformance.compat.caches import KeysValues
 from conformance.core.case import Case
-from conformance.methods import prefix_tuning as prefix
+from conformance.families import Family
+from conformance.methods.method import Injected
 from conformance.oracles.decoder import answers, run_row
 
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
 
-
-def handmade_cache(lab: Lab, case: Case, tokens: Tensor, filled: KeysValues) -> Tensor:
+def handmade_cache(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
     """Logits ``(rows, steps, vocabulary)``, teacher-forced with ``tokens`` ``(rows, steps)``: one pass per row."""
-    return _predict(lab, case, tokens, filled, stepwise=False)
+    return _predict(base, family, case, tokens, injected, stepwise=False)
 
 
-def handmade_loop(lab: Lab, case: Case, tokens: Tensor, filled: KeysValues) -> Tensor:
+def handmade_loop(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
     """The same, truly incremental: the prompt, then one token at a time."""
-    return _predict(lab, case, tokens, filled, stepwise=True)
+    return _predict(base, family, case, tokens, injected, stepwise=True)
 
 
-def _predict(lab: Lab, case: Case, tokens: Tensor, filled: KeysValues, stepwise: bool) -> Tensor:
-    base, steps = lab.base(case), tokens.shape[1]
-    logits = []
-    for index, ids in enumerate(answers(case, tokens)):
+def _predict(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected, stepwise: bool) -> Tensor:
+    steps, logits = tokens.shape[1], []
+    for index, ids in enumerate(answers(family, case, tokens)):
         chunks = [len(ids) - steps + 1] + [1] * (steps - 1) if stepwise else [len(ids)]
-        logits.append(run_row(base, lab.kind(case), case, index, ids, filled, chunks)[-steps:])
+        logits.append(run_row(base, family, case, index, ids, injected, chunks)[-steps:])
     return torch.stack(logits)
-
-
-def hand_filled(case: Case, raw: dict[str, Tensor], layout: prefix.Layout) -> list[tuple[Tensor, Tensor]]:
-    """Per layer keys and values from raw parameters, by this project's own arithmetic."""
-    return prefix.keys_values(prefix.project(raw), case, layout)

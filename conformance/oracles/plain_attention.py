@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu, relu, silu
 
-from conformance.compat.caches import KeysValues
 from conformance.compat.configs import SCALED, THETA
 from conformance.core.case import Case, Roles
 from conformance.core.signals import NotApplicable
+from conformance.families import Family
+from conformance.methods.method import Injected
 from conformance.oracles.decoder import answers
-
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
 
 Weights = dict[str, Tensor]
 KeyValue = tuple[Tensor, Tensor]
@@ -34,15 +32,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 RMS_EPSILON, LAYER_EPSILON = 1e-6, 1e-5
 
 
-def plain_attention(lab: Lab, case: Case, tokens: Tensor, filled: KeysValues) -> Tensor:
+def plain_attention(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
     """Logits ``(rows, steps, vocabulary)`` in float64, each row in one pass. Not for every family: see ``DECODERS``."""
-    decoder = DECODERS.get(case.family)
+    decoder = DECODERS.get(family.model)
     if decoder is None:
         raise NotApplicable("no decoder in plain tensor algebra for this family")
-    weights = {name: value.detach().double() for name, value in lab.base(case).state_dict().items()}
-    before = [(keys[0].double(), values[0].double()) for keys, values in filled]
+    weights = {name: value.detach().double() for name, value in base.state_dict().items()}
+    before = [(keys[0].double(), values[0].double()) for keys, values in injected.cache]
     steps = tokens.shape[1]
-    return torch.stack([decoder(weights, case.roles, ids, before)[-steps:] for ids in answers(case, tokens)])
+    return torch.stack([decoder(weights, case.roles, ids, before)[-steps:] for ids in answers(family, case, tokens)])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, before: KeyValue | None) -> Tensor:
@@ -146,7 +144,7 @@ def gpt2(weights: Weights, roles: Roles, ids: Tensor, filled: list[KeyValue]) ->
 
 
 DECODERS: dict[str, Callable[[Weights, Roles, Tensor, list[KeyValue]], Tensor]] = {
-    "llama": llama,
-    "qwen2": llama,
-    "gpt2": gpt2,
+    "LlamaForCausalLM": llama,
+    "Qwen2ForCausalLM": llama,
+    "GPT2LMHeadModel": gpt2,
 }

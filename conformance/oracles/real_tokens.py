@@ -5,40 +5,37 @@ Uses no line of prefix code: neither PEFT's nor ours, neither a cache nor a proj
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from conformance.compat import caches
 from conformance.core.case import Case
-from conformance.families.inputs import prefix_text
+from conformance.families import Family
+from conformance.families.inputs.text import prefix_text
+from conformance.methods.method import NOTHING, Injected
 from conformance.oracles.decoder import answers, one_step, run_row, surroundings
 
-if TYPE_CHECKING:
-    from conformance.families import Family
-    from conformance.runs.lab import Lab
 
-
-def real_tokens(lab: Lab, case: Case, tokens: Tensor, filled: caches.KeysValues) -> Tensor:
+def real_tokens(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
     """Logits ``(rows, steps, vocabulary)`` of the base model over P, text and ``tokens``, recomputed in one pass each.
 
-    ``filled`` is not used: that is the point.
+    ``injected`` is not used: that is the point.
     """
-    base, kind, steps = lab.base(case), lab.kind(case), tokens.shape[1]
-    before = prefix_text(case)
+    steps, before = tokens.shape[1], prefix_text(case)
     logits = []
-    for index, ids in enumerate(answers(case, tokens)):
+    for index, ids in enumerate(answers(family, case, tokens)):
         whole = torch.cat([before, ids])
-        logits.append(run_row(base, kind, case, index, whole, (), [len(whole)], blind=len(before))[-steps:])
+        logits.append(run_row(base, family, case, index, whole, NOTHING, [len(whole)], blind=len(before))[-steps:])
     return torch.stack(logits)
 
 
 @torch.no_grad()
-def keys_values_of_text(base: Any, kind: Family, case: Case) -> list[tuple[Tensor, Tensor]]:
+def keys_values_of_text(base: Any, family: Family, case: Case) -> list[tuple[Tensor, Tensor]]:
     """Per layer the base model's own keys and values of P, each ``(1, kv_heads, n, head_dim)``; P sees no image."""
     before = prefix_text(case)
-    alone = surroundings(base, kind, case, 0)
-    step = one_step(base, case, before[None], 0, alone, blind=len(before))
+    alone = surroundings(base, family, case, 0)
+    step, _ = one_step(base, family, case, before[None], 0, alone, blind=len(before))
     out = base(**step, use_cache=True, return_dict=True)
     return caches.cut(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads), 0, len(before))

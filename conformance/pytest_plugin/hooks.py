@@ -13,8 +13,8 @@ from conformance.plugin import OPTIONS
 from conformance.pytest_plugin import items as ours
 from conformance.pytest_plugin.items import ConformanceItem
 from conformance.pytest_plugin.reports import Recorder
-from conformance.session import time_budget as hurry
-from conformance.session.recorder import Ledger
+from conformance.session import time_budget
+from conformance.session.recorder import SessionRecorder
 from conformance.session.selection import Selection, devices_named, resolve
 
 RECORDER = "conformance-recorder"
@@ -29,8 +29,8 @@ def start(config: pytest.Config) -> None:
         selection = resolve(given, config.option.conformance_family_file)
         if not hasattr(config, "workerinput"):
             devices_named(given["devices"])
-            hurry.begin(selection.time, given["report"])
-            ledger = Ledger(selection, None if config.option.collectonly else given["report"])
+            time_budget.start(selection.time, given["report"])
+            ledger = SessionRecorder(selection, None if config.option.collectonly else given["report"])
             config.pluginmanager.register(Recorder(ledger, config), RECORDER)
     except UserError as error:
         raise pytest.UsageError(str(error)) from error

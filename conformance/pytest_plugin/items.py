@@ -1,4 +1,4 @@
-"""The items: one per clause x family, and one per known failure.
+"""The items: one per clause x family x method, and one per known failure.
 
 The search runs in ``setup`` so that a broken harness, raised there, is an *error*; ``runtest`` turns the verdict into a
 pass, a failure, an expected failure or a skip.
@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 
-from conformance.clauses.registry import Clause
-from conformance.core.finding import Outcome, encode
+from conformance.core.finding import Cell, Item, encode
+from conformance.core.outcome import BROKEN, TABLE, State
 from conformance.engine.known import KnownFailure
-from conformance.families import Family
-from conformance.report import finding as findings
-from conformance.session import judge as bench
-from conformance.session import time_budget as hurry
+from conformance.report.finding import finding_text
+from conformance.session import judge, time_budget
 from conformance.session.events import Judged, Replayed
-from conformance.session.exit_codes import KNOWN, not_run, reasons, told, word
 from conformance.session.selection import Selection
 
 
@@ -30,9 +27,9 @@ class ConformanceItem(pytest.Item):
 
     def setup(self) -> None:
         """Judge, unless the requested time is spent; a broken harness is an error."""
-        if hurry.spent():
+        if time_budget.is_spent():
             self.event = encode(self.left_out())
-            pytest.skip(f"not run: {hurry.WHY}")
+            pytest.skip(f"not run: {time_budget.SPENT}")
         self.judge()
 
     def judge(self) -> None:
@@ -43,6 +40,11 @@ class ConformanceItem(pytest.Item):
         """The event that says that nobody came to it."""
         raise NotImplementedError
 
+    @property
+    def priority(self) -> int:
+        """Where time is short, items with smaller numbers come first."""
+        return time_budget.NORMAL
+
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Where the item is: nowhere in the host's files."""
         return self.config.rootpath, None, self.name
@@ -51,31 +53,36 @@ class ConformanceItem(pytest.Item):
 class ClauseItem(ConformanceItem):
     """``equivalence.step_logits[llama]``."""
 
-    def __init__(self, *, clause: Clause, family: Family, selection: Selection, **rest: Any) -> None:
+    def __init__(self, *, item: Item, selection: Selection, **rest: Any) -> None:
         super().__init__(**rest)
-        self.clause, self.family, self.selection = clause, family, selection
+        self.item, self.selection = item, selection
+
+    @property
+    def priority(self) -> int:
+        """Cheap clauses that find much come first, and last those that need a process of their own."""
+        return time_budget.priority(self.selection.clauses[self.item.clause])
 
     def left_out(self) -> Judged:
         """A cell that was not run."""
-        return Judged(cell=not_run(self.clause.id, self.family.name, hurry.WHY))
+        return Judged(cell=Cell.of(self.item, State.NOT_RUN, time_budget.SPENT))
 
     def judge(self) -> None:
         """Search."""
         selected = self.selection
-        self.cell = bench.judge(self.clause, self.family, selected.budget, selected.known, selected.devices)
+        self.cell = judge.judge(self.item, selected.budget, selected.known, selected.devices)
         self.event = encode(Judged(cell=self.cell))
-        if word(self.cell) == Outcome.BROKEN.value:
-            pytest.fail(f"{self.name}: broken harness\n{reasons(self.cell)}", pytrace=False)
+        if self.cell.word == BROKEN:
+            pytest.fail(f"{self.name}: broken harness\n{self.cell.reasons}", pytrace=False)
 
     def runtest(self) -> None:
         """Say the verdict in pytest's terms."""
-        said, verdict = word(self.cell), self.cell.verdict
+        verdict, ends = self.cell.verdict, TABLE[self.cell.word].pytest
         if verdict and verdict.finding:
-            pytest.fail(findings.text(verdict.finding), pytrace=False)
-        if verdict and said == KNOWN:
+            pytest.fail(finding_text(verdict.finding), pytrace=False)
+        if verdict and ends == "xfailed":
             pytest.xfail(f"known: {', '.join(verdict.known)}")
-        if said != Outcome.CONFORMS.value:
-            pytest.skip(told(self.cell))
+        if ends == "skipped":
+            pytest.skip(self.cell.description)
 
 
 class KnownItem(ConformanceItem):
@@ -87,14 +94,13 @@ class KnownItem(ConformanceItem):
 
     def left_out(self) -> Replayed:
         """A replay that was not run."""
-        return bench.replayed(self.entry, "not run", hurry.WHY)
+        return judge.replayed(self.entry, "not run", time_budget.SPENT)
 
     def judge(self) -> None:
         """Replay the minimal Case."""
-        clause, family = self.selection.clauses[self.entry.clause], self.selection.families[self.entry.case.family]
-        self.replayed: Replayed = bench.replay(self.entry, clause, family, self.selection.devices)
+        self.replayed: Replayed = judge.replay(self.entry, self.selection.devices)
         self.event = encode(self.replayed)
-        if self.replayed.state == "broken harness":
+        if self.replayed.state == BROKEN:
             pytest.fail(f"{self.name}: broken harness\n{self.replayed.why}", pytrace=False)
 
     def runtest(self) -> None:
@@ -109,17 +115,15 @@ class KnownItem(ConformanceItem):
 
 
 def items(session: pytest.Session, selection: Selection) -> list[ConformanceItem]:
-    """Every item, ordered by family; a family's known failures come last, while its lab is warm."""
+    """All items, by family; by priority where time is short."""
     found: list[ConformanceItem] = []
-    for family in selection.families.values():
-        for clause in selection.clauses.values():
-            name = f"{clause.id}[{family.name}]"
-            item = ClauseItem.from_parent(
-                session, name=name, nodeid=name, clause=clause, family=family, selection=selection
-            )
-            found.append(item)
+    for family in selection.families:
+        for item in selection.items:
+            if item.family == family:
+                name = str(item)
+                found.append(ClauseItem.from_parent(session, name=name, nodeid=name, item=item, selection=selection))
         for entry in selection.replays:
-            if entry.case.family == family.name:
+            if entry.case.family == family:
                 name = f"known[{entry.id}]"
                 found.append(KnownItem.from_parent(session, name=name, nodeid=name, entry=entry, selection=selection))
-    return hurry.by_worth(found) if hurry.hurried() else found
+    return time_budget.by_priority(found)

@@ -6,15 +6,15 @@ import msgspec
 import pytest
 
 from conformance.session.events import Judged, Replayed
-from conformance.session.recorder import Ledger
+from conformance.session.recorder import SessionRecorder
 
 CRASHED = "the worker process that judged it died"
 
 
 class Recorder:
-    """Keeps the :class:`~conformance.session.recorder.Ledger` of a session. Imports no torch."""
+    """Keeps the :class:`~conformance.session.recorder.SessionRecorder` of a session. Imports no torch."""
 
-    def __init__(self, ledger: Ledger, config: pytest.Config) -> None:
+    def __init__(self, ledger: SessionRecorder, config: pytest.Config) -> None:
         self.ledger, self.config = ledger, config
         self.planned: list[str] | None = None
         self.aborted = False

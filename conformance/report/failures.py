@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
-from conformance.core.finding import Finding, How, encode
-from conformance.core.outcome import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, NOT_RUN, VIOLATES
+from conformance.core.finding import Finding, encode
+from conformance.core.outcome import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, KNOWN, NOT_RUN, VIOLATES, WORDS, How
 from conformance.session.events import Replayed, Run
-from conformance.session.exit_codes import KNOWN, WORDS, reasons, word
 
 Key = tuple[str, ...]
 
@@ -63,7 +62,7 @@ def failures(pairs: Sequence[Sequence[Run]]) -> tuple[Failure, ...]:
     groups: dict[Key, list[tuple[Place, Finding]]] = {}
     for place, run in _runs(pairs):
         for cell in run.cells:
-            finding = cell.verdict.finding if cell.verdict and word(cell) == VIOLATES else None
+            finding = cell.verdict.finding if cell.verdict and cell.word == VIOLATES else None
             if finding:
                 groups.setdefault(kind(finding), []).append((Place(place, cell.clause, cell.family), finding))
     return tuple(sorted(map(_failure, groups.values()), key=lambda one: (one.at[0].pair, -len(one.at), one.at)))
@@ -102,8 +101,8 @@ def undecided(pairs: Sequence[Sequence[Run]]) -> tuple[Reason, ...]:
 def _reasons(pairs: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Place, str]]:
     for pair, run in _runs(pairs):
         for cell in run.cells:
-            if word(cell) not in (CONFORMS, KNOWN, VIOLATES, IMPOSSIBLE):
-                yield word(cell), Place(pair, cell.clause, cell.family), reasons(cell).strip()
+            if cell.word not in (CONFORMS, KNOWN, VIOLATES, IMPOSSIBLE):
+                yield cell.word, Place(pair, cell.clause, cell.family), cell.reasons.strip()
         for replay in run.known:
             if replay.state == BROKEN:
                 yield BROKEN, Place(pair, replay.item, replay.family), replay.why

@@ -27,7 +27,7 @@ def repeat(finding: Finding) -> str:
     return line if shipped(finding.family) else f"{line} --family-file {finding.family}.toml"
 
 
-def text(finding: Finding) -> str:
+def finding_text(finding: Finding) -> str:
     """``finding`` as its reader meets it."""
     head = f"{finding.clause}[{finding.family}] is violated: {finding.how.value}\n  {finding.statement}\n"
     return head + "\n".join(f"  {name:<9} {value}" for name, value in _lines(finding))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from conformance.core.outcome import BROKEN, INCOMPLETE, MEANINGS, NOT_RUN, VIOLATES, title
+from conformance.core.outcome import BROKEN, INCOMPLETE, NOT_RUN, TABLE, VIOLATES, title
 from conformance.report import phrases as prose
 from conformance.report.failures import Failure
 from conformance.report.finding import link, repeat
@@ -17,7 +17,7 @@ TEXT = 800
 """Characters of one text that are shown."""
 LINE = 6000
 """Characters of a line that repeats a violation; a longer one is left out, since half of it repeats nothing."""
-TABLE = 300_000
+TABLE_SIZE = 300_000
 """Characters of a table. A summary that GitHub takes has less than 1 MiB."""
 GRAVE = (BROKEN, INCOMPLETE, VIOLATES)
 
@@ -34,7 +34,7 @@ def page(blocks: Iterable[str]) -> str:
 
 def _summary(merged: Merged) -> Iterator[str]:
     yield "# Which versions can I use?"
-    yield bullets(f"**{title(word)}**: {inline(said)}" for word, said in prose.answer(merged))
+    yield bullets(f"**{title(word)}**: {inline(said)}" for word, said in prose.usable_versions(merged))
     yield by_release(merged, lambda pair: "<br>".join(filter(None, (in_a_word(pair), prose.decided(pair.counts)))))
     yield f"{prose.totals(merged)}."
     yield notes(merged)
@@ -71,7 +71,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     for number, row in enumerate(rows):
         lines.append(_row(row))
         used += len(lines[-1].encode())
-        if used > TABLE:
+        if used > TABLE_SIZE:
             left = len(rows) - number
             return "\n".join(lines[:-1]) + f"\n\nLeft out, since the table would be too long: the last {left} rows."
     return "\n".join(lines)
@@ -88,7 +88,7 @@ def _violation(number: int, failure: Failure, merged: Merged) -> str:
         inline(finding.statement),
         f"{inline(difference.what)}: got {inline(difference.got)}, expected {inline(difference.expected)}",
         f"blame: {finding.blame.value}" + (f", at {inline(finding.where)}" if finding.where else ""),
-        f"in {prose.many(len(failure.at), 'result')}: {inline(prose.where(failure.at, merged))}",
+        f"in {prose.plural(len(failure.at), 'result')}: {inline(prose.where(failure.at, merged))}",
     ]
     return f"{head}\n\n{bullets(told)}\n\n{_code(repeat(finding))}"
 
@@ -126,12 +126,12 @@ def notes(merged: Merged) -> str:
 def legend(merged: Merged) -> str:
     """What the words mean that occur."""
     used = {word for pair in merged.pairs for word in (pair.word, *pair.counts, *pair.families)}
-    return "## Words\n\n" + bullets(f"**{word}**: {said}" for word, said in MEANINGS.items() if word in used)
+    return "## Words\n\n" + bullets(f"**{word}**: {row.meaning}" for word, row in TABLE.items() if word in used)
 
 
 def _more(count: int, what: str) -> str:
     left = count - VIOLATIONS
-    return f"Left out: {prose.many(left, f'more {what}')}; the page and the events have them." if left > 0 else ""
+    return f"Left out: {prose.plural(left, f'more {what}')}; the page and the events have them." if left > 0 else ""
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -8,12 +8,21 @@ from msgspec import Struct, field
 
 from conformance.compat.versions import JUDGED, newest_first
 from conformance.core.errors import UserError
-from conformance.core.finding import State
-from conformance.core.outcome import BROKEN, FAMILY_WORDS, IMPOSSIBLE, LETTERS, NOT_RUN, USEFUL, gravest, summed
+from conformance.core.outcome import (
+    BROKEN,
+    FAMILY_WORDS,
+    IMPOSSIBLE,
+    NOT_RUN,
+    TABLE,
+    USEFUL,
+    WORDS,
+    State,
+    gravest,
+    summarised,
+)
 from conformance.report.environment_facts import contradictions, facts, strangers
 from conformance.report.failures import Failure, Known, Reason, failures, known, undecided
 from conformance.session.events import Run
-from conformance.session.exit_codes import WORDS, word
 
 Item = tuple[str, str]
 """A clause and a family."""
@@ -106,7 +115,7 @@ def merge(runs: Iterable[Run]) -> Merged:
 def check(run: Run, source: str = "a run") -> None:
     """Raise a :class:`~conformance.core.errors.UserError`, which names ``source``, if ``run`` cannot be merged."""
     problems = [f"its header names no version of {name}" for name in JUDGED if not run.header.versions.get(name)]
-    problems += [f"{cell.item} is called judged, but has no verdict" for cell in run.cells if word(cell) not in WORDS]
+    problems += [f"{cell.item} is called judged, but has no verdict" for cell in run.cells if cell.word not in WORDS]
     if problems:
         raise UserError(
             "malformed-events",
@@ -122,7 +131,7 @@ def _results(runs: Iterable[Run]) -> dict[Item, set[str]]:
     for run in runs:
         if any(cell.state is not State.IMPOSSIBLE for cell in run.cells):
             for cell in run.cells:
-                found.setdefault((cell.clause, cell.family), set()).add(word(cell))
+                found.setdefault((cell.clause, cell.family), set()).add(cell.word)
     return found
 
 
@@ -136,7 +145,7 @@ def _pair(key: tuple[str, str], runs: list[Run], results: dict[Item, set[str]], 
     return Pair(
         peft=key[0],
         transformers=key[1],
-        word=summed(said, finished=finished),
+        word=summarised(said, finished=finished),
         finished=finished,
         counts={name: tally.count(name) for name in WORDS if name in tally},
         families=_families(words, finished),
@@ -151,7 +160,7 @@ def _families(words: dict[Item, str], finished: bool) -> dict[str, tuple[str, ..
     of: dict[str, list[str]] = {}
     for (_, family), name in words.items():
         of.setdefault(family, []).append(name)
-    one = {family: summed(names, finished=finished, order=FAMILY_WORDS) for family, names in of.items()}
+    one = {family: summarised(names, finished=finished, order=FAMILY_WORDS) for family, names in of.items()}
     listed = {name: tuple(sorted(family for family in one if one[family] == name)) for name in FAMILY_WORDS}
     return {name: families for name, families in listed.items() if families}
 
@@ -159,13 +168,13 @@ def _families(words: dict[Item, str], finished: bool) -> dict[str, tuple[str, ..
 def _rows(words: dict[Item, str], items: list[Item]) -> dict[str, str]:
     families = sorted({family for _, family in items})
     clauses = sorted({clause for clause, _ in items}) if words else ()
-    letters = {item: LETTERS[name] for item, name in words.items()}
+    letters = {item: TABLE[name].letter for item, name in words.items()}
     return {c: "".join(letters.get((c, family), NO_ITEM) for family in families) for c in clauses}
 
 
 def _finished(run: Run) -> bool:
     """Whether ``run`` came to its end, and left out nothing but what was asked to be left out."""
-    lost = any(replay.state == BROKEN for replay in run.known) or any(word(cell) == BROKEN for cell in run.cells)
+    lost = any(replay.state == BROKEN for replay in run.known) or any(cell.word == BROKEN for cell in run.cells)
     return run.footer is not None and (run.footer.exit_code != INCOMPLETE_CODE or lost)
 
 

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Struct, field
 
 from conformance.core.errors import UserError
-from conformance.core.finding import Outcome, State
+from conformance.core.outcome import Outcome, State
 from conformance.report import finding as findings
 from conformance.session.events import Run, read
-from conformance.session.exit_codes import MEANING, word
+from conformance.session.exit_codes import MEANING
 
 NOT_RUN = State.NOT_RUN.value
 UNJUDGED = (None, Outcome.BROKEN.value, NOT_RUN)
@@ -110,7 +110,7 @@ def stack(name: str, folder: Path, *, settled: bool = False) -> Stack:
 
 
 def _of(name: str, run: Run, settled: bool) -> Stack:
-    violated = {cell.item: cell.verdict.finding for cell in run.cells if cell.verdict and cell.verdict.finding}
+    violated = {str(cell.item): cell.verdict.finding for cell in run.cells if cell.verdict and cell.verdict.finding}
     where = f", in {', '.join(run.running)}" if run.running else ""
     return Stack(
         name=name,
@@ -118,7 +118,7 @@ def _of(name: str, run: Run, settled: bool) -> Stack:
         pair=" x ".join(f"{judged} {run.header.versions.get(judged, '?')}" for judged in ("peft", "transformers")),
         code=run.footer.exit_code if run.footer else None,
         why="" if run.footer else f"did not finish: it stopped after {len(run.cells)} items{where}",
-        words={cell.item: word(cell) for cell in run.cells},
+        words={str(cell.item): cell.word for cell in run.cells},
         violations={
             item: Violation(how=found.how.value, repeat=findings.repeat(found)) for item, found in violated.items()
         },

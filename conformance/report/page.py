@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from conformance.core.outcome import CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, title
+from conformance.core.outcome import CONFORMS, INCOMPLETE, NOT_RUN, TABLE, title
 from conformance.report import phrases as prose
 from conformance.report.failures import Failure, Place
-from conformance.report.finding import link, repeat, text
+from conformance.report.finding import finding_text, link, repeat
 from conformance.report.merged import NO_ITEM, Merged, Pair
 
 FAILURES = 100
@@ -28,7 +28,7 @@ SIZE = 1_950_000
 LINKS = 4000
 """How many letters are links to what they stand for."""
 
-CLASSES = {LETTERS[NOT_RUN]: "x", LETTERS[INCOMPLETE]: "q", NO_ITEM: "x"}
+CLASSES = {TABLE[NOT_RUN].letter: "x", TABLE[INCOMPLETE].letter: "q", NO_ITEM: "x"}
 """The class of a letter that is none."""
 
 
@@ -52,7 +52,7 @@ def page(merged: Merged) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(named=title, css=css, address=_address, clip=lambda said: prose.clip(said, TEXT))
-    environment.globals.update(prose=prose, text=text, repeats=_repeats)
+    environment.globals.update(prose=prose, text=finding_text, repeats=_repeats)
     template, told = environment.get_template("page.html.jinja"), _context(merged)
     rest = template.render(told, grids={}, left_out=list(_left_out(merged, 0)))
     grids = _grids(merged, SIZE - len(rest.encode()))
@@ -63,7 +63,7 @@ def _context(merged: Merged) -> dict[str, Any]:
     """What the template shows, but for the results one by one."""
     return {
         "merged": merged,
-        "answer": prose.answer(merged),
+        "answer": prose.usable_versions(merged),
         "words": merged.by_word(),
         "pefts": merged.releases("peft"),
         "transformers": merged.releases("transformers"),
@@ -72,7 +72,7 @@ def _context(merged: Merged) -> dict[str, Any]:
         "known": merged.known[:FAILURES],
         "reasons": merged.undecided[:REASONS],
         "mine": _by_pair(merged),
-        "legend": [("" if word == INCOMPLETE else LETTERS[word], word, said) for word, said in MEANINGS.items()],
+        "legend": [("" if row.text == INCOMPLETE else row.letter, row.text, row.meaning) for row in TABLE.values()],
         "common": (common := _common(merged)),
         "own": [{name: pair.facts[name] for name in pair.facts if name not in common} for pair in merged.pairs],
         "NOT_RUN": NOT_RUN,
@@ -81,7 +81,7 @@ def _context(merged: Merged) -> dict[str, Any]:
 
 def css(word: str) -> str:
     """The class of what ``word`` is said of."""
-    return CLASSES.get(LETTERS[word], LETTERS[word])
+    return CLASSES.get(TABLE[word].letter, TABLE[word].letter)
 
 
 def _common(merged: Merged) -> dict[str, tuple[str, ...]]:
@@ -160,7 +160,7 @@ def _grid(place: int, pair: Pair, families: tuple[str, ...], targets: Targets) -
 
 def _cell(letter: str, target: str) -> str:
     """One result: few bytes, since there are many. Letters and targets are ours."""
-    if letter == LETTERS[CONFORMS]:
+    if letter == TABLE[CONFORMS].letter:
         return "<td>c"
     shown = f"<a href=#{target}>{letter}</a>" if target else letter
     return f"<td class={CLASSES.get(letter, letter)}>{shown}"
@@ -177,7 +177,7 @@ def _left_out(merged: Merged, grids: int) -> Iterator[str]:
             yield f"{what}: {count - most} of {count}"
     missing = sum(bool(pair.rows) for pair in merged.pairs) - grids
     if missing:
-        yield f"the results, one by one, of {prose.many(missing, 'pair')}: those of the oldest"
+        yield f"the results, one by one, of {prose.plural(missing, 'pair')}: those of the oldest"
     results = sum(len(one.at) for one in merged.failures) + sum(len(one.at) for one in merged.known)
     if results > LINKS:
         yield f"links from {results - LINKS} of {results} letters to what they stand for"

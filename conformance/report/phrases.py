@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from conformance.core.outcome import BROKEN, CONFORMS, NOT_RUN, VIOLATES
+from conformance.core.outcome import BROKEN, CONFORMS, KNOWN, NOT_RUN, VIOLATES
 from conformance.report.failures import Known, Place
 from conformance.report.merged import Merged, Pair
-from conformance.session.exit_codes import KNOWN
 
 PAIRS = 12
 """How many pairs a sentence names."""
@@ -22,7 +21,7 @@ def clip(text: str, length: int) -> str:
     return f"{text[:length]} ... ({len(text) - length} more characters are in the events)"
 
 
-def many(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     """``1 pair``, ``2 pairs``."""
     return f"{count} {what}" + ("" if count == 1 else "s")
 
@@ -51,10 +50,10 @@ def pairs(chosen: Sequence[Pair]) -> str:
     for pair in chosen[:PAIRS]:
         by_peft.setdefault(pair.peft, []).append(pair.transformers)
     said = "; ".join(f"PEFT {peft} with transformers {', '.join(others)}" for peft, others in by_peft.items())
-    return said + (f"; and {many(len(chosen) - PAIRS, 'more pair')}" if len(chosen) > PAIRS else "")
+    return said + (f"; and {plural(len(chosen) - PAIRS, 'more pair')}" if len(chosen) > PAIRS else "")
 
 
-def answer(merged: Merged) -> list[tuple[str, str]]:
+def usable_versions(merged: Merged) -> list[tuple[str, str]]:
     """Which versions can be used: for each word its pairs, the most useful word first, the newest pair first."""
     said = [(word, pairs(chosen)) for word, chosen in merged.by_word().items()]
     nothing = [(CONFORMS, "no pair does in everything that was judged")]
@@ -83,12 +82,12 @@ def met(known: Known) -> str:
     """Which results a known failure was met in."""
     if not known.at:
         return "met by no drawn example"
-    return f"met by {many(len(known.at), 'result')}: {names(place.item for place in known.at)}"
+    return f"met by {plural(len(known.at), 'result')}: {names(place.item for place in known.at)}"
 
 
 def totals(merged: Merged) -> str:
     """How much was merged."""
     results = sum(number for pair in merged.pairs for word, number in pair.counts.items() if word != NOT_RUN)
     return ", ".join(
-        (many(len(merged.pairs), "pair"), many(results, "result"), many(len(merged.failures), "violation"))
+        (plural(len(merged.pairs), "pair"), plural(results, "result"), plural(len(merged.failures), "violation"))
     )

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from conformance.core.finding import Cell, Outcome, State
-from conformance.session.exit_codes import KNOWN, WORDS, counts
+from conformance.core.finding import Cell
+from conformance.core.outcome import KNOWN, WORDS, Outcome, State
+from conformance.session.exit_codes import counts
 
 STYLES = {
     Outcome.BROKEN.value: "bold magenta",

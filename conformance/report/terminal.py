@@ -8,11 +8,12 @@ from textwrap import fill, shorten
 from rich.console import Console
 from rich.text import Text
 
-from conformance.core.finding import Cell, Finding, How, Outcome
+from conformance.core.finding import Cell, Finding
+from conformance.core.outcome import KNOWN, WORDS, How, Outcome
 from conformance.report import finding as findings
 from conformance.report.table import STYLES, matrix
 from conformance.session.events import Replayed, Run
-from conformance.session.exit_codes import KNOWN, MEANING, WORDS, exit_code, reasons, word
+from conformance.session.exit_codes import MEANING, exit_code
 
 UNDECIDED = WORDS[WORDS.index(Outcome.CONFORMS.value) + 1 :]
 
@@ -71,11 +72,11 @@ Section = tuple[str, list[str], str]
 
 
 def _sections(run: Run) -> Iterator[Section]:
-    broken = [cell for cell in run.cells if word(cell) == Outcome.BROKEN.value]
+    broken = [cell for cell in run.cells if cell.word == Outcome.BROKEN.value]
     if broken:
         yield (
             "Broken harness",
-            [f"  {cell.item}\n{_indented(reasons(cell))}" for cell in broken],
+            [f"  {cell.item}\n{_indented(cell.reasons)}" for cell in broken],
             STYLES["broken harness"],
         )
     yield from _violations(run.cells)
@@ -104,12 +105,16 @@ def _violations(cells: Iterable[Cell]) -> Iterator[Section]:
     """One section per kind: the first in full, the others by what repeats them."""
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for cell in cells:
-        finding = cell.verdict.finding if cell.verdict and word(cell) == Outcome.VIOLATES.value else None
+        finding = cell.verdict.finding if cell.verdict and cell.word == Outcome.VIOLATES.value else None
         if finding:
             groups.setdefault(_kind(finding), []).append(finding)
     for number, group in enumerate(groups.values(), 1):
         also = [f"  also {_elsewhere(finding, group[0])}: {findings.repeat(finding)}" for finding in group[1:]]
-        yield f"Violation {number} of {len(groups)}", [findings.text(group[0]), *also], STYLES[Outcome.VIOLATES.value]
+        yield (
+            f"Violation {number} of {len(groups)}",
+            [findings.finding_text(group[0]), *also],
+            STYLES[Outcome.VIOLATES.value],
+        )
 
 
 def _kind(finding: Finding) -> tuple[str, ...]:
@@ -167,10 +172,10 @@ def _left_out(cells: Iterable[Cell]) -> Iterator[str]:
     """By clause and verdict; one reason stands for all families, whose reasons differ by a class name or not at all."""
     grouped: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if word(cell) in UNDECIDED:
-            grouped.setdefault((word(cell), cell.clause), []).append(cell)
+        if cell.word in UNDECIDED:
+            grouped.setdefault((cell.word, cell.clause), []).append(cell)
     for (name, clause), group in sorted(grouped.items()):
-        why = shorten(reasons(group[0]), 200, placeholder=" ...")
+        why = shorten(group[0].reasons, 200, placeholder=" ...")
         yield f"  {name}: {clause} in {', '.join(cell.family for cell in group)}" + (f"\n    {why}" if why else "")
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from conformance.core.outcome import BROKEN, CONFORMS, LETTERS, NOT_RUN, VIOLATES, title
+from conformance.core.outcome import BROKEN, CONFORMS, KNOWN, NOT_RUN, TABLE, VIOLATES, title
 from conformance.report import phrases as prose
 from conformance.report.markdown import bullets, by_release, in_a_word, inline, legend, notes, page, table
 from conformance.report.merged import Merged, Pair
-from conformance.session.exit_codes import KNOWN
 
 COMMAND = "peft-conformance report versions FILES... --out docs/versions.md"
 SHOWN = (VIOLATES, KNOWN)
@@ -24,7 +23,7 @@ def _versions(merged: Merged) -> Iterator[str]:
     yield f"<!-- Made by `{COMMAND}`: do not edit. -->"
     yield "# Versions"
     yield "Which PEFT answers rightly with prefixes, with which transformers? One word for each pair that was judged."
-    yield bullets(f"**{title(word)}**: {inline(said)}" for word, said in prose.answer(merged))
+    yield bullets(f"**{title(word)}**: {inline(said)}" for word, said in prose.usable_versions(merged))
     yield by_release(merged, in_a_word)
     yield "## Families"
     yield "A family conforms if no claim about it is violated, known failures included."
@@ -65,10 +64,12 @@ def _chapters(merged: Merged) -> str:
 def _chapter(merged: Merged, pair: Pair, name: str) -> str:
     letters = [row for clause, row in pair.rows.items() if clause.partition(".")[0] == name]
     of = {family: {row[place] for row in letters} for place, family in enumerate(merged.families)}
-    decided = [family for family in of if of[family] & {LETTERS[word] for word in (CONFORMS, *SHOWN)}]
-    violated, known = ([family for family in of if LETTERS[word] in of[family]] for word in SHOWN)
+    decided = [family for family in of if of[family] & {TABLE[word].letter for word in (CONFORMS, *SHOWN)}]
+    violated, known = ([family for family in of if TABLE[word].letter in of[family]] for word in SHOWN)
     known = [family for family in known if family not in violated]
-    lacking = not pair.finished or any(LETTERS[word] in found for found in of.values() for word in (BROKEN, NOT_RUN))
+    lacking = not pair.finished or any(
+        TABLE[word].letter in found for found in of.values() for word in (BROKEN, NOT_RUN)
+    )
     among = () if lacking else decided
     told = [f"**{_those(violated, among)}**"] if violated else []
     told += [f"({_those(known, among)})"] if known else []

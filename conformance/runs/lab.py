@@ -13,20 +13,22 @@ from torch import Tensor
 
 from conformance.compat import caches
 from conformance.core.case import Case, Row
-from conformance.core.relations import brief, same_rows, unplaced, without_prefix
-from conformance.core.signals import Signal, wrong
-from conformance.families import Family, family
+from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
+from conformance.core.signals import Signal, violation
+from conformance.families import Family, family_named
 from conformance.families.build import build
-from conformance.families.inputs import request
-from conformance.methods import prefix_tuning as prefix
-from conformance.oracles.handmade import hand_filled, handmade_cache, handmade_loop
+from conformance.families.inputs import inputs_of, request
+from conformance.methods import method_named
+from conformance.methods.method import NOTHING, Injected, Layout, Raw
+from conformance.oracles.handmade import handmade_cache, handmade_loop
 from conformance.oracles.real_tokens import keys_values_of_text
 from conformance.runs.subject import MAKERS, Subject
-from conformance.runs.trace import Recorder, Trace, failed, homes, ours, recording
-from conformance.runs.training_batch import Finished, embeds, finish
+from conformance.runs.trace import Recorder, Trace, failed, layer_devices, ours, recording
+from conformance.runs.training_batch import TrainingBatch, embeds, training_batch
 
 T = TypeVar("T")
-Oracle = Callable[["Lab", Case, Tensor, caches.KeysValues], Tensor]
+Oracle = Callable[[Any, Family, Case, Tensor, Injected], Tensor]
+"""``(base, family, case, tokens, injected) -> logits``, of shape ``(rows, steps, vocabulary)``; it knows no Lab."""
 
 ERROR_FACTOR, ERROR_FLOOR, ERROR_CAP = 10.0, 1e-5, 1e-3
 """error(Case) = factor x difference of two right computations; floor and cap relative to the spread of the logits."""
@@ -57,9 +59,9 @@ class Lab:
         return found
 
     # -- models -------------------------------------------------------------------------------------------------------
-    def kind(self, case: Case) -> Family:
+    def family(self, case: Case) -> Family:
         """The Case's family."""
-        return family(case.family)
+        return family_named(case.family)
 
     def base(self, case: Case) -> Any:
         """A base model of the lab's own, which no wrapper has ever touched."""
@@ -78,8 +80,8 @@ class Lab:
         if case.placement.adapter == "loaded":
             return self._loaded_onto(case)
         subject = guarded("get_peft_model", lambda: self.maker(case))
-        raw = self.raw(case)
-        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else prefix.draw(case, name, shape))
+        raw, method = self.raw(case), method_named(case.method)
+        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
         return subject
 
     def _loaded_onto(self, case: Case) -> Subject:
@@ -89,23 +91,26 @@ class Lab:
             return guarded("from_pretrained", lambda: self.maker.load(case, Path(folder)))
 
     # -- the adapter --------------------------------------------------------------------------------------------------
-    def layout(self, case: Case) -> prefix.Layout:
+    def layout(self, case: Case) -> Layout:
         """Which row of the adapter serves which layer, for this maker's subjects."""
         return self.maker.layout(case)
 
     def raw(self, case: Case) -> dict[str, Tensor]:
         """The raw parameters that the Case says, drawn without any wrapper."""
+        method, layout = method_named(case.method), self.layout(case)
         if case.prefix.content == "tokens":
-            filled = keys_values_of_text(self.base(case), self.kind(case), case)
-            return {prefix.EMBEDDING: prefix.flat_rows(filled, case, self.layout(case))}
-        return {name: prefix.draw(case, name, shape) for name, shape in prefix.shapes(case, self.layout(case)).items()}
+            filled = keys_values_of_text(self.base(case), self.family(case), case)
+            return method.raw_holding(filled, case, layout)
+        return {name: method.draw(case, name, shape) for name, shape in method.shapes(case, layout).items()}
 
-    def filled(self, case: Case) -> list[tuple[Tensor, Tensor]]:
-        """Per layer the prefix's keys and values, ``(1, kv_heads, n, head_dim)``; nothing for the control."""
+    def injected(self, case: Case, raw: Raw | None = None) -> Injected:
+        """What is in front of the text: by our own arithmetic from ``raw``, or the parameters that the Case says."""
         if case.prefix.length == 0:
-            return []
-        key = model_of(case)
-        return self.once(("filled", key), lambda: hand_filled(key, self.raw(key), self.layout(key)))
+            return NOTHING
+        method, key = method_named(case.method), model_of(case)
+        if raw is not None:
+            return method.injected(method.rows(raw), key, self.layout(key))
+        return self.once(("injected", key), lambda: self.injected(key, self.raw(key)))
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     def generate(self, case: Case) -> Trace:
@@ -114,9 +119,9 @@ class Lab:
 
     def generate_on(self, subject: Subject, case: Case) -> Trace:
         """Generate on ``subject``, not remembered."""
-        given = _to(subject.home, self.request(case))
+        given = _to(subject.input_device, self.request(case))
         asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
-        with recording(subject.base, subject.kind, case) as seen, torch.no_grad():
+        with recording(subject.base, subject.family, case) as seen, torch.no_grad():
             before = _copies(given)
             out = guarded("generate", lambda: subject.generate(**given, **asked), seen)
         logits = torch.stack([brought("generate", step) for step in out.logits], dim=1)
@@ -128,8 +133,8 @@ class Lab:
             lambda: self.error(case, tokens),
             seen.finished(),
             caches.snapshot(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
-            touched=_changed(before, given),
-            homes=homes(subject.base, subject.kind) if case.placed else (),
+            modified_inputs=_changed(before, given),
+            layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
 
     def continued(self, case: Case) -> Tensor:
@@ -138,20 +143,19 @@ class Lab:
 
     def _continued(self, case: Case) -> Tensor:
         subject = self.subject(case)
-        given = _to(subject.home, self.request(case))
-        text = "decoder_input_ids" if subject.kind.encoder_decoder else "input_ids"
+        given = _to(subject.input_device, self.request(case))
+        text = "decoder_input_ids" if subject.family.encoder_decoder else "input_ids"
+        inputs = inputs_of(subject.family)
+        beside = {name: value for name, value in given.items() if name in inputs.arguments}
         with torch.no_grad():
             first = guarded("generate", lambda: subject.generate(**given, max_new_tokens=2))
             given[text] = first.sequences
-            if not subject.kind.encoder_decoder and "attention_mask" in given:
+            if not subject.family.encoder_decoder and "attention_mask" in given:
                 answered = torch.ones_like(first.sequences[:, :2])
                 given["attention_mask"] = torch.cat(
                     [given["attention_mask"], answered.to(given["attention_mask"])], dim=1
                 )
-            if "image_attention_mask" in given:
-                given["image_attention_mask"] = given["image_attention_mask"][:, -1:].expand(
-                    -1, first.sequences.shape[1], -1
-                )
+            given.update(inputs.for_longer_text(beside, first.sequences.shape[1]))
             cache = {caches.argument(subject.base): caches.returned(first)}
             out = guarded("generate", lambda: subject.generate(**given, **cache, max_new_tokens=2))
         found: Tensor = out.sequences.cpu()
@@ -163,8 +167,8 @@ class Lab:
 
     def _again(self, case: Case) -> Trace:
         self.generate(case)
-        self.generate_on(self.subject(case), brief(same_rows(case, len(case.rows) + 1), 1))
-        return self.generate_on(self.subject(case), brief(case))
+        self.generate_on(self.subject(case), first_steps(same_rows(case, len(case.rows) + 1), 1))
+        return self.generate_on(self.subject(case), first_steps(case))
 
     def forward(self, case: Case, tokens: Tensor | None = None) -> Trace:
         """The training path over the text and all but the last of ``tokens`` ``(rows, steps)``, with labels."""
@@ -174,21 +178,23 @@ class Lab:
     def forward_on(self, subject: Subject, case: Case, tokens: Tensor | None = None, grad: bool = False) -> Trace:
         """The training path on ``subject``, not remembered; with ``grad`` the logits carry a graph."""
         told = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
-        finished: Finished = finish(case, subject.kind, told, self.base(case))
-        given = _to(subject.home, finished.request)
-        with recording(subject.base, subject.kind, case) as seen, torch.set_grad_enabled(grad):
+        finished: TrainingBatch = training_batch(case, subject.family, told, self.base(case))
+        given = _to(subject.input_device, finished.request)
+        with recording(subject.base, subject.family, case) as seen, torch.set_grad_enabled(grad):
             before = _copies(given)
             out = guarded("forward", lambda: subject.model(**given), seen)
         logits = brought("forward", out.logits)[finished.rows, finished.columns]
         if grad and not logits.requires_grad:
-            raise wrong("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
+            raise violation("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
         loss = None if out.loss is None else float(out.loss.detach())
         touched = _changed(before, given)
-        return Trace(case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, touched=touched)
+        return Trace(
+            case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, modified_inputs=touched
+        )
 
     def request(self, case: Case) -> dict[str, Tensor]:
         """What the user passes; embeddings come from the lab's own base model."""
-        given = request(case, self.kind(case))
+        given = request(case, self.family(case))
         if case.inputs == "embeds":
             given["inputs_embeds"] = embeds(self.base(case), given.pop("input_ids"))
         return given
@@ -197,12 +203,12 @@ class Lab:
     def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:
         """What ``oracle`` says the logits are, teacher-forced with the ``tokens`` that were seen."""
         key = ("predict", case, oracle.__name__, tuple(tokens.flatten().tolist()))
-        logits = self.once(key, lambda: oracle(self, case, tokens, self.filled(case)))
+        logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Trace:
         """What the manual forward says for an adapter with the parameters ``raw``; not remembered."""
-        logits = handmade_cache(self, case, tokens, hand_filled(case, raw, self.layout(case)))
+        logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def error(self, case: Case, tokens: Tensor) -> float | None:

@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from conformance.compat.caches import bytes_of, fuses_heads
+from conformance.compat.caches import bytes_of
 from conformance.core.case import Case
 from conformance.core.signals import NotApplicable
-from conformance.devices.current import COUNT, here
-from conformance.devices.place_model import home, memory, spread
-from conformance.families import Family, family
-from conformance.families.build import build, named
-from conformance.methods import prefix_tuning as prefix
-from conformance.methods.reference import ReferencePrefix
+from conformance.devices.current import COUNT, current
+from conformance.devices.place_model import input_device, memory, place_model
+from conformance.families import family_named
+from conformance.families.build import build
+from conformance.methods import method_named
+from conformance.methods.method import Layout
 
 
 class Subject:
@@ -28,21 +28,24 @@ class Subject:
     """
 
     maker = "base"
+    found_by = "conformance.runs.subject:maker_named"
+    """The function by which another process finds this maker, given its name."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.kind = case, family(case.family)
-        self.base: Any = spread(build(case), case, self.kind)
+        self.case, self.family = case, family_named(case.family)
+        self.method = method_named(case.method)
+        self.base: Any = place_model(build(case), case, self.family)
         self.model: Any = self.base
 
     @classmethod
-    def layout(cls, case: Case) -> prefix.Layout:
+    def layout(cls, case: Case) -> Layout:
         """Which row of the adapter serves which layer."""
-        return prefix.plain_layout(case)
+        return method_named(case.method).layout(case)
 
     @property
-    def home(self) -> torch.device:
+    def input_device(self) -> torch.device:
         """Where the user puts the request."""
-        return home(self.base) if self.case.placed else torch.device("cpu")
+        return input_device(self.base) if self.case.placed else torch.device("cpu")
 
     def generate(self, **request: Any) -> Any:
         """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
@@ -52,7 +55,8 @@ class Subject:
     def bare(self) -> Subject:
         """The model inside, used by itself."""
         inside = object.__new__(Subject)
-        inside.case, inside.kind, inside.base, inside.model = self.case, self.kind, self.base, self.base
+        # Not built anew: the point is to use the very modules that the wrapper has used.
+        inside.case, inside.family, inside.base, inside.model = self.case, self.family, self.base, self.base
         return inside
 
     def raw(self) -> dict[str, Tensor]:
@@ -93,7 +97,7 @@ class Subject:
 
     def collapsed(self) -> Tensor:
         """The flat rows of a loaded adapter, as inference mode holds them, ``(n, 2 * L * kv_heads * head_dim)``."""
-        return self.raw()[prefix.EMBEDDING]
+        return self.method.inference_rows(self.raw())
 
     def save(self, folder: Path) -> None:
         """Save the adapter as the user would."""
@@ -112,16 +116,18 @@ class PeftSubject(Subject):
 
     def __init__(self, case: Case, folder: Path | None = None) -> None:
         super().__init__(case)
-        self.model = _wrap(self.base, case, self.kind) if folder is None else _loaded(self.base, folder, case)
+        self.model = self._wrapped() if folder is None else _loaded(self.base, folder, case)
         self.model.eval()
 
+    def _wrapped(self) -> Any:
+        from peft import get_peft_model
+
+        return get_peft_model(self.base, self.method.peft_config(self.case, self.family))
+
     @classmethod
-    def layout(cls, case: Case) -> prefix.Layout:
-        """PEFT's own for encoder-decoders, and for BLOOM where its cache is fused."""
-        kind = family(case.family)
-        if kind.encoder_decoder:
-            return prefix.doubled_layout(case)
-        return prefix.halved_layout(case) if fuses_heads(named(kind.model)) else prefix.plain_layout(case)
+    def layout(cls, case: Case) -> Layout:
+        """PEFT's own."""
+        return method_named(case.method).peft_layout(case, family_named(case.family))
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """PEFT's own parameters of the active adapter."""
@@ -144,15 +150,6 @@ class PeftSubject(Subject):
         return cls(case, folder)
 
 
-def _wrap(base: nn.Module, case: Case, kind: Family) -> Any:
-    from peft import PrefixTuningConfig, get_peft_model
-
-    hidden = case.prefix.projection
-    projected: dict[str, Any] = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
-    config = PrefixTuningConfig(task_type=kind.task, num_virtual_tokens=case.prefix.length, **projected)
-    return get_peft_model(base, config)
-
-
 def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
     from peft import PeftModel
 
@@ -164,20 +161,21 @@ def _told_again(base: Any, folder: Path, case: Case) -> dict[str, Any]:
     if not case.placed or not {"cpu", "disk"} & set(map(str, getattr(base, "hf_device_map", {}).values())):
         return {}
     return {
-        "max_memory": memory(base, case.placement.memory or (50,) * COUNT, here().names),
+        "max_memory": memory(base, case.placement.memory or (50,) * COUNT, current().names),
         "offload_folder": str(folder / "offloaded"),
     }
 
 
 class ReferenceSubject(Subject):
-    """What must always pass; ``wrapper`` is the class that a planted fault replaces."""
+    """What must always pass; ``wrapper`` is what a planted fault puts in place of the method's own reference."""
 
     maker = "reference"
-    wrapper: type[ReferencePrefix] = ReferencePrefix
+    wrapper: type[nn.Module] | None = None
 
     def __init__(self, case: Case, folder: Path | None = None) -> None:
         super().__init__(case)
-        self.model = self.wrapper(self.base, case, self.kind)
+        wrapper = self.wrapper or self.method.reference
+        self.model = wrapper(self.base, case, self.family, self.method)
         if folder is not None:
             self.model.load(folder)
 
@@ -228,3 +226,9 @@ class Maker(Protocol):
 
 
 MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}
+
+
+@contextmanager
+def maker_named(name: str) -> Iterator[type[Subject]]:
+    """The maker of subjects called ``peft`` or ``reference``."""
+    yield MAKERS[name]

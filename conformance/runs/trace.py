@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from conformance.compat import caches
 from conformance.core.case import Case
 from conformance.core.signals import RunFailed
-from conformance.devices.place_model import computes_on
+from conformance.devices.place_model import execution_device
 from conformance.devices.simulated.transfers import Transfers, transfers, uncounted
 from conformance.families import Family
 from conformance.families.anatomy import ROTARY
@@ -25,7 +25,7 @@ from conformance.families.build import decoder_layers
 
 JUDGED = ("peft", "transformers", "accelerate")
 STANDS_IN = (
-    "conformance.methods.reference",
+    "conformance.methods",
     "conformance.faults",
     "conformance.methods.prefix_tuning",
     "conformance.devices",
@@ -37,24 +37,24 @@ STANDS_IN = (
 class Forward:
     """One forward of the base model as generate or training called it.
 
-    ``queries`` is the number of input positions, ``cache`` each layer's cache before the forward (copied for the first
+    ``query_length`` is the number of input positions, ``cache`` each layer's cache before the forward (copied for the first
     forward of a call, lengths only later), ``positions`` what the position embedding was asked for, ``(rows, queries)``.
-    ``moved`` is the number of tensors that went from one device to another between this forward's start and the next's.
+    ``transfers`` is the number of tensors that went from one device to another between this forward's start and the next's.
     """
 
-    queries: int
+    query_length: int
     cache: tuple[caches.LayerCache, ...]
     mask: tuple[int, ...] | None
     positions: Tensor | None = None
-    moved: int = 0
+    transfers: int = 0
 
 
 @dataclass(frozen=True)
 class Trace:
     """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
 
-    ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``touched`` the arguments whose
-    tensors the call has changed, ``homes`` where each decoder layer computes, ``error`` the error of a right computation of
+    ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``modified_inputs`` the arguments whose
+    tensors the call has changed, ``layer_devices`` where each decoder layer computes, ``error`` the error of a right computation of
     this Case in logits (``None``: over the cap), found only when asked for. With several beams logits are those of every
     beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
     """
@@ -66,8 +66,8 @@ class Trace:
     forwards: tuple[Forward, ...] = ()
     final: tuple[caches.LayerCache, ...] = ()
     loss: float | None = None
-    touched: tuple[str, ...] = ()
-    homes: tuple[str, ...] = ()
+    modified_inputs: tuple[str, ...] = ()
+    layer_devices: tuple[str, ...] = ()
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""
@@ -94,13 +94,13 @@ class Recorder:
         totals = [*self.moved, self.transfers.count]
         moved = [after - before for before, after in pairwise(totals)]
         return tuple(
-            replace(seen, positions=at, moved=count)
+            replace(seen, positions=at, transfers=count)
             for seen, at, count in zip(self.forwards, positions, moved, strict=False)
         )
 
 
 @contextmanager
-def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
+def recording(base: nn.Module, family: Family, case: Case) -> Iterator[Recorder]:
     """Record every forward of ``base`` within the block."""
     recorder = Recorder()
 
@@ -110,7 +110,7 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
         with uncounted():
             recorder.forwards.append(
                 Forward(
-                    queries=_queries(args, kwargs),
+                    query_length=_query_length(args, kwargs),
                     cache=tuple(layer.brief() for layer in found) if recorder.forwards else caches.snapshot(found),
                     mask=tuple(mask.shape) if isinstance(mask := kwargs.get("attention_mask"), Tensor) else None,
                 )
@@ -120,9 +120,9 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
         recorder.layer_ran = True
 
     hooks = [base.register_forward_pre_hook(before, with_kwargs=True)]
-    hooks.append(decoder_layers(base, kind)[0].register_forward_pre_hook(layer))
+    hooks.append(decoder_layers(base, family)[0].register_forward_pre_hook(layer))
     # Of a placed model the table of positions may wait on disk.
-    hooks.extend([] if case.placed else _position_hooks(base, kind, recorder))
+    hooks.extend([] if case.placed else _position_hooks(base, family, recorder))
     try:
         with transfers() as recorder.transfers:
             yield recorder
@@ -131,12 +131,12 @@ def recording(base: nn.Module, kind: Family, case: Case) -> Iterator[Recorder]:
             hook.remove()
 
 
-def homes(base: nn.Module, kind: Family) -> tuple[str, ...]:
+def layer_devices(base: nn.Module, family: Family) -> tuple[str, ...]:
     """Where each decoder layer computes."""
-    return tuple(str(computes_on(layer)) for layer in decoder_layers(base, kind))
+    return tuple(str(execution_device(layer)) for layer in decoder_layers(base, family))
 
 
-def _queries(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def _query_length(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     names = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
     given = [kwargs[name] for name in names if isinstance(kwargs.get(name), Tensor)] or [
         a for a in args if isinstance(a, Tensor)
@@ -144,12 +144,12 @@ def _queries(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     return int(given[0].shape[1]) if given else 0
 
 
-def _position_hooks(base: nn.Module, kind: Family, recorder: Recorder) -> list[Any]:
-    if kind.anatomy.positions == "rotary":
+def _position_hooks(base: nn.Module, family: Family, recorder: Recorder) -> list[Any]:
+    if family.anatomy.positions == "rotary":
         rotary = _rotary(base)
         return [rotary.register_forward_pre_hook(_rotary_hook(recorder), with_kwargs=True)] if rotary else []
-    if kind.anatomy.positions == "learned":
-        return [base.get_submodule(kind.anatomy.table).register_forward_hook(_table_hook(recorder))]
+    if family.anatomy.positions == "learned":
+        return [base.get_submodule(family.anatomy.table).register_forward_hook(_table_hook(recorder))]
     return []
 
 

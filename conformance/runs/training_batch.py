@@ -9,13 +9,14 @@ from torch import Tensor
 
 from conformance.core.case import PAD, START, Case
 from conformance.families import Family
-from conformance.families.inputs import MASKS, pixels, position_ids, request, text
+from conformance.families.inputs import inputs_of, request
+from conformance.families.inputs.text import MASKS, position_ids, text
 
 IGNORED = -100
 """The label of positions that do not count towards the loss."""
 
 
-class Finished(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Arguments of forward, and the answer's indices: ``logits[rows, columns]`` is ``(rows, steps, vocabulary)``."""
 
     request: dict[str, Any]
@@ -23,19 +24,19 @@ class Finished(NamedTuple):
     columns: Tensor
 
 
-def finish(case: Case, kind: Family, tokens: Tensor, base: Any) -> Finished:
+def training_batch(case: Case, family: Family, tokens: Tensor, base: Any) -> TrainingBatch:
     """The batch in which every row's text is followed by all but the last of its ``tokens`` ``(rows, steps)``."""
     rows = torch.arange(len(case.rows))[:, None]
-    if kind.encoder_decoder:
+    if family.encoder_decoder:
         start = torch.full((len(case.rows), 1), START)
         decoder = torch.cat([start, tokens[:, :-1]], dim=1)
         steps = torch.arange(tokens.shape[1])[None].expand_as(tokens)
-        given = request(case, kind)
+        given = request(case, family)
         if case.inputs == "embeds":
             given["inputs_embeds"] = embeds(base, given.pop("input_ids"))
-        return Finished({**given, "decoder_input_ids": decoder, "labels": tokens.contiguous()}, rows, steps)
+        return TrainingBatch({**given, "decoder_input_ids": decoder, "labels": tokens.contiguous()}, rows, steps)
     whole = [torch.cat([text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
-    return Finished(_batch(case, kind, whole, base), rows, _columns(case, whole, tokens.shape[1]))
+    return TrainingBatch(_batch(case, family, whole, base), rows, _columns(case, whole, tokens.shape[1]))
 
 
 def embeds(base: Any, ids: Tensor) -> Tensor:
@@ -51,11 +52,9 @@ def _columns(case: Case, whole: list[Tensor], steps: int) -> Tensor:
     return offsets + first + torch.arange(steps)
 
 
-def _batch(case: Case, kind: Family, whole: list[Tensor], base: Any) -> dict[str, Any]:
+def _batch(case: Case, family: Family, whole: list[Tensor], base: Any) -> dict[str, Any]:
     ids, mask, labels = (_pad(case, [make(row) for row in whole], fill) for make, fill in _COLUMNS)
-    given: dict[str, Any] = {"input_ids": ids, "labels": labels, **pixels(case, kind)}
-    if "image_attention_mask" in given:
-        given["image_attention_mask"] = torch.ones(*ids.shape, 1, dtype=torch.long)
+    given: dict[str, Any] = {"input_ids": ids, "labels": labels, **inputs_of(family).beside(case, family, ids.shape[1])}
     if case.inputs == "embeds":
         given["inputs_embeds"] = embeds(base, given.pop("input_ids"))
     if case.mask != "omitted":

@@ -13,10 +13,10 @@ from msgspec import Struct, field
 
 from conformance.core.case import Case
 from conformance.core.errors import UserError, unreadable
-from conformance.core.finding import Cell, Finding, encode
+from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, encode
 
-SCHEMA = 1
-"""Version of the event format; a reader refuses any other."""
+SCHEMA = 2
+"""Version of the event format. Version 1, in which items had no method, is still read; a reader refuses any other."""
 
 Replay = Literal["still fails", "mended", "broken harness", "absent", "not run"]
 
@@ -31,7 +31,7 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 class Header(Event, frozen=True, kw_only=True, tag="header"):
     """The first line: what is judged, by what, and what was selected. ``known`` is the known-failures file, or none."""
 
-    schema: Literal[1] = 1
+    schema: Literal[1, 2] = 2
     versions: dict[str, str]
     python: str
     platform: str
@@ -62,6 +62,7 @@ class Replayed(Event, frozen=True, kw_only=True, tag="known"):
     id: str
     clause: str
     family: str
+    method: str = DEFAULT_METHOD
     state: Replay
     function: str = ""
     reason: str = ""
@@ -142,7 +143,7 @@ class _Reading(Struct):
                 self.running[event.item] = None
             case Judged():
                 self.cells.append(event.cell)
-                self.running.pop(event.cell.item, None)
+                self.running.pop(str(event.cell.item), None)
             case Replayed():
                 self.known.append(event)
                 self.running.pop(event.item, None)
@@ -184,7 +185,7 @@ def _malformed(path: Path, problem: str) -> UserError:
     return UserError(
         "malformed-events",
         f"{path}: {problem}",
-        f"an events file holds one JSON object a line, schema {SCHEMA}: see `peft-conformance schema events`",
+        f"an events file holds one JSON object a line, schema 1 or {SCHEMA}: see `peft-conformance schema events`",
         "give a file that --report wrote, unchanged",
     )
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import cast
 
 from conformance.core.finding import Cell
+from conformance.core.outcome import State
 from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Replayed, Run, Started, Writer
-from conformance.session.exit_codes import broken, counts, exit_code, not_run
+from conformance.session.exit_codes import counts, exit_code
 from conformance.session.judge import replayed
 from conformance.session.selection import Selection
 
 
-class Ledger:
+class SessionRecorder:
     """Takes events in, passes them on to the events file, and can say at any time what the run adds up to."""
 
     def __init__(self, selection: Selection, report: str | None) -> None:
@@ -31,7 +32,7 @@ class Ledger:
             methods=selection.methods,
             known=selection.known_file.name if selection.known_file else None,
         )
-        self.pairs = {f"{clause.id}[{family.name}]": (clause.id, family.name) for clause, family in selection.pairs}
+        self.planned = {str(item): item for item in selection.items}
         self.entries = {f"known[{entry.id}]": entry for entry in selection.replays}
         self.started = time.monotonic()
         self.running: dict[str, None] = {}
@@ -43,17 +44,17 @@ class Ledger:
 
     def items(self) -> list[str]:
         """The names of all items that the options select."""
-        return [*self.pairs, *self.entries]
+        return [*self.planned, *self.entries]
 
     def awaited(self, item: str) -> bool:
         """Whether ``item`` is ours and has no outcome yet."""
-        return (item in self.pairs and item not in self.cells) or (item in self.entries and item not in self.replays)
+        return (item in self.planned and item not in self.cells) or (item in self.entries and item not in self.replays)
 
     def run(self) -> Run:
         """What is known so far, in the order of the items, whoever finished first."""
         return Run(
             header=self.header,
-            cells=tuple(self.cells[item] for item in self.pairs if item in self.cells),
+            cells=tuple(self.cells[item] for item in self.planned if item in self.cells),
             known=tuple(self.replays[item] for item in self.entries if item in self.replays),
             running=tuple(self.running),
             footer=self.footer,
@@ -68,8 +69,8 @@ class Ledger:
     def take(self, event: AnyEvent) -> None:
         """An item has its outcome."""
         if isinstance(event, Judged):
-            self.cells[event.cell.item] = event.cell
-            self.running.pop(event.cell.item, None)
+            self.cells[str(event.cell.item)] = event.cell
+            self.running.pop(str(event.cell.item), None)
         elif isinstance(event, Replayed):
             self.replays[event.item] = event
             self.running.pop(event.item, None)
@@ -77,8 +78,8 @@ class Ledger:
 
     def lose(self, item: str, why: str) -> None:
         """The harness broke on an item, or its process died."""
-        if item in self.pairs:
-            self.take(Judged(cell=broken(*self.pairs[item], why)))
+        if item in self.planned:
+            self.take(Judged(cell=Cell.broken(self.planned[item], why)))
         else:
             self.take(replayed(self.entries[item], "broken harness", why))
 
@@ -103,8 +104,8 @@ class Ledger:
             self.writer.close()
 
     def _leave_out(self, item: str, why: str) -> None:
-        if item in self.pairs:
-            self.take(Judged(cell=not_run(*self.pairs[item], why)))
+        if item in self.planned:
+            self.take(Judged(cell=Cell.of(self.planned[item], State.NOT_RUN, why)))
         else:
             self.take(replayed(self.entries[item], "not run", why))
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 from msgspec import Struct
 
 from conformance import families as registry
 from conformance.clauses.registry import Clause, select
 from conformance.compat.versions import require
-from conformance.core.case import Case
 from conformance.core.errors import UserError, unknown
-from conformance.devices.inventory import present
-from conformance.engine.database import opened
+from conformance.core.finding import Item
+from conformance.devices.inventory import inventory
+from conformance.engine.database import open_database
 from conformance.engine.known import KnownFailure, load, shipped
 from conformance.engine.search import PROFILES, Budget
 from conformance.families import Family
+from conformance.methods import METHODS
 from conformance.session.time_budget import seconds
-
-METHODS: tuple[str, ...] = get_args(get_type_hints(Case)["method"])
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -39,9 +37,10 @@ class Selection(Struct, frozen=True, kw_only=True):
     time: float | None
 
     @property
-    def pairs(self) -> list[tuple[Clause, Family]]:
-        """Every clause x family, ordered by family, so that a worker holds one family at a time."""
-        return [(clause, family) for family in self.families.values() for clause in self.clauses.values()]
+    def items(self) -> list[Item]:
+        """Every clause x family x method, ordered by family, so that a worker holds one family at a time."""
+        subjects = [(family, method) for family in self.families for method in self.methods]
+        return [Item(clause, family, method) for family, method in subjects for clause in self.clauses]
 
     @property
     def replays(self) -> list[KnownFailure]:
@@ -69,7 +68,7 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
         seed=_number("seed", options.get("seed"), 0, least=0),
         database=options.get("database") or ("local" if profile == "thorough" else "none"),
     )
-    opened(budget.database)
+    open_database(budget.database)
     known_file, entries = failures(options.get("known"))
     return Selection(
         versions=versions,
@@ -88,7 +87,7 @@ def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ())
 def devices_named(given: str | None) -> str:
     """The real devices in ``given``, separated by commas, if torch has them: a short process is asked."""
     devices = _devices(_names(given))
-    return ",".join(present(devices).names) if devices else ""
+    return ",".join(inventory(devices).names) if devices else ""
 
 
 def _devices(names: list[str]) -> str:
@@ -143,7 +142,7 @@ def _number(name: str, given: str | None, default: int, *, least: int) -> int:
 
 
 def _families(names: list[str]) -> dict[str, Family]:
-    found = [registry.family(name) for name in names] or list(registry.families().values())
+    found = [registry.family_named(name) for name in names] or list(registry.families().values())
     return {family.name: family for family in found}
 
 
@@ -151,4 +150,4 @@ def _methods(names: list[str]) -> tuple[str, ...]:
     for name in names:
         if name not in METHODS:
             raise unknown("method", name, METHODS)
-    return tuple(names) or METHODS
+    return tuple(names) or tuple(METHODS)

@@ -7,17 +7,33 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from conformance.core.errors import UserError
 
 if TYPE_CHECKING:
-    from conformance.pytest_plugin.items import ConformanceItem
+    from conformance.clauses.registry import Clause
+
+
+class Ranked(Protocol):
+    """Something that is to be run."""
+
+    name: str
+
+    @property
+    def priority(self) -> int:
+        """The smaller, the earlier."""
+        ...
+
+
+T = TypeVar("T", bound=Ranked)
 
 DEADLINE, FAILED = "CONFORMANCE_DEADLINE", "CONFORMANCE_FAILED_BEFORE"
 """Environment variables by which the controller tells its workers: seconds since the epoch, and items."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-WHY = "the requested time was spent"
+SPENT = "the requested time was spent"
+FIRST, NORMAL, LAST = 0, 1, 2
+"""Ranks of items where time is short."""
 
 
 def seconds(given: str | None) -> float | None:
@@ -35,7 +51,7 @@ def seconds(given: str | None) -> float | None:
     return float(found[1]) * UNITS[found[2] or "s"]
 
 
-def begin(limit: float | None, report: str | None) -> None:
+def start(limit: float | None, report: str | None) -> None:
     """Start the clock; what failed in the last run that wrote ``report`` comes first. Only the controller calls it."""
     for name in (DEADLINE, FAILED):
         os.environ.pop(name, None)
@@ -45,7 +61,7 @@ def begin(limit: float | None, report: str | None) -> None:
 
 
 def _failed(report: str | None) -> list[str]:
-    from conformance.core.finding import Outcome
+    from conformance.core.outcome import Outcome
     from conformance.session.events import read
 
     if not report or not Path(report).is_file():
@@ -54,29 +70,29 @@ def _failed(report: str | None) -> list[str]:
         cells = read(Path(report)).cells
     except UserError:
         return []  # something else that is about to be overwritten
-    return [cell.item for cell in cells if cell.verdict and cell.verdict.outcome in (Outcome.VIOLATES, Outcome.BROKEN)]
+    return [
+        str(cell.item) for cell in cells if cell.verdict and cell.verdict.outcome in (Outcome.VIOLATES, Outcome.BROKEN)
+    ]
 
 
-def hurried() -> bool:
+def is_limited() -> bool:
     """Whether there is a limit."""
     return DEADLINE in os.environ
 
 
-def spent() -> bool:
+def is_spent() -> bool:
     """Whether the time is over."""
-    return hurried() and time.time() > float(os.environ[DEADLINE])
+    return is_limited() and time.time() > float(os.environ[DEADLINE])
 
 
-def by_worth(items: Sequence[ConformanceItem]) -> list[ConformanceItem]:
-    """What failed before, then the sharp clauses, then the rest, and last what needs a process of its own."""
+def priority(clause: Clause) -> int:
+    """The rank of a clause: cheap ones that find much first, last those that need a process of their own."""
+    return LAST if clause.placed else FIRST if clause.priority else NORMAL
+
+
+def by_priority(items: Sequence[T]) -> list[T]:
+    """Where time is short, what failed before, and then by priority; else in the given order."""
+    if not is_limited():
+        return list(items)
     failed = os.environ.get(FAILED, "").split(",")
-
-    def worth(item: ConformanceItem) -> int:
-        if item.name in failed:
-            return 0
-        clause = getattr(item, "clause", None)
-        if clause is None:
-            return 2
-        return 3 if clause.placed else 1 if clause.sharp else 2
-
-    return sorted(items, key=worth)
+    return sorted(items, key=lambda item: -1 if item.name in failed else item.priority)

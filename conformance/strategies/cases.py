@@ -22,24 +22,40 @@ Drawer = Callable[[SearchStrategy[Any]], Any]
 
 
 STRATA = (
-    Stratum(name="plain", rows=(1,), spread=("even",), length=("free",), projection=(0,), layers=(1, 2, 3)),
-    Stratum(name="one of each", rows=(1, 2), length=("one",), layers=(3, 1), prompt=(1, 2, 3)),
-    Stratum(name="n equals the prompt", length=("prompt",), layers=(3, 2), spread=("even", "some"), kv=("one", "all")),
-    Stratum(name="padded", rows=(3, 2), spread=("some",), layers=(2, 1, 4), prompt=(4, 3, 5)),
+    Stratum(name="plain", rows=(1,), padding=("even",), prefix_length=("free",), projection=(0,), layers=(1, 2, 3)),
+    Stratum(name="one of each", rows=(1, 2), prefix_length=("one",), layers=(3, 1), prompt=(1, 2, 3)),
+    Stratum(
+        name="n equals the prompt",
+        prefix_length=("prompt",),
+        layers=(3, 2),
+        padding=("even", "some"),
+        kv=("one", "all"),
+    ),
+    Stratum(name="padded", rows=(3, 2), padding=("some",), layers=(2, 1, 4), prompt=(4, 3, 5)),
     Stratum(
         name="all pads but one",
         rows=(2, 3),
-        spread=("one",),
-        length=("above", "free", "prompt", "window"),
+        padding=("one",),
+        prefix_length=("above", "free", "prompt", "window"),
         kv=("some", "one"),
         prompt=(5, 4, 6),
     ),
-    Stratum(name="projection", projection=(4, 6), layers=(3, 2), rows=(2, 1), length=("below", "window")),
+    Stratum(name="projection", projection=(4, 6), layers=(3, 2), rows=(2, 1), prefix_length=("below", "window")),
     Stratum(
-        name="narrow keys", kv=("one", "some"), size=("own",), layers=(2, 3), rows=(2, 1), length=("above", "free")
+        name="narrow keys",
+        kv=("one", "some"),
+        head_size=("own",),
+        layers=(2, 3),
+        rows=(2, 1),
+        prefix_length=("above", "free"),
     ),
     Stratum(
-        name="window", length=("window",), layers=(3, 2, 4), spread=("even", "some"), size=("own", "derived"), last=True
+        name="window",
+        prefix_length=("window",),
+        layers=(3, 2, 4),
+        padding=("even", "some"),
+        head_size=("own", "derived"),
+        rare_first=True,
     ),
 )
 
@@ -74,7 +90,7 @@ def _roles(draw: Drawer, space: Draw, stratum: Stratum) -> Roles:
     kv = _pick(draw, stratum.kv) if space.grouped else "all"
     heads = _pick(draw, tuple(n for n in space.heads if n > 1) if kv != "all" else space.heads)
     head_dim = _pick(draw, space.head_dim)
-    own = space.own_head_dim and _pick(draw, stratum.size) == "own"
+    own = space.own_head_dim and _pick(draw, stratum.head_size) == "own"
     sliding = _pick(draw, space.sliding)
     return Roles(
         layers=layers,
@@ -108,7 +124,7 @@ def _kv_heads(draw: Drawer, kv: str, heads: int) -> int:
 def _rows(draw: Drawer, stratum: Stratum) -> tuple[Row, ...]:
     count = _pick(draw, stratum.rows)
     longest = _pick(draw, stratum.prompt)
-    spread = _pick(draw, stratum.spread) if count > 1 else "even"
+    spread = _pick(draw, stratum.padding) if count > 1 else "even"
     lengths = [longest] * count
     if spread == "one":
         lengths[0] = 1
@@ -118,7 +134,7 @@ def _rows(draw: Drawer, stratum: Stratum) -> tuple[Row, ...]:
 
 
 def _prefix(draw: Drawer, stratum: Stratum, roles: Roles, prompt: int) -> Prefix:
-    where = _pick(draw, stratum.length)
+    where = _pick(draw, stratum.prefix_length)
     free: int = draw(st.sampled_from((2, 1, 3, 4, 5, 6)))
     edge = draw(st.sampled_from((0, -1, 1)))
     window = roles.window

@@ -35,18 +35,18 @@ SPELLED = (("number", "model", False), ("device", "model", False), ("name", "rev
 SMALL: dict[str, Any] = {"layers": (2, 3), "rows": (2, 1), "prompt": (3, 2, 4)}
 
 MAPS = (
-    Stratum(name="layers apart", maps=Maps(), spread=("some",), projection=(0, 4), **SMALL),
+    Stratum(name="layers apart", maps=Maps(), padding=("some",), projection=(0, 4), **SMALL),
     Stratum(
         name="ends apart",
         maps=Maps(layers=((1,), (0,), (1, 2)), others=((0, 2), (0, 1), (2, 1, 0)), spelled=SPELLED),
-        spread=("even", "some"),
-        last=True,
+        padding=("even", "some"),
+        rare_first=True,
         **SMALL,
     ),
     Stratum(
         name="merged keys",
         maps=Maps(layers=((1,), (0,), (0, 1)), spelled=(("name", "model", True), ("number", "reversed", True))),
-        spread=("even",),
+        padding=("even",),
         projection=(0,),
         **SMALL,
     ),
@@ -58,7 +58,7 @@ MAPS = (
             others=((2, 0), (0, 1)),
             spelled=(("device", "reversed", False), ("number", "reversed", False), ("name", "reversed", False)),
         ),
-        spread=("even", "some"),
+        padding=("even", "some"),
         projection=(4, 0),
         **SMALL,
     ),
@@ -69,7 +69,7 @@ MAPS = (
             others=((0,), (0, "cpu"), (1,)),
             spelled=(PLAIN, *SPELLED),
         ),
-        spread=("some", "even"),
+        padding=("some", "even"),
         **SMALL,
     ),
     Stratum(
@@ -79,20 +79,20 @@ MAPS = (
             others=(("disk",), ("cpu",), ("cpu", 0)),
             spelled=(PLAIN, *SPELLED),
         ),
-        spread=("even", "some"),
+        padding=("even", "some"),
         projection=(0, 4),
         **SMALL,
     ),
     Stratum(
         name="no device",
         maps=Maps(layers=(("cpu",), ("cpu", "disk"), ("disk",)), others=(("cpu",), ("disk",))),
-        spread=("some", "even"),
+        padding=("some", "even"),
         **SMALL,
     ),
     Stratum(
         name="adapter loaded",
         maps=Maps(layers=((0, 1), ("cpu", 1), (1, "disk")), others=((1,), (0,)), adapter=("loaded",)),
-        spread=("even", "some"),
+        padding=("even", "some"),
         projection=(4, 0),
         **SMALL,
     ),
@@ -104,7 +104,7 @@ MAPS = (
             others=((0,),),
             memory=((60, 60, 60), (100, 100), (40, 80), (60,)),
         ),
-        spread=("some", "even"),
+        padding=("some", "even"),
         **SMALL,
     ),
 )

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+PACKAGE = str(Path(__file__).parents[2])
+"""The folder that holds this package."""
+CHANNEL, STARTUP, MEMORY = "CONFORMANCE_CHANNEL", "CONFORMANCE_STARTUP", "CONFORMANCE_MEMORY"
+"""Variables for a child: the file descriptor of its pipe, a function to call first, and a limit of memory in bytes."""
+DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", CHANNEL, STARTUP, MEMORY, "CONFORMANCE_DEVICES")
+"""Where byte code is not written, every process would compile torch anew; what one child is told is for it alone."""
 
-def environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with ``changes``: one thread, byte code kept, and this package importable."""
-    # Where byte code is not written, every child would compile torch and transformers again: 2.5 times the CPU time.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    package = str(Path(__file__).parents[2])
-    outer = kept.get("PYTHONPATH", "").split(os.pathsep)
-    # Installed, it lies among all other packages: whatever was put before it on purpose stays before it.
-    paths = os.pathsep.join(filter(None, outer if package in outer else [package, *outer]))
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
+
+def environment(changes: Mapping[str, str], paths: Sequence[str] = ()) -> dict[str, str]:
+    """This process's environment with ``changes``: one thread, byte code kept, and this package importable.
+
+    ``paths`` come before everything else on the child's path, and then this package.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in DROPPED}
+    outer = [path for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path]
+    # Installed, this package lies among all others: whatever was put before it on purpose stays before it.
+    own = [*paths, PACKAGE, *outer] if paths or PACKAGE not in outer else outer
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(own), **changes}

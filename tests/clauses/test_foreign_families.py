@@ -10,9 +10,10 @@ from conformance import families
 from conformance.clauses import clauses
 from conformance.core.case import Case, Row
 from conformance.core.errors import UserError
-from conformance.core.finding import Blame, Difference, Finding, How, Outcome
+from conformance.core.finding import Difference, Finding
+from conformance.core.outcome import Blame, How, Outcome
 from conformance.engine.search import Budget, judge
-from conformance.families import family, register
+from conformance.families import family_named, register
 from conformance.report.finding import repeat
 from conformance.runs.lab import Lab
 
@@ -46,7 +47,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("id", ["equivalence.step_logits", "lifecycle.saved_and_loaded", "injection.faithful"])
 @pytest.mark.parametrize("maker", ["peft", "reference"])
 def test_it_conforms(mine: str, id: str, maker: str) -> None:
-    cell = judge(clauses()[id], family(mine), Budget(examples=1), (), Lab(maker))
+    cell = judge(clauses()[id], family_named(mine), Budget(examples=1), (), Lab(maker))
     assert cell.verdict is not None
     assert cell.verdict.outcome is Outcome.CONFORMS, cell.verdict
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 import time
 
 import pytest
+from conformance.worker.isolated import loader
 
 from conformance.clauses import Clause, clauses
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget, search
-from conformance.families import family
+from conformance.families import family_named
 from conformance.runs.lab import Lab
-from conformance.worker.isolated import loader
 
 NAMES = ("llama", "gpt2", "t5", "gemma3")
 STORIES = ("llama", "qwen2", "gpt2", "t5")
@@ -39,7 +39,7 @@ def lab(request: pytest.FixtureRequest) -> tuple[str, Lab]:
 @pytest.mark.parametrize("clause", CHECKED.values(), ids=CHECKED)
 def test_the_reference_subject_passes(lab: tuple[str, Lab], clause: Clause) -> None:
     name, its = lab
-    verdict = search(clause, family(name), Budget(examples=1), (), its)
+    verdict = search(clause, family_named(name), Budget(examples=1), (), its)
     expected = Outcome.NOT_APPLICABLE if (clause.id, name) in SILENT else Outcome.CONFORMS
     assert verdict.outcome is expected, verdict.finding or verdict.reasons
     assert not {"violates", "refused", "undecided", "broken harness"} & set(verdict.counts), verdict.reasons
@@ -51,12 +51,12 @@ def test_the_story_is_learnt_told_and_kept_within_its_time(maker: str) -> None:
     story = clauses()["lifecycle.learned_mapping_survives"]
     loader()
     started = time.process_time()
-    outcomes = {name: search(story, family(name), Budget(), (), Lab(maker)) for name in STORIES}
+    outcomes = {name: search(story, family_named(name), Budget(), (), Lab(maker)) for name in STORIES}
     assert time.process_time() - started < 20
     assert {name: verdict.outcome for name, verdict in outcomes.items()} == dict.fromkeys(STORIES, Outcome.CONFORMS)
 
 
 def test_families_that_are_not_taught_have_no_story() -> None:
     story = clauses()["lifecycle.learned_mapping_survives"]
-    verdict = search(story, family("opt"), Budget(), (), Lab("reference"))
+    verdict = search(story, family_named("opt"), Budget(), (), Lab("reference"))
     assert verdict.reasons == {"this family has no story": 1}

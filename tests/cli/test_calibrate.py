@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from conformance.worker.isolated import Calibrate, Child
 
 from conformance.cli import calibrate
 from conformance.devices.current import environment_for
-from conformance.devices.inventory import Present
+from conformance.devices.inventory import Inventory
 from conformance.devices.lanes import FORCED
-from conformance.worker.isolated import Calibrate, Child
 
 Call = Callable[..., "tuple[int, str, str]"]
 SIMULATED = {"cat": "first", "cat across": "mismatch", "index by cpu": "first"}
@@ -24,15 +24,15 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, int]]
     def pretend(*names: str, **changed: str) -> list[tuple[str, int]]:
         asked: list[tuple[str, int]] = []
 
-        def present(devices: str = "") -> Present:
-            return Present("real", names, {}) if devices else Present("simulated", ("sim:0", "sim:1", "sim:2"), {})
+        def present(devices: str = "") -> Inventory:
+            return Inventory("real", names, {}) if devices else Inventory("simulated", ("sim:0", "sim:1", "sim:2"), {})
 
         def outcomes(devices: str, count: int) -> dict[str, str]:
             asked.append((devices, count))
             return {**SIMULATED, **changed} if devices else SIMULATED
 
         monkeypatch.setattr("conformance.session.selection.present", present)
-        monkeypatch.setattr("conformance.devices.inventory.present", present)
+        monkeypatch.setattr("conformance.devices.inventory.inventory", present)
         monkeypatch.setattr(calibrate, "outcomes", outcomes)
         return asked
 
@@ -101,7 +101,8 @@ def test_where_nothing_can_be_simulated_there_is_nothing_to_calibrate(
 ) -> None:
     gpus("cuda:0", "cuda:1")
     monkeypatch.setattr(
-        "conformance.devices.inventory.present", lambda devices="": Present("offload", ("cpu",), {"labelled": "old"})
+        "conformance.devices.inventory.inventory",
+        lambda devices="": Inventory("offload", ("cpu",), {"labelled": "old"}),
     )
     code, _, err = call("calibrate", "--devices", "cuda:0,cuda:1")
     assert code == 2

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from conformance import faults
-from conformance.faults import Row
+from conformance.faults import Detection
 
 Call = Callable[..., "tuple[int, str, str]"]
 
 
-def row(clauses: tuple[str, ...], fired: bool = True) -> Row:
-    return Row(
+def row(clauses: tuple[str, ...], fired: bool = True) -> Detection:
+    return Detection(
         fault="cache_empty",
         statement="The cache is empty.",
         clause="a.b",
@@ -28,10 +28,10 @@ def row(clauses: tuple[str, ...], fired: bool = True) -> Row:
     )
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, found: Row) -> list[tuple[list[str], int]]:
+def planted(monkeypatch: pytest.MonkeyPatch, found: Detection) -> list[tuple[list[str], int]]:
     asked: list[tuple[list[str], int]] = []
 
-    def table(ids: Iterable[str], seeds: int) -> list[Row]:
+    def table(ids: Iterable[str], seeds: int) -> list[Detection]:
         asked.append((list(ids), seeds))
         return [found]
 
@@ -49,7 +49,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, found: Row) -> list[tuple[list[str]
     ],
 )
 def test_a_survivor_exits_1(
-    call: Call, monkeypatch: pytest.MonkeyPatch, found: Row, code: int, told: list[str]
+    call: Call, monkeypatch: pytest.MonkeyPatch, found: Detection, code: int, told: list[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     planted(monkeypatch, found)

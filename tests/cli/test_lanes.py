@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.session.events import read
-from conformance.session.exit_codes import word
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 PLACED = ("run", "--families", "llama", "--clauses", "placement", "--report", "events.jsonl")
@@ -39,7 +38,7 @@ def test_the_chapter_runs_and_the_report_says_where(
 ) -> None:
     done = command(*PLACED, *devices, miniatures=False, CONFORMANCE_LANE=lane)
     cells = read(tmp_path / "events.jsonl").cells
-    assert {cell.clause.partition(".")[2]: word(cell) for cell in cells} == expected, done.stdout
+    assert {cell.clause.partition(".")[2]: cell.word for cell in cells} == expected, done.stdout
     assert {cell.lane for cell in cells} == {said}
     assert f"placement: on {said}" in done.stdout
     assert not [cell for cell in cells if cell.verdict and cell.verdict.outcome is Outcome.BROKEN]

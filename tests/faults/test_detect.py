@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conformance.worker.isolated import ANSWER_FILE, Generate, loader
 from safetensors.torch import load_file
 
 from conformance.clauses import select
 from conformance.core.case import Case, Prefix, Roles
 from conformance.core.errors import UserError
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget
-from conformance.faults import Fault, Fired, faults, maker_named, table
+from conformance.faults import Fault, Fired, detections, faults, maker_named
 from conformance.faults import detection as detect
-from conformance.faults import table as rows
+from conformance.faults import detections as rows
 from conformance.runs.lab import Lab
 from conformance.runs.subject import MAKERS, Subject
-from conformance.worker.isolated import ANSWER_FILE, Generate, loader
 
 QUICK = Budget(shrink=False)
 CASE = Case(
@@ -54,17 +54,17 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("nothing_known")
 def test_what_fails_without_the_fault_does_not_count() -> None:
     fault = harmless()
-    clause, before = detect.named(fault), detect.failing_before(detect.named(fault), fault, QUICK)
+    clause, before = detect.named_clause(fault), detect.failing_before(detect.named_clause(fault), fault, QUICK)
     assert before
     with detect.in_force(fault) as planted:
-        assert detect.detected(detect.judged(clause, planted, QUICK), planted)
-        assert not detect.detected(detect.judged(clause, planted, QUICK, before), planted)
+        assert detect.detected(detect.search_with_fault(clause, planted, QUICK), planted)
+        assert not detect.detected(detect.search_with_fault(clause, planted, QUICK, before), planted)
 
 
 def test_known_failures_do_not_count() -> None:
     fault = harmless()
     with detect.in_force(fault) as planted:
-        verdict = detect.judged(detect.named(fault), planted, QUICK)
+        verdict = detect.search_with_fault(detect.named_clause(fault), planted, QUICK)
     assert verdict.known
     assert not detect.detected(verdict, planted)
 
@@ -72,7 +72,7 @@ def test_known_failures_do_not_count() -> None:
 @pytest.mark.usefixtures("nothing_known")
 def test_a_violation_while_the_fault_never_fired_does_not_count() -> None:
     with detect.in_force(harmless(fires=False)) as planted:
-        verdict = detect.judged(detect.named(planted.fault), planted, QUICK)
+        verdict = detect.search_with_fault(detect.named_clause(planted.fault), planted, QUICK)
     assert verdict.outcome is Outcome.VIOLATES
     assert not detect.detected(verdict, planted)
 
@@ -85,7 +85,7 @@ def few_clauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_clauses")
 def test_the_table_names_all_finders_and_counts_examples() -> None:
-    (row,) = table(["forward_hides_one"], seeds=2)
+    (row,) = detections(["forward_hides_one"], seeds=2)
     assert row.clauses == ("equivalence.forward_agrees_with_generate",)
     assert (row.examples_median, row.examples_worst) == (1, 1)
     assert row.fired
@@ -95,14 +95,14 @@ def test_the_table_names_all_finders_and_counts_examples() -> None:
 @pytest.mark.usefixtures("few_clauses")
 def test_the_table_says_that_a_fault_survives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "faults", lambda: {"harmless": harmless()})
-    (row,) = rows.table(seeds=1)
+    (row,) = rows.detections(seeds=1)
     assert row.clauses == ()
     assert (row.examples_median, row.examples_worst) == (None, None)
 
 
 def test_an_unknown_fault_is_the_callers_mistake() -> None:
     with pytest.raises(UserError, match="no fault 'gradient_cuts'"):
-        list(table(["gradient_cuts"]))
+        list(detections(["gradient_cuts"]))
     with pytest.raises(UserError, match="no fault 'gone'"), maker_named("reference+gone"):
         pass
 

@@ -7,21 +7,21 @@ import pytest
 from conformance.clauses import clauses
 from conformance.engine.search import Budget
 from conformance.faults import Fault, faults
-from conformance.faults.detection import detected, failing_before, in_force, judged, named
+from conformance.faults.detection import detected, failing_before, in_force, named_clause, search_with_fault
 
 QUICK = Budget(shrink=False)
 IN_A_FRESH_PROCESS = ("loads_from_memory", "peft_loads_from_memory", "saves_what_it_first_ran")
 
 
-PLAIN = {id: fault for id, fault in faults().items() if not named(fault).placed}
+PLAIN = {id: fault for id, fault in faults().items() if not named_clause(fault).placed}
 """Those of placed models are planted in a process with devices for them: `test_placed.py`."""
 
 
 @pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN)
 def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
-    before = failing_before(named(fault), fault, QUICK)
+    before = failing_before(named_clause(fault), fault, QUICK)
     with in_force(fault) as planted:
-        verdict = judged(named(fault), planted, QUICK, before)
+        verdict = search_with_fault(named_clause(fault), planted, QUICK, before)
     assert planted.fired, "it never took effect"
     assert detected(verdict, planted), verdict
 
@@ -30,7 +30,7 @@ def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
 def test_only_a_fresh_process_shows_what_a_file_does_not_hold(id: str) -> None:
     fault = faults()[id]
     with in_force(fault) as planted:
-        finding = judged(named(fault), planted, QUICK).finding
+        finding = search_with_fault(named_clause(fault), planted, QUICK).finding
     assert finding is not None
     assert "fresh process" in finding.difference.what
 

@@ -7,7 +7,7 @@ import pytest
 from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.engine.search import Budget
 from conformance.faults import faults
-from conformance.faults.detection import in_force, judged, named
+from conformance.faults.detection import in_force, named_clause, search_with_fault
 
 ONE = Roles(head_dim=4, width=4, activation="silu", rope="default")
 THREE = Roles(layers=3, head_dim=4, width=4, activation="silu", rope="default")
@@ -35,6 +35,6 @@ MINIMAL = {
 def test_it_shrinks_to_exactly_this(id: str) -> None:
     fault = faults()[id]
     with in_force(fault) as planted:
-        finding = judged(named(fault), planted, Budget()).finding
+        finding = search_with_fault(named_clause(fault), planted, Budget()).finding
     assert finding is not None
     assert finding.case == MINIMAL[id]

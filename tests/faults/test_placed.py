@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from conformance.clauses import clauses
-from conformance.faults import faults, table
-from conformance.faults.detection import named
+from conformance.faults import detections, faults
+from conformance.faults.detection import named_clause
 
-PLACED = {id: fault for id, fault in faults().items() if named(fault).placed}
+PLACED = {id: fault for id, fault in faults().items() if named_clause(fault).placed}
 
 
 def test_the_table_has_them_planted_in_a_child() -> None:
-    (row,) = table(["cache_comes_home"], seeds=2)
+    (row,) = detections(["cache_comes_home"], seeds=2)
     assert row.fired
     assert row.clauses == ("placement.cache_follows_layer",)
     assert (row.examples_median, row.examples_worst) == (1, 1)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget
 from conformance.faults import Fault, faults
-from conformance.faults.detection import detected, in_force, judged, named, weaker_clause
+from conformance.faults.detection import detected, in_force, named_clause, search_with_fault, weaker_clause
 
 QUICK = Budget(shrink=False)
-FINE = {id: fault for id, fault in faults().items() if fault.weaker and not named(fault).placed}
+FINE = {id: fault for id, fault in faults().items() if fault.weaker and not named_clause(fault).placed}
 GROSS = {
     "all_kv_heads": "contents_ignored",
     "alone": "contents_ignored",
@@ -48,7 +48,7 @@ GROSS = {
 def test_the_weaker_check_misses_it(fault: Fault) -> None:
     assert fault.weaker is not None
     with in_force(fault) as planted:
-        verdict = judged(weaker_clause(fault.weaker), planted, QUICK)
+        verdict = search_with_fault(weaker_clause(fault.weaker), planted, QUICK)
     assert verdict.outcome is Outcome.CONFORMS, verdict
 
 
@@ -56,7 +56,7 @@ def test_the_weaker_check_misses_it(fault: Fault) -> None:
 def test_the_weaker_check_finds_a_gross_fault(check: str) -> None:
     (found,) = {fault.weaker for fault in FINE.values() if fault.weaker and fault.weaker.__name__ == check}
     with in_force(faults()[GROSS[check]]) as planted:
-        verdict = judged(weaker_clause(found), planted, QUICK)
+        verdict = search_with_fault(weaker_clause(found), planted, QUICK)
     assert detected(verdict, planted), verdict
 
 

@@ -15,7 +15,8 @@ from textwrap import shorten
 
 import msgspec
 
-from conformance.core.finding import Cell, Finding, How, Outcome, State
+from conformance.core.finding import Cell, Finding
+from conformance.core.outcome import How, Outcome, State
 from conformance.session.events import Run, read
 
 HERE = Path(__file__).parent

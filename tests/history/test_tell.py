@@ -14,7 +14,8 @@ import pytest
 from conformance.clauses import registry
 from conformance.core.case import Case, Row
 from conformance.core.features import features
-from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.outcome import Blame, How, Outcome, State
 from conformance.families import families
 from conformance.session.events import Footer, Header, Judged, Writer
 

@@ -17,9 +17,9 @@ import pytest
 from conformance.clauses import clauses
 from conformance.compat import caches
 from conformance.compat.versions import versions
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine import known
-from conformance.engine.controls import confirm, examine
+from conformance.engine.controls import confirm, run_with_control
 from conformance.engine.known import KnownFailure
 from conformance.methods import prefix_tuning as prefix
 from conformance.methods.reference import ReferencePrefix
@@ -149,7 +149,7 @@ def test_every_entry_has_its_proof_whatever_is_installed() -> None:
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_it_still_fails_and_is_matched_by_its_entry_and_by_no_other(entry: KnownFailure) -> None:
     lab, clause = Lab(), clauses()[entry.clause]
-    example = confirm(clause, lab, examine(clause, lab, entry.case))
+    example = confirm(clause, lab, run_with_control(clause, lab, entry.case))
     assert example.outcome is Outcome.VIOLATES
     assert example.finding is not None
     assert [other.id for other in ENTRIES.values() if other.matches(example.finding)] == [entry.id]
@@ -158,5 +158,5 @@ def test_it_still_fails_and_is_matched_by_its_entry_and_by_no_other(entry: Known
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_mending_the_named_function_turns_its_case_green(entry: KnownFailure) -> None:
     with MENDED[entry.id](entry):
-        example = examine(clauses()[entry.clause], Lab(), entry.case)
+        example = run_with_control(clauses()[entry.clause], Lab(), entry.case)
     assert example.outcome is Outcome.CONFORMS, example.reason or example.finding

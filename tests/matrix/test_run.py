@@ -16,7 +16,6 @@ import pytest
 
 from conformance.matrix.run import together
 from conformance.session.events import Run, read
-from conformance.session.exit_codes import word
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index
@@ -46,7 +45,7 @@ def events(out: Path, transformers: str) -> Run:
 
 
 def words(run: Run) -> set[str]:
-    return {word(cell) for cell in run.cells}
+    return {cell.word for cell in run.cells}
 
 
 def test_each_pair_has_an_events_file_of_its_own_releases(matrix: Call, out: Path) -> None:

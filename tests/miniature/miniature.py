@@ -116,4 +116,4 @@ def install() -> None:
     checks = (holds, wrong, crashes, refused, undecided, beside_the_point, broken, dies, warns, by_pair, slow, sharp)
     for check in checks:
         sources = ["huggingface/peft#2134"] if check is wrong else []
-        registry.clause(sources=sources, when=[_runs_alone], control="runs", sharp=check is sharp)(check)  # type: ignore[arg-type]
+        registry.clause(sources=sources, requires=[_runs_alone], control="runs", priority=check is sharp)(check)  # type: ignore[arg-type]

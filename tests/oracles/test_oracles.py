@@ -19,7 +19,7 @@ from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Row
 from conformance.core.relations import in_double, other_prefix, without_prefix
-from conformance.families import families, family
+from conformance.families import families, family_named
 from conformance.oracles import handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.oracles.plain_attention import DECODERS
 from conformance.runs.lab import ERROR_FLOOR, Lab
@@ -48,7 +48,7 @@ def first_cases(name: str) -> list[Case]:
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
         )
-        @given(cases(family(name), stratum))
+        @given(cases(family_named(name), stratum))
         def meet(case: Case) -> None:
             met.append(case)
 

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from conformance.worker.isolated import Judge, ask_placed
 
 from conformance import families
 from conformance.clauses import clauses
 from conformance.clauses.registry import Clause
 from conformance.core.case import Case, Placement, Roles
-from conformance.core.finding import Cell, Outcome
+from conformance.core.finding import Cell
+from conformance.core.outcome import Outcome
 from conformance.devices import current as here
 from conformance.engine.search import Budget
-from conformance.families import Family, family, register
+from conformance.families import Family, family_named, register
 from conformance.faults import faults
 from conformance.faults.detection import known_failures
 from conformance.session import judge as bench
-from conformance.session.exit_codes import broken
 from conformance.worker import isolated
-from conformance.worker.isolated import Judge, ask_placed
 
 TRAINS = clauses()["placement.trains"]
 MINE = """
@@ -67,7 +67,7 @@ def died(tmp_path_factory: pytest.TempPathFactory, _children_of_our_own: None) -
     folder.joinpath("sitecustomize.py").write_text(DIES.format(marker=str(folder / "died")), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        return bench.judge(TRAINS, family("llama"), ONE, ())
+        return bench.judge(TRAINS, family_named("llama"), ONE, ())
 
 
 def test_a_child_that_dies_makes_its_item_a_broken_harness_and_the_next_item_has_a_new_one(died: Cell) -> None:
@@ -75,7 +75,7 @@ def test_a_child_that_dies_makes_its_item_a_broken_harness_and_the_next_item_has
     assert died.verdict.outcome is Outcome.BROKEN
     assert "exit code 7" in next(iter(died.verdict.reasons))
     assert died.lane == ""
-    again = bench.judge(TRAINS, family("llama"), ONE, KNOWN)
+    again = bench.judge(TRAINS, family_named("llama"), ONE, KNOWN)
     assert again.verdict is not None
     assert again.verdict.counts["conforms"] >= 4
     assert again.lane == "simulated devices sim:0, sim:1, sim:2"
@@ -105,8 +105,8 @@ def test_a_family_that_does_not_come_with_the_project_reaches_the_child(mine: Fa
 def test_what_the_child_says_of_itself_is_a_broken_harness_in_its_words() -> None:
     """As of an item that this process knows and the child does not."""
     unknown = Clause(id="placement.gone", statement="", explanation="", check=TRAINS.check, placed=True)
-    cell = bench.judge(unknown, family("llama"), ONE, ())
-    assert cell == broken("placement.gone", "llama", "KeyError: 'placement.gone'")
+    cell = bench.judge(unknown, family_named("llama"), ONE, ())
+    assert cell == Cell.broken("placement.gone", "llama", "KeyError: 'placement.gone'")
 
 
 def test_a_process_that_was_not_started_for_placed_models_refuses_to_place_one(
@@ -114,7 +114,7 @@ def test_a_process_that_was_not_started_for_placed_models_refuses_to_place_one(
 ) -> None:
     monkeypatch.delenv(here.DEVICES, raising=False)
     with pytest.raises(RuntimeError, match="ask_placed"):
-        here.here()
+        here.current()
 
 
 def test_a_child_for_simulated_devices_sees_no_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:

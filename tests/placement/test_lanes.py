@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conformance.core.errors import UserError
-from conformance.devices import FORCED, available, enter
+from conformance.devices import FORCED, activate, available
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -86,10 +86,10 @@ def test_a_lane_that_does_not_exist_is_refused_in_words(monkeypatch: pytest.Monk
 
 
 def test_offloading_has_the_names_that_accelerate_knows() -> None:
-    assert enter("offload", 3) == ("cpu", "disk")
+    assert activate("offload", 3) == ("cpu", "disk")
 
 
 def test_real_devices_are_those_that_are_named() -> None:
-    assert enter("real", 2, ("cuda:3", "cuda:1", "cuda:0")) == ("cuda:3", "cuda:1")
+    assert activate("real", 2, ("cuda:3", "cuda:1", "cuda:0")) == ("cuda:3", "cuda:1")
     with pytest.raises(UserError, match="too-few-devices"):
-        enter("real", 2, ("cuda:0",))
+        activate("real", 2, ("cuda:0",))

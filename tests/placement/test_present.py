@@ -13,7 +13,7 @@ import pytest
 from conformance.core.errors import UserError
 from conformance.devices import lanes, real
 from conformance.devices.current import environment_for
-from conformance.devices.inventory import Present, present
+from conformance.devices.inventory import Inventory, inventory
 from conformance.devices.lanes import FORCED
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,9 +21,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    present.cache_clear()
+    inventory.cache_clear()
     yield
-    present.cache_clear()
+    inventory.cache_clear()
 
 
 def test_asking_imports_no_torch() -> None:
@@ -36,7 +36,7 @@ def test_asking_imports_no_torch() -> None:
 
 def test_a_forced_lane_is_the_reason_why_no_better_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FORCED, "offload")
-    assert str(present()) == "offload: cpu; not simulated or labelled: CONFORMANCE_LANE says offload"
+    assert str(inventory()) == "offload: cpu; not simulated or labelled: CONFORMANCE_LANE says offload"
 
 
 def test_without_the_hook_the_reason_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_gpus_are_hidden_from_simulated_devices_only() -> None:
 
 
 def test_the_cpu_is_a_real_device() -> None:
-    assert present("cpu") == Present("real", ("cpu",), {})
+    assert inventory("cpu") == Inventory("real", ("cpu",), {})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_cpu_is_a_real_device() -> None:
 )
 def test_devices_that_torch_lacks_are_refused_with_its_reason(devices: str, code: str, said: str) -> None:
     with pytest.raises(UserError) as refused:
-        present(devices)
+        inventory(devices)
     assert refused.value.code == code
     assert said in refused.value.cause
 
@@ -85,12 +85,12 @@ def test_devices_of_two_kinds_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_lane_that_does_not_exist_is_refused_there_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FORCED, "simulate")
     with pytest.raises(UserError, match="there is no lane 'simulate'"):
-        present()
+        inventory()
 
 
 def test_a_torch_that_does_not_import_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('no torch today')\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     with pytest.raises(UserError) as refused:
-        present()
+        inventory()
     assert (refused.value.code, refused.value.cause) == ("broken-torch", "no torch today")

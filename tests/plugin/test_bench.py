@@ -9,9 +9,9 @@ import pytest
 
 from conformance.clauses.registry import Clause
 from conformance.core.case import Case
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine import search as engine
-from conformance.families import family
+from conformance.families import family_named
 from conformance.session import held
 from conformance.session import judge as bench
 
@@ -50,14 +50,14 @@ def test_an_engine_that_raises_breaks_the_item(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(engine, "judge", judge)
-    cell = bench.judge(CLAUSE, family("llama"), engine.Budget(), ())
+    cell = bench.judge(CLAUSE, family_named("llama"), engine.Budget(), ())
     assert cell.verdict is not None
     assert cell.verdict.outcome is Outcome.BROKEN
     assert "RuntimeError: out of paper" in next(iter(cell.verdict.reasons))
 
 
 def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    from conformance.core.finding import How
+    from conformance.core.outcome import How
     from conformance.engine.known import KnownFailure
 
     def run_once(*_: object, **__: object) -> None:
@@ -76,6 +76,6 @@ def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None
         clause="a.b",
         case=Case(family="llama"),
     )
-    told = bench.replay(entry, CLAUSE, family("llama"))
+    told = bench.replay(entry, CLAUSE, family_named("llama"))
     assert told.state == "broken harness"
     assert "RuntimeError: out of paper" in told.why

@@ -9,7 +9,6 @@ import pytest
 
 from conformance.core.errors import UserError
 from conformance.session.events import read
-from conformance.session.exit_codes import word
 from conformance.session.time_budget import seconds
 
 Consumer = Callable[..., pytest.RunResult]
@@ -26,7 +25,7 @@ def test_what_is_left_when_the_time_is_spent_is_not_run(consumer: Consumer, tmp_
     result = consumer(*BOTH, "--conformance-time", "0.001s", "--conformance-report", str(events), "-n", workers)
     result.assert_outcomes(skipped=2)
     run = read(events)
-    assert [word(cell) for cell in run.cells] == ["not run", "not run"]
+    assert [cell.word for cell in run.cells] == ["not run", "not run"]
     assert {cell.why for cell in run.cells} == {"the requested time was spent"}
     assert run.footer is not None
     assert run.footer.exit_code == 5

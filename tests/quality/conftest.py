@@ -9,11 +9,12 @@ import pytest
 
 from conformance.clauses.registry import Clause, Control, Predicate
 from conformance.core.case import Case
-from conformance.core.finding import Difference, How, Verdict
+from conformance.core.finding import Difference, Verdict
+from conformance.core.outcome import How
 from conformance.core.signals import RunFailed, Violation
 from conformance.engine.known import KnownFailure
 from conformance.engine.search import Budget, search
-from conformance.families import family
+from conformance.families import family_named
 from conformance.runs.lab import Lab
 
 Ends = Callable[[Case], Exception | None]
@@ -77,12 +78,12 @@ def look_for(
         statement="It holds.",
         explanation="",
         check=check,
-        when=when,
+        requires=when,
         control=control,
-        story=story,
+        fixed_case=story,
         decisive=decisive,
     )
-    return search(clause, family(name), budget or Budget(), known, cast("Lab", NoModels(base)))
+    return search(clause, family_named(name), budget or Budget(), known, cast("Lab", NoModels(base)))
 
 
 class Kit:

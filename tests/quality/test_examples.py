@@ -16,8 +16,8 @@ import pytest
 
 from conformance.core.case import Case, Row
 from conformance.core.errors import UserError
-from conformance.core.finding import Outcome
-from conformance.engine.database import FOLDER, opened
+from conformance.core.outcome import Outcome
+from conformance.engine.database import FOLDER, open_database
 from conformance.engine.search import Budget
 
 ITEM = "quality.claim[llama]"
@@ -26,9 +26,9 @@ CASE = Case(family="llama", rows=(Row(length=9),))
 
 @pytest.fixture(autouse=True)
 def _nothing_open() -> Iterator[None]:
-    opened.cache_clear()
+    open_database.cache_clear()
     yield
-    opened.cache_clear()
+    open_database.cache_clear()
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_kept_case_is_looked_at_first(kit: Any, local: str) -> None:
         return kit.wrong() if never_drawn(case) else None
 
     assert kit.search(ends).outcome is Outcome.CONFORMS
-    examples = opened(local)
+    examples = open_database(local)
     assert examples is not None
     examples.keep(ITEM, CASE)
     verdict = kit.search(ends, budget=Budget(database=local))
@@ -104,14 +104,14 @@ def test_what_a_search_finds_is_kept_in_its_minimal_form(kit: Any, local: str) -
         return kit.wrong() if case.padded else None
 
     verdict = kit.search(ends, budget=Budget(database=local))
-    examples = opened(local)
+    examples = open_database(local)
     assert examples is not None
     assert examples.recall(ITEM) == [verdict.finding.case]
     assert examples.recall("quality.claim[gpt2]") == []
 
 
 def test_what_conforms_now_is_forgotten(kit: Any, local: str) -> None:
-    examples = opened(local)
+    examples = open_database(local)
     assert examples is not None
     examples.keep(ITEM, CASE)
     assert kit.search(lambda case: None, budget=Budget(database=local)).outcome is Outcome.CONFORMS
@@ -119,7 +119,7 @@ def test_what_conforms_now_is_forgotten(kit: Any, local: str) -> None:
 
 
 def test_what_this_version_cannot_read_is_forgotten(local: str) -> None:
-    examples = opened(local)
+    examples = open_database(local)
     assert examples is not None
     examples._database.save(ITEM.encode(), b'{"family":"llama","of_tomorrow":1}')
     examples.keep(ITEM, CASE)
@@ -129,18 +129,18 @@ def test_what_this_version_cannot_read_is_forgotten(local: str) -> None:
 
 def test_by_default_nothing_is_kept() -> None:
     assert Budget().database == "none"
-    assert opened("none") is None
+    assert open_database("none") is None
 
 
 def test_a_real_redis_server_shares_them(kit: Any, redis: str) -> None:
     def ends(case: Case) -> Exception | None:
         return kit.wrong() if never_drawn(case) else None
 
-    examples = opened(redis)
+    examples = open_database(redis)
     assert examples is not None
     examples.keep(ITEM, CASE)
-    opened.cache_clear()  # as another machine would open it
-    again = opened(redis)
+    open_database.cache_clear()  # as another machine would open it
+    again = open_database(redis)
     assert again is not None
     assert again is not examples
     assert again.recall(ITEM) == [CASE]
@@ -162,7 +162,7 @@ def test_a_dead_server_is_said_once_and_nothing_fails(kit: Any) -> None:
 @pytest.mark.parametrize("setting", ["", "redis", "github:", "github:owner", "https://example.org", "sqlite://x"])
 def test_what_is_no_database_is_refused(setting: str) -> None:
     with pytest.raises(UserError, match="bad-database"):
-        opened(setting)
+        open_database(setting)
 
 
 def test_those_of_a_workflow_are_read_and_new_ones_stay_local(
@@ -174,7 +174,7 @@ def test_those_of_a_workflow_are_read_and_new_ones_stay_local(
     shared = DirectoryBasedExampleDatabase(theirs)
     shared.save(ITEM.encode(), CASE.to_json().encode())
     monkeypatch.setattr("conformance.engine.database.GitHubArtifactDatabase", lambda *given, **named: shared)
-    examples = opened("github:owner/repository")
+    examples = open_database("github:owner/repository")
     assert examples is not None
     other = Case(family="llama", rows=(Row(length=8),))
     examples.keep(ITEM, other)

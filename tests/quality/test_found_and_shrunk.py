@@ -8,7 +8,7 @@ import pytest
 
 from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.core.features import FEATURES
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget
 
 LLAMA = Roles(head_dim=4, width=4, activation="silu", rope="default")

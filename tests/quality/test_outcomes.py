@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from conformance.clauses.preconditions import many_rows
 from conformance.core.case import Case, Prefix, Row
-from conformance.core.finding import Blame, How, Outcome
+from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.signals import NotApplicable, Undecided
 from conformance.engine.known import KnownFailure
 from conformance.engine.search import PROFILES, Budget
@@ -136,7 +136,7 @@ def test_a_clause_says_how_many_it_needs(kit: Any) -> None:
 # -- predicates -------------------------------------------------------------------------------------------------------
 def test_a_case_that_lacks_something_is_not_run(kit: Any) -> None:
     ran: list[Case] = []
-    verdict = kit.search(ran.append, when=(many_rows,))
+    verdict = kit.search(ran.append, requires=(many_rows,))
     assert all(len(case.rows) > 1 for case in ran)
     assert verdict.counts["conforms"] == len(ran)
     assert verdict.counts["not applicable"] == verdict.reasons["There is only one row"] == QUICK - len(ran)
@@ -280,16 +280,16 @@ def test_a_known_failure_that_is_gone_changes_nothing(kit: Any) -> None:
 # -- stories ----------------------------------------------------------------------------------------------------------
 def test_a_story_is_one_case_and_one_decisive_example(kit: Any) -> None:
     ran: list[Case] = []
-    verdict = kit.search(ran.append, story=lambda kind: TOLD, decisive=1)
+    verdict = kit.search(ran.append, fixed_case=lambda kind: TOLD, decisive=1)
     assert (ran, verdict.outcome, verdict.counts) == ([TOLD], Outcome.CONFORMS, {"conforms": 1})
 
 
 def test_a_story_is_not_shrunk(kit: Any) -> None:
-    verdict = kit.search(lambda case: kit.wrong(), story=lambda kind: TOLD, decisive=1)
+    verdict = kit.search(lambda case: kit.wrong(), fixed_case=lambda kind: TOLD, decisive=1)
     assert (verdict.outcome, verdict.finding.case) == (Outcome.VIOLATES, TOLD)
 
 
 def test_a_family_without_a_story_has_no_verdict_on_it(kit: Any) -> None:
-    verdict = kit.search(lambda case: kit.wrong(), story=lambda kind: None, decisive=1)
+    verdict = kit.search(lambda case: kit.wrong(), fixed_case=lambda kind: None, decisive=1)
     assert (verdict.outcome, verdict.counts) == (Outcome.NOT_APPLICABLE, {"not applicable": 1})
     assert verdict.reasons == {"this family has no story": 1}

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.core.case import Case
-from conformance.core.finding import Outcome, encode
+from conformance.core.finding import encode
+from conformance.core.outcome import Outcome
 
 
 # -- determinism ------------------------------------------------------------------------------------------------------

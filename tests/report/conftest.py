@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conformance.core.case import Case, Prefix, Row
-from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.outcome import Blame, How, Outcome, State
 from conformance.session.events import Footer, Header, Replayed, Run
-from conformance.session.exit_codes import broken, not_run
 
 VERSIONS = {"python": "3.11.7", "peft": "0.21.2", "transformers": "5.23.0", "torch": "2.13.0"}
 
@@ -63,9 +63,9 @@ def run(finding: Finding) -> Run:
             reasons={"nothing slides": 24},
             evidence=(base,),
         ),
-        broken("masks.rows_alone", "qwen2", "Traceback:\nZeroDivisionError: a bug of ours"),
+        Cell.broken("masks.rows_alone", "qwen2", "Traceback:\nZeroDivisionError: a bug of ours"),
         Cell(clause="equivalence.step_logits", family="t5", state=State.ABSENT, why="transformers 4.38 has no T5"),
-        not_run("equivalence.greedy_tokens", "t5", "the run was stopped before its turn"),
+        NOT_RUN_CELL("equivalence.greedy_tokens", "t5", "the run was stopped before its turn"),
         judged("masks.rows_alone", "t5", Outcome.REFUSED, reasons={"refused: ValueError: needs a cache": 24}),
     )
     known = (

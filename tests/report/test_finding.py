@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from conformance.core.case import from_json
-from conformance.core.finding import Difference, Finding, How
+from conformance.core.finding import Difference, Finding
+from conformance.core.outcome import How
 from conformance.report.finding import link, repeat, text
 
 
@@ -35,7 +36,7 @@ def test_it_stays_short_whatever_was_got(said: str) -> None:
 
 def _finding(difference: Difference, note: str) -> Finding:
     from conformance.core.case import Case
-    from conformance.core.finding import Blame
+    from conformance.core.outcome import Blame
 
     return Finding(
         clause="a.b",

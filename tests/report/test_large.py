@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from conformance.core.finding import Cell, Finding, Outcome, State, Verdict, encode
-from conformance.core.outcome import VIOLATES
+from conformance.core.finding import Cell, Finding, Verdict, encode
+from conformance.core.outcome import VIOLATES, Outcome, State
 from conformance.report.markdown import summary
 from conformance.report.merged import merge
 from conformance.report.page import page

@@ -13,12 +13,25 @@ from msgspec.structs import replace
 from conformance.compat.versions import newest_first
 from conformance.core.case import Case
 from conformance.core.errors import UserError
-from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
-from conformance.core.outcome import BROKEN, CONFORMS, INCOMPLETE, LETTERS, MEANINGS, NOT_RUN, PAIR_WORDS, VIOLATES
+from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.outcome import (
+    BROKEN,
+    CONFORMS,
+    INCOMPLETE,
+    KNOWN,
+    NOT_RUN,
+    PAIR_WORDS,
+    TABLE,
+    VIOLATES,
+    WORDS,
+    Blame,
+    How,
+    Outcome,
+    State,
+)
 from conformance.report.failures import Place
 from conformance.report.merged import Merged, Pair, merge
 from conformance.session.events import Footer, Header, Replay, Replayed, Run, read
-from conformance.session.exit_codes import KNOWN, WORDS, broken, not_run, word
 
 CLAUSES, FAMILIES = ("a.one", "a.two", "b.three"), ("gpt2", "llama")
 GREEN = {CONFORMS, KNOWN}
@@ -53,7 +66,7 @@ def cell(name: str, clause: str = "a.one", family: str = "llama", number: int = 
     if name in [state.value for state in State]:
         return Cell(clause=clause, family=family, state=State(name), why=f"it is {name}")
     if name == BROKEN:
-        return broken(clause, family, "a bug of ours")
+        return Cell.broken(clause, family, "a bug of ours")
     known = {"an-entry": 3} if name == KNOWN else {}
     outcome = Outcome.VIOLATES if name == KNOWN else Outcome(name)
     finding = violation(clause, family, number) if name == VIOLATES else None
@@ -118,11 +131,11 @@ def test_a_further_file_never_makes_a_result_better(runs: list[Run], more: Run) 
         for clause, letters in pair.rows.items():
             for family, letter in zip(before.families, letters, strict=True):
                 new = now.rows[clause][after.families.index(family)] if now.rows else letter
-                assert letter in (LETTERS[NOT_RUN], " ") or rank(new) <= rank(letter)
+                assert letter in (TABLE[NOT_RUN].letter, " ") or rank(new) <= rank(letter)
 
 
 def rank(letter: str) -> int:
-    return [LETTERS[name] for name in WORDS].index(letter)
+    return [TABLE[name].letter for name in WORDS].index(letter)
 
 
 @checked
@@ -148,7 +161,9 @@ def test_nothing_is_green_that_is_incomplete(runs: list[Run]) -> None:
 def test_every_letter_is_counted(runs: list[Run]) -> None:
     for pair in merge(runs).pairs:
         letters = "".join(pair.rows.values()).replace(" ", "")
-        assert {name: letters.count(LETTERS[name]) for name in WORDS if LETTERS[name] in letters} == pair.counts
+        assert {
+            name: letters.count(TABLE[name].letter) for name in WORDS if TABLE[name].letter in letters
+        } == pair.counts
 
 
 @pytest.mark.parametrize(
@@ -190,7 +205,7 @@ def test_parts_of_the_families_add_up() -> None:
 
 
 def test_a_run_that_left_items_out_is_not_green() -> None:
-    pair = only(merge([run(cell(CONFORMS), not_run("a.two", "llama", "the time was spent"))]))
+    pair = only(merge([run(cell(CONFORMS), NOT_RUN_CELL("a.two", "llama", "the time was spent"))]))
     assert (pair.word, pair.families) == (INCOMPLETE, {INCOMPLETE: ("llama",)})
 
 
@@ -255,7 +270,7 @@ def test_a_verdict_that_is_missing_is_refused() -> None:
 def test_every_word_has_a_letter_and_a_meaning() -> None:
     assert set(PAIR_WORDS) == set(LETTERS) == set(MEANINGS)
     assert len(set(LETTERS.values())) == len(LETTERS)
-    assert tuple(word(cell(name)) for name in WORDS) == WORDS
+    assert tuple(cell(name).word for name in WORDS) == WORDS
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.core.outcome import MEANINGS
 from conformance.report.merged import Merged, merge
 from conformance.report.page import FAILURES, TEXT, page
 from conformance.session.events import read

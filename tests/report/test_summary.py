@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.console import Console
 
-from conformance.core.finding import How
+from conformance.core.outcome import How
 from conformance.report.terminal import closing, code_of, show
 from conformance.session.events import Run
 

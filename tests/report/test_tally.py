@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.core.finding import Cell, Outcome, State, Verdict
+from conformance.core.finding import Cell, Verdict
+from conformance.core.outcome import Outcome, State
 from conformance.session.events import Replay, Replayed
-from conformance.session.exit_codes import MEANING, broken, counts, exit_code, not_run, reasons, told, word
+from conformance.session.exit_codes import MEANING, counts, exit_code
 
 
 def cell(outcome: Outcome, **rest: object) -> Cell:
@@ -22,7 +23,11 @@ def replay(state: Replay) -> Replayed:
     return Replayed(id="x", clause="a.b", family="llama", state=state)
 
 
-CELLS = [*(cell(outcome) for outcome in Outcome), not_run("a.b", "llama", "why"), broken("a.b", "llama", "why")]
+CELLS = [
+    *(cell(outcome) for outcome in Outcome),
+    NOT_RUN_CELL("a.b", "llama", "why"),
+    Cell.broken("a.b", "llama", "why"),
+]
 
 
 @pytest.mark.parametrize(
@@ -34,9 +39,9 @@ CELLS = [*(cell(outcome) for outcome in Outcome), not_run("a.b", "llama", "why")
         ([cell(Outcome.CONFORMS)], [], False, 3),
         ([cell(Outcome.VIOLATES, known={"x": 3})], [replay("still fails")], True, 0),
         ([cell(Outcome.CONFORMS)], [replay("mended")], True, 4),
-        ([cell(Outcome.CONFORMS), broken("a.b", "llama", "it broke")], [replay("mended")], True, 3),
+        ([cell(Outcome.CONFORMS), Cell.broken("a.b", "llama", "it broke")], [replay("mended")], True, 3),
         ([cell(Outcome.CONFORMS)], [replay("broken harness")], True, 3),
-        ([cell(Outcome.CONFORMS), not_run("a.b", "llama", "time")], [], True, 0),
+        ([cell(Outcome.CONFORMS), NOT_RUN_CELL("a.b", "llama", "time")], [], True, 0),
     ],
 )
 def test_exit_codes(cells: list[Cell], known: list[Replayed], complete: bool, code: int) -> None:
@@ -53,7 +58,7 @@ def test_nothing_broken_or_missing_is_ever_green_or_red(
     cells: list[Cell], known: list[Replayed], complete: bool
 ) -> None:
     code = exit_code(cells, known, complete=complete)
-    broke = any(word(one) == "broken harness" for one in cells) or any(one.state == "broken harness" for one in known)
+    broke = any(one.word == "broken harness" for one in cells) or any(one.state == "broken harness" for one in known)
     assert (code == 3) == (broke or not complete)
     assert code in MEANING
 
@@ -65,14 +70,14 @@ def test_every_cell_is_counted_once(cells: list[Cell]) -> None:
 
 
 def test_a_violation_without_a_finding_is_known() -> None:
-    assert word(cell(Outcome.VIOLATES, known={"x": 1})) == "known"
+    assert cell(Outcome.VIOLATES, known={"x": 1}).word == "known"
 
 
 def test_reasons_are_few_and_the_most_frequent_come_first() -> None:
     many = cell(Outcome.REFUSED, reasons={"one": 1, "two": 2, "three": 3, "four": 4, "five": 5})
-    assert reasons(many) == "five; four; three; and 2 other reasons"
-    assert told(many) == "refused: five; four; three; and 2 other reasons"
+    assert many.reasons == "five; four; three; and 2 other reasons"
+    assert many.description == "refused: five; four; three; and 2 other reasons"
 
 
 def test_a_reason_that_says_the_word_does_not_say_it_twice() -> None:
-    assert told(cell(Outcome.REFUSED, reasons={"refused: no": 1})) == "refused: no"
+    assert cell(Outcome.REFUSED, reasons={"refused: no": 1}).description == "refused: no"

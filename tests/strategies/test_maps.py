@@ -16,7 +16,7 @@ from conformance.core.case import Case, from_json
 from conformance.core.features import FEATURES, features
 from conformance.devices.maps import device_map
 from conformance.engine.search import PROFILES, drawn
-from conformance.families import Family, families, family
+from conformance.families import Family, families, family_named
 from conformance.families.build import build, decoder_layers
 from conformance.strategies import MAPS
 
@@ -117,7 +117,9 @@ def test_every_map_is_legal_for_its_model(name: str) -> None:
     for case in met(name, 0):
         if not case.placement.automatic:
             model = build(case)
-            _is_legal(model, family(name), device_map(model, family(name).anatomy.layers, case.placement, DEVICES))
+            _is_legal(
+                model, family_named(name), device_map(model, family_named(name).anatomy.layers, case.placement, DEVICES)
+            )
 
 
 def _is_legal(model: nn.Module, kind: Family, found: dict[str, object]) -> None:

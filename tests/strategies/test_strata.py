@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from conformance.core.case import Case, from_json
 from conformance.core.features import FEATURES, features
 from conformance.engine.search import PROFILES
-from conformance.families import Family, families, family
+from conformance.families import Family, families, family_named
 from conformance.families.build import build, config
 from conformance.strategies import STRATA, cases
 
@@ -106,20 +106,20 @@ def expected_boundaries(kind: Family) -> set[str]:
 @pytest.mark.parametrize(("start", "examples"), [(0, PROFILES["quick"]), *((start, 1) for start in (1, 2, 3, 1234))])
 def test_every_feature_and_boundary_is_reached_with_any_seed(name: str, start: int, examples: int) -> None:
     """By construction: already the first Case of each stratum, which no seed changes, reaches all of them."""
-    found, stood = reached(family(name), start, examples)
-    assert found >= possible(family(name))
-    assert stood >= expected_boundaries(family(name))
+    found, stood = reached(family_named(name), start, examples)
+    assert found >= possible(family_named(name))
+    assert stood >= expected_boundaries(family_named(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_family_cannot_have_is_never_drawn(name: str) -> None:
-    found, _ = reached(family(name), 7, 6)
-    assert found == possible(family(name))
+    found, _ = reached(family_named(name), 7, 6)
+    assert found == possible(family_named(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_drawn_case_is_valid(name: str) -> None:
-    kind = family(name)
+    kind = family_named(name)
     for case in drawn(kind, 1):
         assert from_json(case.to_json()) == case
         assert case.roles.heads % case.roles.kv_heads == 0
@@ -131,7 +131,7 @@ def test_every_drawn_case_is_valid(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_case_of_every_stratum_builds(name: str) -> None:
-    for case in drawn(family(name), 0, 1):
+    for case in drawn(family_named(name), 0, 1):
         assert sum(parameter.numel() for parameter in build(case).parameters()) < 20_000
 
 
@@ -144,15 +144,15 @@ def test_no_family_has_too_little_room() -> None:
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
 def test_the_same_seed_draws_the_same_cases_and_another_does_not(name: str) -> None:
-    kind = family(name)
+    kind = family_named(name)
     assert drawn(kind, 5) == drawn(kind, 5)
     assert drawn(kind, 5) != drawn(kind, 6)
 
 
 def test_two_strategies_of_one_stratum_draw_the_same_cases() -> None:
     """Every clause of a family makes its own strategy; that they meet the same Cases is what the memo lives on."""
-    assert drawn(family("llama"), 0, 12) == drawn(family("llama"), 0, 12)
-    assert len(set(drawn(family("llama"), 0))) == PROFILES["quick"] * len(STRATA)
+    assert drawn(family_named("llama"), 0, 12) == drawn(family_named("llama"), 0, 12)
+    assert len(set(drawn(family_named("llama"), 0))) == PROFILES["quick"] * len(STRATA)
 
 
 FRESH = """
@@ -183,4 +183,4 @@ def test_other_modules_do_not_change_what_is_drawn(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
-    assert outputs[0].splitlines() == [case.to_json() for case in drawn(family("gemma3"), 0, 12)]
+    assert outputs[0].splitlines() == [case.to_json() for case in drawn(family_named("gemma3"), 0, 12)]

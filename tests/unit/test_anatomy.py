@@ -9,11 +9,10 @@ from conformance.clauses import clauses
 from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.engine import search as engine
-from conformance.families import Family, anatomy, families, family
+from conformance.families import Family, anatomy, families, family_named
 from conformance.families.build import build
 from conformance.session import held
 from conformance.session import judge as bench
-from conformance.session.exit_codes import word
 from conformance.strategies import STRATA
 
 
@@ -24,7 +23,7 @@ def first(name: str) -> Case:
 @pytest.mark.parametrize("name", families())
 def test_the_shipped_files_are_right(name: str) -> None:
     case = first(name)
-    anatomy.check(build(case), family(name), case.roles.layers)
+    anatomy.check(build(case), family_named(name), case.roles.layers)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ def test_the_shipped_files_are_right(name: str) -> None:
     ],
 )
 def test_what_the_built_model_contradicts_is_refused(name: str, said: dict[str, str], words: str) -> None:
-    kind = family(name)
+    kind = family_named(name)
     wrong: Family = replace(kind, anatomy=replace(kind.anatomy, **said))
     case = first(name)
     with pytest.raises(UserError, match="contradictory-family") as refused:
@@ -55,7 +54,7 @@ def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pyte
     monkeypatch.setattr(anatomy, "check", refuse)
     build.__globals__["_copies"].cache_clear()
     held._held.clear()
-    cell = bench.judge(clauses()["decoding.repeatable"], family("llama"), engine.Budget(examples=1), ())
-    assert word(cell) == "broken harness"
+    cell = bench.judge(clauses()["decoding.repeatable"], family_named("llama"), engine.Budget(examples=1), ())
+    assert cell.word == "broken harness"
     assert "cure:  mend [anatomy]" in str(cell)
     assert "Traceback" not in str(cell)

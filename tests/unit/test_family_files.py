@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conformance.families.family_named import Family, read
 
 from conformance import families
 from conformance.core.errors import UserError
-from conformance.families.family import Family, read
 
 TEXT = """
 schema = 1
@@ -114,7 +114,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_family_is_refused() -> None:
     with pytest.raises(UserError, match=r"unknown-family: there is no family 'lama'[\s\S]*did you mean 'llama'"):
-        families.family("lama")
+        families.family_named("lama")
 
 
 def test_a_family_of_another_repository_joins_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_family_of_another_repository_joins_the_shipped_ones(tmp_path: Path, m
     before = list(families.families())
     found = families.register(file(tmp_path))
     assert list(families.families()) == [*before, "tiny"]
-    assert families.family("tiny") is found
+    assert families.family_named("tiny") is found
 
 
 def test_a_family_that_is_refused_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

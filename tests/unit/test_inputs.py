@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from conformance.core.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Prefix, Row
 from conformance.core.relations import row_alone, rows_reversed
-from conformance.families import family
-from conformance.families.inputs import padding_mask, pixels, position_ids, prefix_text, request, text, token_ids
+from conformance.families import family_named
+from conformance.families.inputs import request
+from conformance.families.inputs.text import padding_mask, pixels, position_ids, prefix_text, text, token_ids
 
 CASE = Case(family="llama", rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=1, seed=3)), seed=6)
 RIGHT = replace(CASE, padding="right")
@@ -60,20 +61,20 @@ def test_given_positions_count_the_text_and_leave_the_pads_at_0() -> None:
 
 @pytest.mark.parametrize(("mask", "dtype"), [("long", torch.int64), ("bool", torch.bool), ("float", torch.float32)])
 def test_the_mask_says_the_same_in_every_dtype(mask: str, dtype: torch.dtype) -> None:
-    given_mask = request(replace(CASE, mask=mask), family("llama"))["attention_mask"]
+    given_mask = request(replace(CASE, mask=mask), family_named("llama"))["attention_mask"]
     assert given_mask.dtype == dtype
     assert torch.equal(given_mask.long(), padding_mask(CASE))
 
 
 def test_a_request_holds_what_the_case_says_and_no_more() -> None:
-    kind = family("llama")
+    kind = family_named("llama")
     assert set(request(CASE, kind)) == {"input_ids", "attention_mask"}
     assert set(request(replace(CASE, mask="omitted"), kind)) == {"input_ids"}
     assert set(request(replace(CASE, given_positions=True), kind)) == {"input_ids", "attention_mask", "position_ids"}
 
 
 def test_an_image_belongs_to_its_row() -> None:
-    case, kind = replace(CASE, family="idefics", dtype="float64"), family("idefics")
+    case, kind = replace(CASE, family="idefics", dtype="float64"), family_named("idefics")
     given_pixels = pixels(case, kind)
     assert given_pixels["pixel_values"].shape == (3, 1, 3, 4, 4)
     assert given_pixels["pixel_values"].dtype == torch.float64

@@ -8,17 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from conformance.worker.isolated import ANSWER_FILE, Answer, Child, ChildDied, Generate, Judge
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from conformance.assertions.saving import saved
+from conformance.assertions.saving import saved_adapter
 from conformance.clauses import clauses
 from conformance.core.case import Case, Prefix, Row
-from conformance.core.finding import Cell, Outcome
+from conformance.core.finding import Cell
+from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget, judge
-from conformance.families import family
+from conformance.families import family_named
 from conformance.runs.lab import Lab
-from conformance.worker.isolated import ANSWER_FILE, Answer, Child, ChildDied, Generate, Judge
 
 NOISE = """
 import sys
@@ -45,7 +46,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
 
 
 def test_an_item_is_judged_as_in_this_process(child: Child) -> None:
-    here = judge(clauses()[ITEM.clause], family(ITEM.family), Budget(examples=1), (), Lab())
+    here = judge(clauses()[ITEM.clause], family_named(ITEM.family), Budget(examples=1), (), Lab())
     answer = child.ask(ITEM)
     assert answer.error == ""
     assert without_time(answer.cell) == without_time(here)
@@ -55,7 +56,7 @@ def test_an_item_is_judged_as_in_this_process(child: Child) -> None:
 
 def test_a_fresh_process_loads_and_generates(child: Child) -> None:
     case, lab = Case(family="llama", prefix=Prefix(length=2), rows=(Row(length=3),)), Lab("reference")
-    with saved(lab.subject(case)) as folder:
+    with saved_adapter(lab.subject(case)) as folder:
         assert child.ask(Generate(maker="reference", case=case, folder=str(folder))) == Answer()
         found = load_file(folder / ANSWER_FILE)
     expected = lab.generate(case)

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.errors import UserError
 from conformance.core.features import features
-from conformance.core.finding import Blame, Difference, Finding, How
+from conformance.core.finding import Difference, Finding
+from conformance.core.outcome import Blame, How
 from conformance.engine import known
 from conformance.engine.known import KnownFailure
 

@@ -61,7 +61,7 @@ def test_the_layout_of_encoder_decoders(encoder: int, decoder: int, pairs: tuple
 
 
 def test_the_layout_of_a_fused_cache() -> None:
-    layout = prefix.halved_layout(CASE)
+    layout = prefix.keys_then_values_layout(CASE)
     filled = prefix.keys_values(torch.arange(5 * 6 * 2 * 4).float().reshape(5, -1), CASE, layout)
     rows = torch.arange(5 * 6 * 2 * 4).float().reshape(5, 6, 2, 4)
     for layer, (keys, values) in enumerate(filled):
@@ -74,7 +74,7 @@ def test_the_layout_of_a_fused_cache() -> None:
 
 
 def test_a_fused_layout_is_undone_too() -> None:
-    layout = prefix.halved_layout(CASE)
+    layout = prefix.keys_then_values_layout(CASE)
     flat = normal(1, "flat", (5, 48))
     assert torch.equal(prefix.flat_rows(prefix.keys_values(flat, CASE, layout), CASE, layout), flat)
     assert layout.injective

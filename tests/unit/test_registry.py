@@ -33,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Clause:
     monkeypatch.setattr(registry, "_clauses", {})
 
     @registry.clause(
-        sources=["peft#1"], when=[needs_length, needs_two_rows], over=lambda case: (case, case), decisive=7
+        sources=["peft#1"], requires=[needs_length, needs_two_rows], follow_ups=lambda case: (case, case), decisive=7
     )
     def claim(lab: object, case: Case) -> None:
         """It holds.

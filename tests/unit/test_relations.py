@@ -22,26 +22,26 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "row_alone": (lambda c: relations.row_alone(c, 1), {"rows": CASE.rows[1:2]}),
     "rows_reversed": (relations.rows_reversed, {"rows": CASE.rows[::-1]}),
     "one_token": (relations.one_token, {"rows": (Row(length=1, seed=1),), "new_tokens": 1}),
-    "brief": (lambda c: relations.brief(c, 3), {"new_tokens": 3}),
-    "brief enough": (lambda c: relations.brief(c, 8), {}),
+    "brief": (lambda c: relations.first_steps(c, 3), {"new_tokens": 3}),
+    "brief enough": (lambda c: relations.first_steps(c, 8), {}),
     "same_rows": (lambda c: relations.same_rows(c, 2), {"rows": (CASE.rows[0], CASE.rows[0])}),
-    "padded": (lambda c: relations.padded(c, "right"), {"padding": "right"}),
-    "masked": (lambda c: relations.masked(c, "float"), {"mask": "float"}),
-    "embedded": (relations.embedded, {"inputs": "embeds"}),
-    "positioned": (lambda c: relations.positioned(c, 3), {"given_positions": True, "position_shift": 3}),
+    "padded": (lambda c: relations.with_padding(c, "right"), {"padding": "right"}),
+    "masked": (lambda c: relations.with_mask(c, "float"), {"mask": "float"}),
+    "embedded": (relations.with_embeds, {"inputs": "embeds"}),
+    "positioned": (lambda c: relations.with_position_ids(c, 3), {"given_positions": True, "position_shift": 3}),
     # 3 virtual tokens, 26 of text, and the last of 4 new tokens is never read: 3 + 26 + 3 = 32.
-    "filling": (relations.filling, {"rows": (Row(length=26, seed=1),)}),
-    "filling beyond": (lambda c: relations.filling(c, beyond=1), {"rows": (Row(length=27, seed=1),)}),
-    "attending": (lambda c: relations.attending(c, "eager"), {"attention": "eager"}),
+    "filling": (relations.filling_positions, {"rows": (Row(length=26, seed=1),)}),
+    "filling beyond": (lambda c: relations.filling_positions(c, beyond=1), {"rows": (Row(length=27, seed=1),)}),
+    "attending": (lambda c: relations.with_attention(c, "eager"), {"attention": "eager"}),
     "other_prefix": (relations.other_prefix, {"prefix": replace(CASE.prefix, seed=0)}),
     "prefix_reversed": (
         lambda c: relations.prefix_reversed(relations.without_prefix(c)),
         {"prefix": replace(BARE, order="reversed")},
     ),
-    "real_tokens": (relations.real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
+    "real_tokens": (relations.with_real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
     "in_double": (relations.in_double, {"dtype": "float64"}),
-    "beamed": (relations.beamed, {"beams": 2}),
-    "in_static_cache": (relations.in_static_cache, {"cache": "static"}),
+    "beamed": (relations.with_beams, {"beams": 2}),
+    "in_static_cache": (relations.with_static_cache, {"cache": "static"}),
     "unplaced": (relations.unplaced, {"placement": Placement()}),
     "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
     "spelled_plainly": (
@@ -72,8 +72,8 @@ def test_a_relation_changes_what_it_says_and_nothing_else(name: str) -> None:
 
 def test_a_prefix_that_leaves_no_room_cannot_be_filled_up() -> None:
     full = replace(CASE, prefix=Prefix(length=29))
-    assert relations.filling(full) is None
-    assert relations.filling(full, beyond=1) is not None
+    assert relations.filling_positions(full) is None
+    assert relations.filling_positions(full, beyond=1) is not None
 
 
 def test_relations_that_undo_themselves() -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.core.finding import Difference, How
-from conformance.core.signals import NotApplicable, RunFailed, Signal, Undecided, Violation, wrong
+from conformance.core.finding import Difference
+from conformance.core.outcome import How
+from conformance.core.signals import NotApplicable, RunFailed, Signal, Undecided, Violation, violation
 
 
 def test_wrong_is_a_violation_without_a_margin() -> None:
-    violation = wrong("length of layer 0", 3, [4], row=1, step=2)
+    violation = violation("length of layer 0", 3, [4], row=1, step=2)
     assert violation.difference == Difference(what="length of layer 0", got="3", expected="[4]", row=1, step=2)
     assert (violation.how, violation.where, str(violation)) == (How.WRONG, "", "length of layer 0")
 

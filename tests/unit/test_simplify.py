@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.features import FEATURES
-from conformance.engine.shrink import candidates, simplify
+from conformance.engine.shrink import candidates, shrink
 from conformance.families import families
 from conformance.strategies import MAPS, STRATA, cases
 
@@ -43,7 +43,7 @@ EVERY = st.one_of([cases(kind, stratum) for kind in families().values() for stra
 
 def test_what_needs_nothing_shrinks_to_the_smallest_case() -> None:
     smallest = Roles(head_dim=4, width=4, rope="default")
-    assert simplify(LARGE, lambda _: True) == Case(family="llama", roles=smallest, new_tokens=1)
+    assert shrink(LARGE, lambda _: True) == Case(family="llama", roles=smallest, new_tokens=1)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_what_is_needed_stays_and_the_rest_goes(needed: Callable[[Case], bool], 
     if not needed(start):
         start = replace(LARGE, prefix=Prefix(length=5))
     plain = Case(family="llama", roles=Roles(head_dim=4, width=4, rope="default"), new_tokens=1)
-    assert simplify(start, needed) == replace(plain, **changes)
+    assert shrink(start, needed) == replace(plain, **changes)
 
 
 @pytest.mark.parametrize("start", [PLACED, AUTOMATIC])
 def test_a_placed_case_stays_placed_and_ends_on_one_device(start: Case) -> None:
-    assert simplify(start, lambda _: True) == replace(SMALLEST, placement=Placement(way="dispatched"))
+    assert shrink(start, lambda _: True) == replace(SMALLEST, placement=Placement(way="dispatched"))
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,12 @@ def test_a_placed_case_stays_placed_and_ends_on_one_device(start: Case) -> None:
     ],
 )
 def test_of_a_map_what_is_needed_stays_and_the_rest_goes(needed: Callable[[Case], bool], least: Case) -> None:
-    assert simplify(PLACED, needed) == least
+    assert shrink(PLACED, needed) == least
 
 
 def test_of_an_automatic_map_the_memory_shrinks() -> None:
     least = replace(SMALLEST, placement=Placement(way="auto", memory=(60,)))
-    assert simplify(AUTOMATIC, lambda c: c.placement.automatic) == least
+    assert shrink(AUTOMATIC, lambda c: c.placement.automatic) == least
 
 
 @given(EVERY, st.sampled_from(sorted(FEATURES)))
@@ -120,7 +120,7 @@ def test_it_never_leaves_the_cases_that_fail_and_ends_where_no_step_fails(case: 
         tried.append(candidate)
         return needed(candidate)
 
-    result = simplify(case, fails)
+    result = shrink(case, fails)
     assert needed(result)
     assert len(tried) == len(set(tried)), "a Case was run twice"
     assert not any(needed(simpler) for simpler in candidates(result) if simpler not in tried)

@@ -5,7 +5,8 @@ import pytest
 from msgspec import Struct
 
 from conformance.core.case import Case, Prefix
-from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict, encode
+from conformance.core.finding import Cell, Difference, Finding, Verdict, encode
+from conformance.core.outcome import Blame, How, Outcome, State
 
 DIFFERENCE = Difference(what="the logits differ", got="1", expected="2", row=0, step=3, margin=1.5, error=1e-4)
 FINDING = Finding(

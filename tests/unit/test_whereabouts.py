@@ -9,29 +9,29 @@ import torch
 from torch import nn
 
 from conformance.assertions import placement as whereabouts
-from conformance.assertions.placement import needs_names, needs_places
+from conformance.assertions.placement import requires_places, requires_spellings
 from conformance.core.case import Case, Placement, Roles
 from conformance.core.features import features
 from conformance.core.relations import spelled_plainly
 from conformance.core.signals import NotApplicable
 from conformance.devices import current as where
-from conformance.devices.current import Here, alone, as_here
+from conformance.devices.current import Devices, on_single_device, with_local_devices
 from conformance.devices.maps import places, spell
 from conformance.devices.place_model import memory
 
 # As simulated ones are, but of a type that torch knows without a backend.
-MANY = Here("simulated", ("xla:0", "xla:1", "xla:2"))
-LABELLED = Here("labelled", ("cpu:0", "cpu:1", "cpu:2"))
-CPU = Here("offload", ("cpu",))
-GPU = Here("real", ("cuda:0",))
-Devices = Callable[[Here], None]
+MANY = Devices("simulated", ("xla:0", "xla:1", "xla:2"))
+LABELLED = Devices("labelled", ("cpu:0", "cpu:1", "cpu:2"))
+CPU = Devices("offload", ("cpu",))
+GPU = Devices("real", ("cuda:0",))
+Devices = Callable[[Devices], None]
 
 
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
     """Pretend that this process has other devices."""
 
-    def pretend(found: Here) -> None:
+    def pretend(found: Devices) -> None:
         monkeypatch.setattr(whereabouts, "here", lambda: found)
         monkeypatch.setattr(where, "here", lambda: found)
 
@@ -58,9 +58,9 @@ def placed(**placement: object) -> Case:
         (GPU, placed(layers=(0, "cpu"))),
     ],
 )
-def test_a_map_with_several_places_says_something(devices: Devices, found: Here, case: Case) -> None:
+def test_a_map_with_several_places_says_something(devices: Devices, found: Devices, case: Case) -> None:
     devices(found)
-    needs_places(case)
+    requires_places(case)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_a_map_with_several_places_says_something(devices: Devices, found: Here,
     ],
 )
 def test_a_map_that_these_devices_cannot_have_is_not_applicable(
-    devices: Devices, found: Here, case: Case, why: str
+    devices: Devices, found: Devices, case: Case, why: str
 ) -> None:
     devices(found)
     with pytest.raises(NotApplicable, match=why):
-        needs_places(case)
+        requires_places(case)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_a_map_that_these_devices_cannot_have_is_not_applicable(
     ],
 )
 def test_a_map_that_is_spelled_like_the_plain_one_is_not_applicable(
-    devices: Devices, found: Here, case: Case, says: bool
+    devices: Devices, found: Devices, case: Case, says: bool
 ) -> None:
     devices(found)
     if says:
-        needs_names(case, spelled_plainly(case))
+        requires_spellings(case, spelled_plainly(case))
     else:
         with pytest.raises(NotApplicable, match="it is the same map"):
-            needs_names(case, spelled_plainly(case))
+            requires_spellings(case, spelled_plainly(case))
 
 
 def test_numbers_go_round_the_devices_that_there_are() -> None:
@@ -133,18 +133,18 @@ def test_memory_is_that_of_the_devices_that_there_are() -> None:
 
 def test_alone_is_on_the_first_device_and_on_a_cpu_without_a_map(devices: Devices) -> None:
     devices(GPU)
-    assert alone(placed()).placement == Placement(way="dispatched")
+    assert on_single_device(placed()).placement == Placement(way="dispatched")
     devices(CPU)
-    assert not alone(placed()).placed
+    assert not on_single_device(placed()).placed
     devices(LABELLED)
-    assert alone(placed()).placed
+    assert on_single_device(placed()).placed
 
 
 def test_features_are_those_of_the_map_as_it_is_here(devices: Devices) -> None:
     case = placed(layers=(0, "disk"))
     devices(MANY)
-    assert as_here(case) == case
+    assert with_local_devices(case) == case
     devices(CPU)
-    assert as_here(case).placement == Placement(way="dispatched", layers=("cpu", "disk"), others=("cpu",))
-    assert "no_device" in features(as_here(case))
-    assert as_here(Case(family="llama")) == Case(family="llama")
+    assert with_local_devices(case).placement == Placement(way="dispatched", layers=("cpu", "disk"), others=("cpu",))
+    assert "no_device" in features(with_local_devices(case))
+    assert with_local_devices(Case(family="llama")) == Case(family="llama")

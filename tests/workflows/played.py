@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.core.case import Case
-from conformance.core.finding import Blame, Cell, Difference, Finding, How, Outcome, State, Verdict
+from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.outcome import Blame, How, Outcome, State
 from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Started, Writer
 
 RELEASES = {"fine": "0.21.2", "red": "0.13.2", "cut": "0.14.0"}

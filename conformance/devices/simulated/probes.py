@@ -48,14 +48,6 @@ class Probe(NamedTuple):
     run: Callable[[Pair], Any]
 
 
-class Disagreement(NamedTuple):
-    """A probe that ends otherwise on simulated devices than on real ones."""
-
-    name: str
-    simulated: str
-    real: str
-
-
 def accumulated(pair: Pair) -> Tensor | None:
     """The gradient of a tensor that was used on both devices."""
     leaf = pair.a(2, 3).requires_grad_()
@@ -176,14 +168,3 @@ def outcome(probe: Probe, devices: Sequence[str]) -> str:
         return type(found).__name__
     names = {torch.device("cpu"): "cpu", torch.device(pair.second): "second", torch.device(pair.first): "first"}
     return names.get(found.device, str(found.device))
-
-
-def disagreements(
-    simulated: Sequence[str], real: Sequence[str], probes: Sequence[Probe] = PROBES
-) -> list[Disagreement]:
-    """Calibration: every probe that ends differently on two simulated devices than on two real ones.
-
-    For a single GPU give ``("sim:0", "cpu")`` and ``("cuda:0", "cpu")``.
-    """
-    pairs = ((probe.name, outcome(probe, simulated), outcome(probe, real)) for probe in probes)
-    return [Disagreement(*ends) for ends in pairs if ends[1] != ends[2]]

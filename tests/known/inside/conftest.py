@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from conformance.devices.current import here
+from conformance.devices.current import current
 
 collect_ignore_glob = [] if "CONFORMANCE_INSIDE" in os.environ else ["test_*.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def devices() -> tuple[str, ...]:
-    return here().names
+    return current().names

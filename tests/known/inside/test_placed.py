@@ -13,11 +13,11 @@ import pytest
 
 from conformance.clauses import clauses
 from conformance.compat.versions import versions
-from conformance.core.finding import Outcome
+from conformance.core.outcome import Outcome
 from conformance.devices.maps import AWAY
-from conformance.devices.place_model import computes_on
+from conformance.devices.place_model import execution_device
 from conformance.engine import known
-from conformance.engine.controls import confirm, examine
+from conformance.engine.controls import confirm, run_with_control
 from conformance.engine.known import KnownFailure
 from conformance.families import families
 from conformance.runs.lab import Lab
@@ -127,7 +127,7 @@ def where_the_embedding_computes() -> Iterator[None]:
     original: Any = PeftModel._setup_prompt_encoder
 
     def mended(self: Any, adapter_name: str) -> None:
-        device = computes_on(self.base_model.get_input_embeddings())
+        device = execution_device(self.base_model.get_input_embeddings())
         with mock.patch.object(PeftModel, "device", device, create=True):
             original(self, adapter_name)
 
@@ -198,7 +198,7 @@ def test_every_entry_has_its_proof_whatever_is_installed() -> None:
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_it_still_fails_and_is_matched_by_its_entry_and_by_no_other(entry: KnownFailure) -> None:
     lab, clause = Lab(), clauses()[entry.clause]
-    example = confirm(clause, lab, examine(clause, lab, entry.case))
+    example = confirm(clause, lab, run_with_control(clause, lab, entry.case))
     assert example.outcome is Outcome.VIOLATES
     assert example.finding is not None
     assert [other.id for other in ALL if other.matches(example.finding)] == [entry.id]
@@ -210,7 +210,7 @@ def test_mending_the_named_function_turns_its_case_green(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with MENDED[entry.id]():
-        example = examine(clauses()[entry.clause], Lab(), entry.case)
+        example = run_with_control(clauses()[entry.clause], Lab(), entry.case)
     assert example.outcome is Outcome.CONFORMS, example.reason or example.finding
 
 
@@ -220,5 +220,5 @@ def test_mending_everything_else_does_not(entry: KnownFailure) -> None:
         for other, mend in MENDED.items():
             if other != entry.id:
                 stack.enter_context(mend())
-        example = examine(clauses()[entry.clause], Lab(), entry.case)
+        example = run_with_control(clauses()[entry.clause], Lab(), entry.case)
     assert example.outcome is Outcome.VIOLATES

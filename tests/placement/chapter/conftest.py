@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from conformance.devices.current import here
+from conformance.devices.current import current
 
 INSIDE = "CONFORMANCE_INSIDE" in os.environ
 collect_ignore_glob = [] if INSIDE else ["test_*.py"]
@@ -17,4 +17,4 @@ collect_ignore_glob = [] if INSIDE else ["test_*.py"]
 def _lane() -> None:
     """Three devices, one thread."""
     torch.set_num_threads(1)
-    assert here().names == ("sim:0", "sim:1", "sim:2")
+    assert current().names == ("sim:0", "sim:1", "sim:2")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.core.finding import Outcome, Verdict
+from conformance.core.finding import Verdict
+from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget
 from conformance.faults import Fault, faults
-from conformance.faults.detection import detected, failing_before, in_force, judged, named, weaker_clause
+from conformance.faults.detection import (
+    detected,
+    failing_before,
+    in_force,
+    named_clause,
+    search_with_fault,
+    weaker_clause,
+)
 
 QUICK = Budget(shrink=False)
-PLACED = {id: fault for id, fault in faults().items() if named(fault).placed}
+PLACED = {id: fault for id, fault in faults().items() if named_clause(fault).placed}
 FINE = {id: fault for id, fault in PLACED.items() if fault.weaker}
 GROSS = {
     "adapter_made": "only_the_middle_device",
@@ -29,9 +37,9 @@ GROSS = {
 
 @pytest.mark.parametrize("fault", PLACED.values(), ids=PLACED)
 def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
-    before = failing_before(named(fault), fault, QUICK)
+    before = failing_before(named_clause(fault), fault, QUICK)
     with in_force(fault) as planted:
-        verdict = judged(named(fault), planted, QUICK, before)
+        verdict = search_with_fault(named_clause(fault), planted, QUICK, before)
     assert planted.fired, "it never took effect"
     assert detected(verdict, planted), verdict
 
@@ -42,7 +50,7 @@ def looked_at(fault: Fault, check: str) -> tuple[Verdict, bool]:
     clause = weaker_clause(found, placed=True)
     before = failing_before(clause, fault, QUICK)
     with in_force(fault) as planted:
-        verdict = judged(clause, planted, QUICK, before)
+        verdict = search_with_fault(clause, planted, QUICK, before)
     return verdict, detected(verdict, planted)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conformance.clauses import clauses
-from conformance.core.finding import Outcome, State
+from conformance.core.outcome import Outcome, State
 from conformance.engine.search import Budget, judge
-from conformance.families import families, family
+from conformance.families import families, family_named
 from conformance.runs.lab import Lab
 from conformance.strategies import MAPS
 
@@ -28,7 +28,7 @@ def test_the_reference_wrapper_passes_the_first_case_of_each_stratum(name: str) 
     lab = Lab("reference")
     told = {}
     for id, clause in PLACED.items():
-        cell = judge(clause, family(name), Budget(examples=1, shrink=False), (), lab)
+        cell = judge(clause, family_named(name), Budget(examples=1, shrink=False), (), lab)
         assert cell.state is State.JUDGED
         assert cell.lane == "simulated devices sim:0, sim:1, sim:2"
         assert cell.verdict is not None
@@ -40,7 +40,9 @@ def test_the_reference_wrapper_passes_the_first_case_of_each_stratum(name: str) 
 
 def test_one_family_passes_the_whole_quick_profile() -> None:
     lab = Lab("reference")
-    verdicts = [judge(clause, family("llama"), Budget(shrink=False), (), lab).verdict for clause in PLACED.values()]
+    verdicts = [
+        judge(clause, family_named("llama"), Budget(shrink=False), (), lab).verdict for clause in PLACED.values()
+    ]
     found = {v.clause: v.decisive for v in verdicts if v and set(v.counts) <= {"conforms", "not applicable"}}
     assert found == {
         "placement.split": 12,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from conformance.devices import available, enter
+from conformance.devices import activate, available
 
 INSIDE = "CONFORMANCE_INSIDE" in os.environ
 collect_ignore_glob = [] if INSIDE else ["test_*.py"]
@@ -14,7 +14,7 @@ collect_ignore_glob = [] if INSIDE else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def devices() -> tuple[str, ...]:
-    return enter(available(), 3)
+    return activate(available(), 3)
 
 
 @pytest.fixture

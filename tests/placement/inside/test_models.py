@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.devices.simulated.rule import DeviceMismatch
 from conformance.devices.simulated.transfers import transfers
-from conformance.families import families, family
+from conformance.families import families, family_named
 from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.methods import prefix_tuning as prefix
@@ -43,7 +43,7 @@ def dispatched(where: dict[str, Any]) -> Any:
 
 
 def prefixed(base: Any) -> Any:
-    model = _wrap(base, CASE, family(CASE.family)).eval()
+    model = _wrap(base, CASE, family_named(CASE.family)).eval()
     with torch.no_grad():
         for name, parameter in model.prompt_encoder[model.active_adapter].named_parameters():
             parameter.copy_(prefix.draw(CASE, name, tuple(parameter.shape)))
@@ -52,7 +52,7 @@ def prefixed(base: Any) -> Any:
 
 @torch.no_grad()
 def answer(model: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    given = request(CASE, family(CASE.family))
+    given = request(CASE, family_named(CASE.family))
     found = model.generate(**given, max_new_tokens=4, return_dict_in_generate=True, output_logits=True, **more)
     return found.sequences.cpu(), torch.stack([step.cpu() for step in found.logits])
 
@@ -67,7 +67,7 @@ def assert_right(model: Any, **more: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(families()))
 def test_on_one_device_every_family_answers_as_on_the_cpu_bit_by_bit(devices: Names, name: str) -> None:
-    kind = family(name)
+    kind = family_named(name)
     space = kind.draw
     roles = Roles(
         layers=2,
@@ -116,7 +116,7 @@ def test_inference_mode_answers_as_on_the_cpu(devices: Names) -> None:
 
 def test_training_over_three_devices_has_the_gradient_of_the_cpu(devices: Names) -> None:
     def gradient(model: Any) -> torch.Tensor:
-        given = request(CASE, family(CASE.family))
+        given = request(CASE, family_named(CASE.family))
         model.train()(**given, labels=given["input_ids"]).loss.backward()
         found: torch.Tensor = model.prompt_encoder.default.embedding.weight.grad
         return found.cpu()

@@ -1,4 +1,4 @@
-"""The reference subject: our own small, correct prefix wrapper. Every clause must pass on it, and fail on it with its fault.
+"""The reference wrapper of methods that act on the cache: small, correct, the same for every release.
 
 Each step a wrapper can get wrong is one method, so that a planted fault is a subclass that overrides one of them.
 """
@@ -17,27 +17,27 @@ from torch import Tensor, nn
 
 from conformance.compat import caches
 from conformance.core.case import START, Case
-from conformance.devices.place_model import computes_on, home
+from conformance.devices.place_model import execution_device, input_device
 from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
-from conformance.methods import prefix_tuning as prefix
+from conformance.families.inputs import inputs_of
+from conformance.methods.method import Method
 
 FILE = "reference_prefix.safetensors"
-EMBEDDED = "image_encoder_embeddings"
-"""How forward is given images that have been looked at."""
 
 
 class ReferencePrefix(nn.Module):
     """A base model with a prefix in front of its cache. Called and generated with like a model of transformers."""
 
-    def __init__(self, base: nn.Module, case: Case, kind: Family) -> None:
+    def __init__(self, base: nn.Module, case: Case, family: Family, method: Method) -> None:
         super().__init__()
-        self.base, self.kind, self.shape_of = base, kind, case
-        self.home = home(base)
-        self.shapes = prefix.shapes(case, prefix.plain_layout(case))
+        self.base, self.family, self.shape_of, self.method = base, family, case, method
+        self.layout = method.layout(case)
+        self.input_device = input_device(base)
+        self.shapes = method.shapes(case, self.layout)
         self.raw = nn.ParameterDict(
             {
-                name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=self.home))
+                name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=self.input_device))
                 for name, shape in self.shapes.items()
             }
         )
@@ -52,22 +52,24 @@ class ReferencePrefix(nn.Module):
 
     def flat(self) -> Tensor:
         """The flat rows that are in force."""
-        return self.collapsed if self.collapsed is not None else prefix.project(self.named_raw())
+        return self.collapsed if self.collapsed is not None else self.method.rows(self.named_raw())
 
     def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
         """Keys and values for every layer, each ``(rows, kv_heads, n, head_dim)``."""
-        filled = prefix.keys_values(self.flat(), self.shape_of, prefix.plain_layout(self.shape_of))
+        filled = self.method.injected(self.flat(), self.shape_of, self.layout).cache
         return [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in filled]
 
     def cache(self, rows: int) -> Any:
         """A fresh cache with the prefix in it; a disabled adapter has none."""
         # A window counted in positions, as below, needs all of them; a cache would count pads too.
-        filled = [self.beside(index, *held) for index, held in enumerate(self.layers(rows))] if self.enabled else []
+        filled = (
+            [self.on_layer_device(index, *held) for index, held in enumerate(self.layers(rows))] if self.enabled else []
+        )
         return caches.make(self.base, filled, keep_all=self.sliding)
 
-    def beside(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, where that layer computes."""
-        there = computes_on(decoder_layers(self.base, self.kind)[layer])
+        there = execution_device(decoder_layers(self.base, self.family)[layer])
         return keys.to(there), values.to(there)
 
     @property
@@ -78,7 +80,7 @@ class ReferencePrefix(nn.Module):
     # -- what stands beside it ----------------------------------------------------------------------------------------
     def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
         """1 for virtual tokens and texts, 0 for pads, shape ``(rows, n + width)``."""
-        real = torch.ones(rows, width, dtype=torch.long, device=self.home) if given is None else given.long()
+        real = torch.ones(rows, width, dtype=torch.long, device=self.input_device) if given is None else given.long()
         return torch.cat([torch.ones(rows, self.length, dtype=torch.long, device=real.device), real], dim=1)
 
     @property
@@ -117,7 +119,7 @@ class ReferencePrefix(nn.Module):
         request = dict(request)
         if not self.enabled:
             return self.base(**request)
-        if self.kind.encoder_decoder:
+        if self.family.encoder_decoder:
             rows = request["decoder_input_ids"].shape[0]
             return self.run(self.cache(rows), request)
         text = request["input_ids"] if request.get("input_ids") is not None else request["inputs_embeds"]
@@ -141,19 +143,10 @@ class ReferencePrefix(nn.Module):
         accepted = parameters_of_forward(self.base)
         return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
 
-    def looked_at(self, images: dict[str, Tensor], out: Any) -> dict[str, Tensor]:
-        """The images for the next token: what the base model has made of the pixels, if it takes that, not the pixels."""
-        later = {name: v[:, -1:] if name == "image_attention_mask" else v for name, v in images.items()}
-        made = getattr(out, "image_hidden_states", None)
-        if made is not None and EMBEDDED in parameters_of_forward(self.base):
-            later.pop("pixel_values", None)
-            later[EMBEDDED] = made
-        return later
-
     @torch.no_grad()
     def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
         """Greedy decoding, step by step."""
-        steps = _decoder_steps if self.kind.encoder_decoder else _text_steps
+        steps = _decoder_steps if self.family.encoder_decoder else _text_steps
         return steps(self, max_new_tokens, request)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
@@ -168,11 +161,11 @@ class ReferencePrefix(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the flat rows: of a projection only the result is kept."""
-        save_file({"rows": prefix.project(self.named_raw()).detach().cpu().contiguous()}, Path(folder) / FILE)
+        save_file({"rows": self.method.rows(self.named_raw()).detach().cpu().contiguous()}, Path(folder) / FILE)
 
     def load(self, folder: str | Path) -> None:
         """Read what :meth:`save_pretrained` wrote; the projection is then gone."""
-        self.collapsed = load_file(Path(folder) / FILE)["rows"].to(self.home)
+        self.collapsed = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
 
 
 def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -> Any:
@@ -183,10 +176,11 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
     positions = wrapper.positions(request.get("position_ids"), mask, width)
     cache, logits, tokens = wrapper.cache(rows), [], []
     step: dict[str, Any] = {"input_ids": text} if embeds is None else {"inputs_embeds": text}
-    images = {name: value for name, value in request.items() if name.startswith(("pixel", "image"))}
+    inputs = inputs_of(wrapper.family)
+    beside = {name: value for name, value in request.items() if name in inputs.arguments}
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1])
-        given = wrapper.known({**step, **images, "attention_mask": attention, "position_ids": positions})
+        given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out)
         logits.append(out.logits[:, -1])
@@ -194,7 +188,7 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
         step = {"input_ids": tokens[-1]}
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         positions = positions[:, -1:] + 1
-        images = wrapper.looked_at(images, out)
+        beside = inputs.for_next_token(beside, out, parameters_of_forward(wrapper.base)) if beside else {}
     return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=cache)
 
 
@@ -204,9 +198,9 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]
     text = request["input_ids"] if "input_ids" in request else request["inputs_embeds"]
     rows, width = text.shape[:2]
     if mask is None:
-        mask = torch.ones(rows, width, dtype=torch.long, device=wrapper.home)
+        mask = torch.ones(rows, width, dtype=torch.long, device=wrapper.input_device)
     encoded = base.get_encoder()(**request, attention_mask=mask, return_dict=True)
-    cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START, device=wrapper.home)]
+    cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START, device=wrapper.input_device)]
     for number in range(steps):
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
         out = wrapper.run(cache, given, number)

@@ -1,0 +1,51 @@
+"""One image for each text, as Idefics takes it: pixels, and a mask that says which tokens see them (all)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformance.core.case import Case
+from conformance.families.family import Family
+from conformance.families.inputs.text import Inputs
+from conformance.families.weights import normal
+
+PIXELS, SEES, ENCODED = "pixel_values", "image_attention_mask", "image_encoder_embeddings"
+"""The arguments of forward; the last is how it is given images that it has encoded before."""
+
+
+class Idefics(Inputs):
+    """Images beside the text, through gated cross-attention."""
+
+    arguments = frozenset({PIXELS, SEES, ENCODED})
+
+    def beside(self, case: Case, family: Family, width: int) -> dict[str, Tensor]:
+        """One image per row, seen by all of its ``width`` tokens."""
+        if family.pixels is None:
+            return {}
+        shape = (1, family.pixels.channels, family.pixels.size, family.pixels.size)
+        images = [normal(case.seed, f"image/{row.seed}", shape) for row in case.rows]
+        sees = torch.ones(len(case.rows), width, 1, dtype=torch.long)
+        return {PIXELS: torch.stack(images).to(getattr(torch, case.dtype)), SEES: sees}
+
+    def for_piece(self, beside: dict[str, Tensor], width: int, blind: int = 0) -> dict[str, Tensor]:
+        """The first ``blind`` tokens see no image."""
+        return {**beside, SEES: (torch.arange(width) >= blind).long()[None, :, None]}
+
+    def for_next_token(self, beside: dict[str, Tensor], out: Any, accepted: frozenset[str]) -> dict[str, Tensor]:
+        """What the base model has made of the pixels, if it takes that, in place of the pixels."""
+        later = {**beside, SEES: beside[SEES][:, -1:]}
+        made = getattr(out, "image_hidden_states", None)
+        if made is not None and ENCODED in accepted:
+            later.pop(PIXELS, None)
+            later[ENCODED] = made
+        return later
+
+    def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+        """All ``width`` tokens see what the last one saw."""
+        return {**beside, SEES: beside[SEES][:, -1:].expand(-1, width, -1)}
+
+
+INPUTS = Idefics()

@@ -1,0 +1,123 @@
+"""What a method of prompt learning is: all that the rest of the suite asks of one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from conformance.compat.caches import KeysValues
+from conformance.core.case import Case
+
+if TYPE_CHECKING:
+    from conformance.families import Family
+
+Raw = Mapping[str, Tensor]
+"""The adapter's raw parameters by name, as PEFT saves and holds them."""
+
+
+class Layout(NamedTuple):
+    """How many rows the parameters make, and for each decoder layer the row of its keys and the row of its values.
+
+    ``bloom_fused``: a row of keys is not one head after the other, but the same numbers in the order of BLOOM's fused cache.
+    """
+
+    rows: int
+    pairs: tuple[tuple[int, int], ...]
+    bloom_fused: bool = False
+
+    @property
+    def injective(self) -> bool:
+        """Whether no row serves two layers."""
+        used = [row for pair in self.pairs for row in pair]
+        return len(used) == len(set(used))
+
+
+class Injected(NamedTuple):
+    """What a method puts in front of the text; neither for the base model alone.
+
+    ``cache``: per layer keys and values, each ``(1, kv_heads, n, head_dim)``, which lie in the cache before the first forward.
+    ``embeddings`` ``(1, n, width)`` stand in front of the embedded text, or of the decoder's start token.
+    """
+
+    cache: KeysValues = ()
+    embeddings: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of virtual tokens."""
+        if self.embeddings is not None:
+            return self.embeddings.shape[1]
+        return self.cache[0][0].shape[-2] if self.cache else 0
+
+
+NOTHING = Injected()
+"""The base model without any prompt."""
+
+
+class Method(ABC):
+    """One method. Its file is the only one that knows its name, its parameters and its arithmetic."""
+
+    name: ClassVar[str]
+    """As PEFT calls it, and as a Case does."""
+    acts_on: ClassVar[Literal["cache", "embeddings"]]
+    """Where the virtual tokens are put."""
+    varied: ClassVar[frozenset[str]]
+    """The fields of a Case's ``prefix`` that mean something here; all others keep their defaults."""
+    reference: ClassVar[type[nn.Module]]
+    """Our own small, correct wrapper, called ``reference(base, case, family, method)``: every clause must pass on it."""
+
+    @abstractmethod
+    def peft_config(self, case: Case, family: Family) -> Any:
+        """PEFT's config for ``case``, for ``get_peft_model``."""
+
+    @abstractmethod
+    def layout(self, case: Case) -> Layout:
+        """Which row of the parameters serves which layer, in the plainest way: the reference wrapper's."""
+
+    @abstractmethod
+    def peft_layout(self, case: Case, family: Family) -> Layout:
+        """The same for PEFT."""
+
+    @abstractmethod
+    def shapes(self, case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """The shapes of the raw parameters that fit the model."""
+
+    @abstractmethod
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
+        """The drawn value of one raw parameter, in float32."""
+
+    @abstractmethod
+    def rows(self, raw: Raw) -> Tensor:
+        """The flat rows ``(n, numbers per virtual token)`` that the raw parameters make: what is kept after saving."""
+
+    @abstractmethod
+    def inference_rows(self, raw: Raw) -> Tensor:
+        """The flat rows where a loaded adapter holds them: read, not computed."""
+
+    @abstractmethod
+    def injected(self, rows: Tensor, case: Case, layout: Layout) -> Injected:
+        """What the flat rows put in front of the text, in the Case's dtype."""
+
+    @abstractmethod
+    def raw_holding(self, filled: KeysValues, case: Case, layout: Layout) -> dict[str, Tensor]:
+        """Raw parameters that hold keys and values of a real text, ``filled``, each ``(1, kv_heads, n, head_dim)``.
+
+        Raises :class:`~conformance.core.signals.NotApplicable` where they cannot hold any.
+        """
+
+    @abstractmethod
+    def gradient_by_token(self, gradients: Raw) -> Tensor:
+        """The part of the gradient that belongs to each virtual token, ``(n, ...)``."""
+
+    @abstractmethod
+    def gradient_by_block(self, gradients: Raw, layout: Layout) -> Tensor:
+        """The part of the gradient that belongs to each block of rows, ``(layout.rows, ...)``."""
+
+    def dtype(self, case: Case) -> torch.dtype:
+        """The dtype in which ``case`` computes."""
+        found: torch.dtype = getattr(torch, case.dtype)
+        return found

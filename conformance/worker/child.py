@@ -1,0 +1,149 @@
+"""Work in a child process: fresh-process loads, placed models, whole items in another environment. One mechanism.
+
+The pipe knows no message. A call names a function, ``module:function``, and gives it one record; the child imports the
+function, decodes the record as its annotation says, and answers with what the function returns. So each request lives beside
+what it is about, and this module imports none of them. A child is kept for further calls: its imports are paid once.
+
+Every call has a limit of time, every child one of memory: judged code may hang or grow without bound, and that must cost one
+answer, never the run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing import Pipe
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from conformance.core.errors import UserError
+from conformance.worker.environment import CHANNEL, MEMORY, environment
+
+T = TypeVar("T")
+SECONDS = 900.0
+"""The limit of one call unless the caller knows better: a first import from a cold disk can take minutes."""
+BYTES = 12 << 30
+"""The limit of a child's memory. Tiny models take far less than 1 GiB; a Case that takes more is no tiny model."""
+ENDING = 10.0
+"""Seconds in which a child that is told to end does so."""
+
+
+class Call(Struct, frozen=True):
+    """One request: the function, and the record that it is given."""
+
+    function: str
+    record: Raw
+
+
+class Problem(Struct, frozen=True):
+    """Why there is no answer. With a ``code`` it is a user's error, else an exception in words."""
+
+    message: str
+    code: str = ""
+    cause: str = ""
+    cure: str = ""
+
+
+class Answer(Struct, frozen=True):
+    """What the function returned, or why it did not."""
+
+    value: Raw = Raw(b"null")
+    problem: Problem | None = None
+
+
+class WorkerError(RuntimeError):
+    """A child process of ours gave no answer: the harness is broken, nobody else."""
+
+
+class ChildLost(WorkerError):
+    """The child ended, did not answer in time, or said something that is not an answer. It is of no further use."""
+
+
+class Child:
+    """A process of our own with the variables ``changes`` on top of this one's environment."""
+
+    def __init__(self, changes: Mapping[str, str] | None = None) -> None:
+        self._pipe, theirs = Pipe()
+        variables = {MEMORY: str(BYTES), CHANNEL: str(theirs.fileno()), **(changes or {})}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "conformance.worker.serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=environment(variables),
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+        atexit.register(self.close)
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, function: str, record: Struct | None, answer: type[T], seconds: float = SECONDS) -> T:
+        """What ``function`` gives for ``record``, as an ``answer``.
+
+        Raises :class:`~conformance.core.errors.UserError` where the function does, :class:`ChildLost` if the child ends or
+        does not answer within ``seconds``, and :class:`WorkerError` for any other exception of the function.
+        """
+        try:
+            self._pipe.send_bytes(msgspec.json.encode(Call(function, Raw(msgspec.json.encode(record)))))
+            if not self._pipe.poll(seconds):
+                raise ChildLost(f"the child process gave no answer in {seconds:g} s")
+            said = self._pipe.recv_bytes()
+        except (OSError, EOFError) as error:
+            raise ChildLost(f"the child process ended with exit code {self._ended()}") from error
+        try:
+            found = msgspec.json.decode(said, type=Answer)
+            if found.problem is None:
+                return msgspec.json.decode(found.value, type=answer)
+        except msgspec.MsgspecError as error:
+            raise ChildLost(f"the child process said something that is not an answer: {said[:80]!r}") from error
+        problem = found.problem
+        if problem.code:
+            raise UserError(problem.code, problem.message, problem.cause, problem.cure)
+        raise WorkerError(problem.message)
+
+    def close(self) -> None:
+        """End the child: it ends by itself once the pipe is closed, unless it hangs."""
+        atexit.unregister(self.close)
+        self._pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the child at once."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _ended(self) -> int | str:
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(ENDING)
+        return "unknown"
+
+
+_kept: dict[tuple[tuple[str, str], ...], Child] = {}
+
+
+def call_kept(
+    changes: Mapping[str, str], function: str, record: Struct | None, answer: type[T], seconds: float = SECONDS
+) -> T:
+    """:meth:`Child.call` on this process's child with the variables ``changes``; a lost one is replaced by the next call."""
+    key: Any = tuple(sorted(changes.items()))
+    if key not in _kept:
+        _kept[key] = Child(changes)
+    try:
+        return _kept[key].call(function, record, answer, seconds)
+    except ChildLost:
+        lost = _kept.pop(key)
+        lost.kill()
+        lost.close()
+        raise
