@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
 from msgspec.structs import replace
-from torch import Tensor
 
 from conformance.core.finding import Difference
 from conformance.core.signals import Undecided, Violation, violation
-from conformance.runs.lab import ERROR_CAP, ERROR_FLOOR
-from conformance.runs.trace import Trace
+from conformance.runs.tolerance import CLEAR, ERROR_CAP, ERROR_FLOOR
 
-CLEAR = 10.0
-"""A difference between the error and this many errors is undecided."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.runs.trace import Trace
+
 NOT_A_NUMBER = 1e30
 """The margin of a NaN or an infinity, finite so that JSON can hold it."""
 
@@ -75,14 +76,15 @@ def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:
     if not len(beyond):
         raise Undecided(f"a difference of {float(distance.max()):.3g} is within {CLEAR:g} errors of {error:.3g}")
     step, row = min((int(step), int(row)) for row, step in beyond)
-    margin = float(torch.nan_to_num(distance[row, step], nan=NOT_A_NUMBER, posinf=NOT_A_NUMBER))
+    margin = float(distance[row, step].nan_to_num(nan=NOT_A_NUMBER, posinf=NOT_A_NUMBER))
     raise Violation(_difference(what, got, expected, row, step, margin, error))
 
 
 def _same_history(one: Tensor, other: Tensor) -> Tensor:
     """Where all *earlier* tokens of the row are equal, ``(rows, steps)``."""
-    equal = (one == other).long().cumprod(-1)
-    return torch.cat([torch.ones_like(equal[:, :1]), equal[:, :-1]], dim=-1).bool()
+    equal = (one == other).long().cumprod(-1).roll(1, -1)
+    equal[:, 0] = 1
+    return equal.bool()
 
 
 def agree_on_loss(got: float, expected: float, trace: Trace) -> None:
@@ -103,7 +105,7 @@ def agree_on_loss(got: float, expected: float, trace: Trace) -> None:
 def identical(got: Trace, expected: Trace, what: str) -> None:
     """The logits of every row and step agree to the bit."""
     _equal_shapes(got, expected)
-    if torch.equal(got.logits, expected.logits):
+    if got.logits.equal(expected.logits):
         return
     distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
     row, step = (int(i) for i in (~(distance == 0)).nonzero()[0])

@@ -6,21 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 from conformance.assertions.logits import agree, agree_on_loss, identical
-from conformance.assertions.observations import counted_labels
+from conformance.assertions.training import counted_labels
 from conformance.core.relations import unplaced, without_prefix
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, violation
 from conformance.devices.current import current, on_single_device
 from conformance.devices.maps import numbered, places, spell
-from conformance.runs.trace import Trace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from conformance.core.case import Case, Placement
     from conformance.runs.lab import Lab
+    from conformance.runs.trace import Trace
 
 T = TypeVar("T")
 WHOLE = 100
@@ -135,7 +133,7 @@ def base_under(lab: Lab, case: Case) -> Trace:
 def _within_the_error(got: Trace, expected: Trace, what: str) -> None:
     if got.case.beams == 1:
         agree(got, expected, what)
-    elif not torch.equal(got.tokens, expected.tokens):
+    elif not got.tokens.equal(expected.tokens):
         raise Undecided("the base model's bits differ between the two maps, and then beams may differ")
 
 
@@ -177,6 +175,8 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
 
 
 def _gradients(lab: Lab, case: Case, tokens: Tensor) -> dict[str, Tensor]:
+    import torch
+
     subject = lab.subject(case)
     logits = lab.forward_on(subject, case, tokens, grad=True).logits
     named = subject.parameters()

@@ -67,3 +67,11 @@ def generated_text(trace: Trace) -> str:
     from conformance.families.vocabulary import decode
 
     return decode(trace.tokens[0].tolist())
+
+
+def counted_labels(case: Case, row: int) -> int:
+    """How many labels of the row count towards the loss, with as many answered tokens as the Case has."""
+    if case.roles.encoder_layers:
+        return case.new_tokens
+    # All but the first token of the text and all but the last of the answer.
+    return case.rows[row].length - 1 + case.new_tokens - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.logits import identical
 from conformance.clauses.registry import clause
 
 if TYPE_CHECKING:
@@ -14,6 +15,4 @@ if TYPE_CHECKING:
 @clause(sources=("huggingface/peft#2096",))
 def repeatable(lab: Lab, case: Case) -> None:
     """The same call twice gives the same answer to the bit, whatever was called in between."""
-    from conformance.assertions.logits import identical
-
     identical(lab.again(case), lab.generate(case).steps(3), "the second call answers otherwise")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.logits import agree, agree_on_tokens
 from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
+from conformance.core.relations import with_embeds
+from conformance.oracles import handmade_cache, handmade_loop, plain_attention, real_tokens
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -21,9 +24,6 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
     The loop's cache is filled by hand from the raw adapter weights. A token is wrong only if another one leads it by
     more than the error.
     """
-    from conformance.assertions.logits import agree_on_tokens
-    from conformance.oracles import handmade_loop
-
     got = lab.generate(case)
     agree_on_tokens(got, lab.predict(case, handmade_loop, tokens=got.tokens))
 
@@ -31,9 +31,6 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, priority=True)
 def step_logits(lab: Lab, case: Case) -> None:
     """The logits of every step agree with the manual forward over the prefix cache."""
-    from conformance.assertions.logits import agree
-    from conformance.oracles import handmade_cache
-
     got = lab.generate(case)
     agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
 
@@ -46,9 +43,6 @@ def step_logits(lab: Lab, case: Case) -> None:
 )
 def real_tokens_prefix(lab: Lab, case: Case) -> None:
     """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text."""
-    from conformance.assertions.logits import agree
-    from conformance.oracles import real_tokens
-
     got = lab.generate(case)
     agree(got, lab.predict(case, real_tokens, tokens=got.tokens))
 
@@ -56,8 +50,6 @@ def real_tokens_prefix(lab: Lab, case: Case) -> None:
 @clause(sources=(*STORY, "huggingface/peft#869"), priority=True)
 def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     """The training forward over the finished sequence gives the logits that generate saw."""
-    from conformance.assertions.logits import agree
-
     got = lab.generate(case)
     agree(lab.forward(case, tokens=got.tokens), got, "training and generate differ")
 
@@ -65,17 +57,11 @@ def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#1093",))
 def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     """Generate answers the same when it is given inputs_embeds in place of input_ids."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import with_embeds
-
     agree(lab.generate(with_embeds(case)), lab.generate(case))
 
 
 @clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"))
 def plain_attention_agrees(lab: Lab, case: Case) -> None:
     """A decoder written in plain tensor algebra, in float64, gives the logits that generate saw."""
-    from conformance.assertions.logits import agree
-    from conformance.oracles import plain_attention
-
     got = lab.generate(case)
     agree(got, lab.predict(case, plain_attention, tokens=got.tokens))

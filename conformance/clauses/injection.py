@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.cache import equal_contents, grows_by_one, no_layer_repeats, window_keeps
+from conformance.assertions.gradients import gradients_of_rows, optimiser_step, visible_virtual_tokens
+from conformance.assertions.logits import agree, differ, identical
+from conformance.assertions.state import inputs_unmodified, state_unchanged
 from conformance.clauses.preconditions import in_reach, keys_carry_position, many_virtual_tokens, shortest
 from conformance.clauses.registry import clause
+from conformance.core.relations import first_steps, other_prefix, prefix_reversed, same_rows, without_prefix
+from conformance.core.signals import violation
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -17,9 +23,6 @@ STORY = ("huggingface/peft#2134",)
 @clause(sources=(*STORY, "huggingface/transformers#34312"), control="runs")
 def present(lab: Lab, case: Case) -> None:
     """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
-    from conformance.assertions.observations import window_keeps
-    from conformance.core.signals import violation
-
     n, first = case.prefix.length, lab.generate(case).forwards[0]
     for index, layer in enumerate(first.cache):
         if layer.length != n:
@@ -32,8 +35,6 @@ def present(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, control="runs")
 def faithful(lab: Lab, case: Case) -> None:
     """What those positions hold equals the adapter's parameters: layer, head, order, key and value, after projection."""
-    from conformance.assertions.observations import equal_contents
-
     first = lab.generate(case).forwards[0]
     for index, (layer, (keys, values)) in enumerate(zip(first.cache, lab.injected(case).cache, strict=False)):
         equal_contents(layer.keys, keys, f"keys of layer {index}", case)
@@ -43,9 +44,6 @@ def faithful(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2096",))
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
-    from conformance.assertions.observations import grows_by_one
-    from conformance.core.relations import first_steps
-
     grows_by_one(case, lab.generate(case), "first")
     grows_by_one(first_steps(case), lab.again(case), "second")
 
@@ -56,9 +54,6 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 
     An exact zero in float64 is a dead parameter: it is trained for nothing.
     """
-    from conformance.assertions.observations import gradients_of_rows, no_layer_repeats, visible_virtual_tokens
-    from conformance.core.signals import violation
-
     no_layer_repeats(lab.generate(case).forwards[0])
     by_token, by_block = gradients_of_rows(lab, case)
     for block in range(len(by_block)):
@@ -72,9 +67,6 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 @clause(sources=("arXiv:2101.00190",), requires=(many_virtual_tokens, keys_carry_position), control="runs")
 def order_free(lab: Lab, case: Case) -> None:
     """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import first_steps, prefix_reversed
-
     short = first_steps(prefix_reversed(case))
     agree(lab.generate(short), lab.generate(case).steps(3), "the order of the virtual tokens matters")
 
@@ -82,10 +74,6 @@ def order_free(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2256",))
 def parameters_untouched(lab: Lab, case: Case) -> None:
     """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
-    from conformance.assertions.logits import identical
-    from conformance.assertions.observations import inputs_unmodified, state_unchanged
-    from conformance.core.relations import first_steps, without_prefix
-
     subject, before = lab.subject(case), lab.new_subject(case).contents()
     inputs_unmodified(lab.generate(case), "generate")
     inputs_unmodified(lab.forward(case), "forward")
@@ -98,10 +86,6 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2140",), control="runs", priority=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values."""
-    from conformance.assertions.logits import agree, identical
-    from conformance.assertions.observations import optimiser_step
-    from conformance.core.relations import first_steps
-
     short, first, subject = first_steps(case), lab.generate(case), lab.subject(case)
     with subject.restored():
         optimiser_step(lab, subject, case)
@@ -113,9 +97,6 @@ def current(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",))
 def same_for_all_rows(lab: Lab, case: Case) -> None:
     """Each row has the same prefix: equal texts have equal answers."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import first_steps, same_rows
-
     got = lab.generate(first_steps(same_rows(case, 3), 2))
     for index in (1, 2):
         agree(got.row(index), got.row(0), f"row {index} differs from row 0, which has the same text")
@@ -124,9 +105,6 @@ def same_for_all_rows(lab: Lab, case: Case) -> None:
 @clause(sources=STORY, requires=(in_reach,), control="runs")
 def ignored_never(lab: Lab, case: Case) -> None:
     """Two different prefixes give different logits, in forward and in generate alike."""
-    from conformance.assertions.logits import differ
-    from conformance.core.relations import first_steps, other_prefix
-
     other = first_steps(other_prefix(case), 1)
     differ(lab.generate(case), lab.generate(other), "generate gives the same logits with two prefixes")
     differ(lab.forward(case), lab.forward(other), "forward gives the same logits with two prefixes")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.training import taught_case
+from conformance.assertions.logits import agree, identical
+from conformance.assertions.state import equal_rows
+from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
 from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
+from conformance.core.relations import first_steps, without_prefix
+from conformance.core.signals import violation
+from conformance.methods import method_named
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -22,35 +27,24 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     A projection is computed once when saving and for every row when running, which may differ in the last bits; then the
     answers agree within the error.
     """
-    from conformance.assertions.logits import agree, identical
-    from conformance.assertions.saving import generate_in_fresh_process, reloaded, saved_folder
-    from conformance.core.relations import first_steps
-
     first, short = lab.generate(case).steps(3), first_steps(case)
     same = agree if case.prefix.projection else identical
-    same(lab.generate_on(reloaded(lab, case), short), first, "the loaded adapter answers otherwise")
-    afresh = generate_in_fresh_process(lab, short, saved_folder(lab, case))
+    same(lab.generate_on(lab.reloaded(case), short), first, "the loaded adapter answers otherwise")
+    afresh = lab.generate_in_fresh_process(short, lab.saved_folder(case))
     same(afresh, first, "the adapter loaded in a fresh process answers otherwise")
 
 
 @clause(sources=("huggingface/peft#2043",), requires=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
-    from conformance.assertions.observations import equal_rows
-    from conformance.assertions.saving import reloaded
-    from conformance.methods import method_named
-
     equal_rows(
-        reloaded(lab, case).collapsed(), method_named(case.method).rows(lab.subject(case).raw()), "the collapsed rows"
+        lab.reloaded(case).collapsed(), method_named(case.method).rows(lab.subject(case).raw()), "the collapsed rows"
     )
 
 
 @clause(sources=("huggingface/peft#2256",), control="runs")
 def disabled(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() it is the base model, in generate and in forward; afterwards it is not."""
-    from conformance.assertions.logits import agree, identical
-    from conformance.core.relations import first_steps, without_prefix
-
     short, subject, first = first_steps(case), lab.subject(case), lab.generate(case).steps(3)
     bare = without_prefix(short)
     base = lab.generate(bare)
@@ -67,16 +61,12 @@ def learned_mapping_survives(lab: Lab, case: Case) -> None:
 
     The base is frozen; without the adapter it does not know the answer. The text goes through a real byte-level tokenizer.
     """
-    from conformance.assertions.saving import generate_in_fresh_process, saved_adapter
-    from conformance.assertions.training import ANSWER, generated_text, train_until_learned
-    from conformance.core.signals import violation
-
     subject = lab.new_subject(case)
     train_until_learned(lab, subject, case)
     answers = {"generate, after training": generated_text(lab.generate_on(subject, case))}
-    with saved_adapter(subject) as folder:
+    with lab.saved(subject) as folder:
         answers["generate, with the adapter loaded in a fresh process"] = generated_text(
-            generate_in_fresh_process(lab, case, folder)
+            lab.generate_in_fresh_process(case, folder)
         )
     for path, answer in answers.items():
         if answer != ANSWER:

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.logits import agree, agree_on_loss
+from conformance.assertions.positions import requires_position_ids
+from conformance.assertions.training import counted_labels
 from conformance.clauses.preconditions import both_sides, many_rows, other_masks
 from conformance.clauses.registry import clause
+from conformance.core.relations import (
+    first_steps,
+    row_alone,
+    rows_reversed,
+    with_attention,
+    with_mask,
+    with_padding,
+    with_position_ids,
+)
+from conformance.core.signals import NotApplicable
+from conformance.oracles import handmade_cache
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -20,9 +34,6 @@ if TYPE_CHECKING:
 )
 def rows_alone(lab: Lab, case: Case) -> None:
     """Generate on a padded batch answers what it answers for each row alone, on every padding side the base supports."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import first_steps, row_alone
-
     got = lab.generate(case).steps(3)
     for index in range(len(case.rows)):
         agree(
@@ -33,10 +44,6 @@ def rows_alone(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#869",), requires=(many_rows,), follow_ups=both_sides)
 def training_rows_alone(lab: Lab, case: Case) -> None:
     """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
-    from conformance.assertions.logits import agree, agree_on_loss
-    from conformance.assertions.observations import counted_labels
-    from conformance.core.relations import row_alone, with_padding
-
     tokens = lab.generate(with_padding(case, "left")).tokens
     got = lab.forward(case, tokens=tokens)
     alone = [lab.forward(row_alone(case, i), tokens=tokens[i : i + 1]) for i in range(len(case.rows))]
@@ -52,9 +59,6 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2043",), requires=(many_rows,))
 def row_order(lab: Lab, case: Case) -> None:
     """Permuting the rows permutes the answers."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import first_steps, rows_reversed
-
     got, reversed_ = lab.generate(case).steps(2), lab.generate(first_steps(rows_reversed(case), 2))
     last = len(case.rows) - 1
     for index in range(len(case.rows)):
@@ -64,9 +68,6 @@ def row_order(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#54",), follow_ups=other_masks)
 def omitted_mask(lab: Lab, case: Case) -> None:
     """Without pads no mask equals a mask of ones; bool, int and float masks agree."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import first_steps, with_mask
-
     agree(
         lab.generate(first_steps(case)),
         lab.generate(with_mask(case, "long")).steps(3),
@@ -77,10 +78,6 @@ def omitted_mask(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/transformers#33852",))
 def attention_implementations(lab: Lab, case: Case) -> None:
     """The eager implementation of attention and the default one agree."""
-    from conformance.assertions.logits import agree
-    from conformance.core.relations import first_steps, with_attention
-    from conformance.core.signals import NotApplicable
-
     default, eager = with_attention(case, "default"), with_attention(case, "eager")
     if lab.subject(default).base.config._attn_implementation == "eager":
         raise NotApplicable("this model class has one implementation of attention only")
@@ -91,11 +88,6 @@ def attention_implementations(lab: Lab, case: Case) -> None:
 @clause(sources=("huggingface/peft#2821",))
 def given_positions(lab: Lab, case: Case) -> None:
     """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
-    from conformance.assertions.logits import agree
-    from conformance.assertions.observations import requires_position_ids
-    from conformance.core.relations import first_steps, with_position_ids
-    from conformance.oracles import handmade_cache
-
     requires_position_ids(lab, case)
     default, short = lab.generate(case), first_steps(case)
     got = lab.generate(with_position_ids(short))

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.placement import (
+    as_on_one_device,
+    base_under,
+    caches_follow_layers,
+    or_not_applicable,
+    requires_places,
+    requires_spellings,
+    same_answer,
+    trains_as_on_one_device,
+    transfers_bounded,
+)
 from conformance.clauses.preconditions import (
     adapter_made,
     away_or_loaded,
@@ -15,6 +26,7 @@ from conformance.clauses.preconditions import (
     spelled_otherwise,
 )
 from conformance.clauses.registry import clause
+from conformance.core.relations import spelled_plainly
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -26,17 +38,12 @@ SPLIT = ("huggingface/peft#2134", "huggingface/peft#2189")
 @clause(sources=SPLIT, requires=(by_hand,), follow_ups=decodings, placed=True)
 def split(lab: Lab, case: Case) -> None:
     """Under any device map under which the base model generates, the wrapped model answers as it does on one device."""
-    from conformance.assertions.placement import as_on_one_device
-
     as_on_one_device(lab, case, "generate answers otherwise under the device map")
 
 
 @clause(sources=SPLIT, requires=(spelled_otherwise,), follow_ups=greedy, placed=True)
 def spelling(lab: Lab, case: Case) -> None:
     """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change."""
-    from conformance.assertions.placement import or_not_applicable, requires_spellings, same_answer
-    from conformance.core.relations import spelled_plainly
-
     plain = spelled_plainly(case)
     requires_spellings(case, plain)
     expected = or_not_applicable(lambda: lab.generate(plain), "the same map, spelled plainly, fails too")
@@ -50,14 +57,6 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
     Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
     a few small tensors, such as a mask.
     """
-    from conformance.assertions.placement import (
-        base_under,
-        caches_follow_layers,
-        or_not_applicable,
-        requires_places,
-        transfers_bounded,
-    )
-
     requires_places(case)
     got = lab.generate(case)
     caches_follow_layers(got)
@@ -73,22 +72,16 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
 )
 def offloaded(lab: Lab, case: Case) -> None:
     """With weights that wait on the CPU or on disk, or an adapter loaded onto a dispatched model, the answers are the same."""
-    from conformance.assertions.placement import as_on_one_device
-
     as_on_one_device(lab, case, "generate answers otherwise with offloaded weights or a loaded adapter")
 
 
 @clause(sources=SPLIT, requires=(made_by_transformers,), follow_ups=greedy_and_beams, placed=True)
 def automatic(lab: Lab, case: Case) -> None:
     """With a device_map auto, balanced or sequential, and max_memory, the answers are those on one device."""
-    from conformance.assertions.placement import as_on_one_device
-
     as_on_one_device(lab, case, "generate answers otherwise under an automatic device map")
 
 
 @clause(sources=("huggingface/peft#2189",), requires=(adapter_made,), follow_ups=greedy, placed=True)
 def trains(lab: Lab, case: Case) -> None:
     """The training forward, its loss and the adapter's gradient under a device map are those on one device."""
-    from conformance.assertions.placement import trains_as_on_one_device
-
     trains_as_on_one_device(lab, case)

@@ -52,6 +52,10 @@ class Roles(Part, frozen=True):
     window: Small = 0
     sliding: tuple[bool, ...] = ()
 
+    def slides(self, layer: int) -> bool:
+        """Whether decoder layer number ``layer`` has a sliding window."""
+        return bool(self.sliding) and self.sliding[layer % len(self.sliding)]
+
 
 class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
@@ -196,6 +200,30 @@ class Case(Part, frozen=True):
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, defaults left out."""
         return msgspec.json.encode(self, order="sorted").decode()
+
+
+OF_REQUEST = frozenset(
+    {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
+)
+"""Fields that say what is asked of a model. All others, a new one too, say what the model is."""
+OF_WRAPPER = frozenset({"method", "prefix", "placement"})
+"""Fields that say what is put around the base model, or where it lies. What is left says what the base model is."""
+
+
+def model_of(case: Case) -> Case:
+    """``case`` with every field at its default that does not change the wrapped model: what subjects are remembered by."""
+    plain = _with_defaults(case, OF_REQUEST)
+    # An encoder-decoder's keys of a real text depend on what the encoder read.
+    return msgspec.structs.replace(plain, rows=case.rows[:1]) if case.prefix.content == "tokens" else plain
+
+
+def base_of(case: Case) -> Case:
+    """``case`` with every field at its default that does not change the base model: what builds are remembered by."""
+    return _with_defaults(case, OF_REQUEST | OF_WRAPPER)
+
+
+def _with_defaults(case: Case, names: frozenset[str]) -> Case:
+    return msgspec.structs.replace(case, **{f.name: f.default for f in msgspec.structs.fields(Case) if f.name in names})
 
 
 def from_json(text: str | bytes, source: str = "the given text") -> Case:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from conformance.core.case import Device, Placement
+
+if TYPE_CHECKING:
+    from torch import nn
 
 AWAY = ("cpu", "disk")
 """Where weights wait; they are brought to the main device when they are needed."""
@@ -26,6 +26,8 @@ class Name(str):
     __slots__ = ()
 
     def __hash__(self) -> int:
+        import torch
+
         return torch.device(self).index or 0
 
 
@@ -82,6 +84,8 @@ def spell(device: Device, spelling: str, names: Sequence[str]) -> Any:
 
     A map's numbers count accelerators, so that what is called ``cpu:1`` has none; ``cpu`` has one spelling.
     """
+    import torch
+
     if device in AWAY:
         return device
     name = names[int(device) % len(names)]

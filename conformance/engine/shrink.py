@@ -1,17 +1,49 @@
-"""Undo what a stratum pinned: Hypothesis shrinks within a stratum, this across them.
+"""Shrinking across strata: Hypothesis shrinks within a stratum, this undoes what the stratum pinned.
 
-Each step replaces one part of the Case by a simpler one and stays only if the violation does.
+Each step replaces one part of the Case by a simpler one and stays only if the violation does. The steps come from the
+record itself: booleans, names and numbers go towards their defaults and their least values, tuples get shorter, and so on
+into every part. So a new field of a Case shrinks by itself. :data:`KEPT` names the fields that do not, :data:`COUPLED` those
+that only make sense together and have a rule of their own below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
+from msgspec import inspect
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Device, Placement, Prefix, Roles, Row
+from conformance.core.case import Case, Device, Placement, Roles
+
+KEPT = {
+    "family": "another family is another model class, with bugs of its own",
+    "method": "another method has bugs of its own",
+    "dtype": "float64 is a control, not a simpler Case",
+    "padding": "clauses draw it on purpose",
+    "mask": "clauses draw it on purpose",
+    "inputs": "clauses draw it on purpose",
+    "given_positions": "clauses draw it on purpose",
+    "position_shift": "clauses draw it on purpose",
+    "prefix.content": "a claim about a prefix that holds a real text says nothing of another",
+    "prefix.order": "only the claim about the order of virtual tokens reverses it",
+    "rows.text": "a text says its length itself",
+    "roles.head_dim": "which sizes there are is the family's to say",
+    "roles.ffn": "which sizes there are is the family's to say",
+    "roles.positions": "the family's room for prefix, text and answer",
+    "roles.activation": "which there are is the family's to say",
+    "roles.rotary": "which shares there are is the family's to say",
+    "roles.window": "the boundary at which the violation was found",
+    "roles.sliding": "which patterns there are is the family's to say",
+}
+"""Fields that a shrink leaves alone, and why."""
+COUPLED = frozenset(
+    {f"roles.{name}" for name in ("layers", "encoder_layers", "heads", "kv_heads", "width", "rope")}
+    | {"placement.way", "placement.memory", "prefix.length", "prefix.projection"}
+)
+BOLDEST_FIRST = ("rows", "prefix", "roles", "placement", "placement.others")
+"""Parts that are shrunk before all others. A map is easier to read where only its layers are apart."""
 
 
 def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
@@ -31,121 +63,114 @@ def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
 
 def candidates(case: Case) -> Iterator[Case]:
     """Cases one step simpler than ``case``, the boldest first."""
-    return chain(_rows(case), _prefix(case), _together(case), _roles(case), _placement(case), _rest(case))
+    rules: dict[str, Callable[[Case], Iterator[Case]]] = {"prefix": _prefix, "roles": _roles, "placement": _placement}
+    for field in _boldest_first(_CASE, ""):
+        yield from rules[field.name](case) if field.name in rules else ()
+        yield from _of_field(case, field, field.name)
 
 
-def _smaller(value: int, least: int) -> Iterator[int]:
-    yield from range(least, value)
+def _boldest_first(kind: inspect.StructType, path: str) -> list[inspect.Field]:
+    """The fields of a record, in the order in which they are shrunk."""
+    ranks = {name: rank for rank, name in enumerate(BOLDEST_FIRST)}
+    return sorted(kind.fields, key=lambda field: ranks.get(f"{path}{field.name}", len(ranks)))
 
 
-def _rows(case: Case) -> Iterator[Case]:
-    if len(case.rows) > 1:
-        for dropped in range(len(case.rows)):
-            yield replace(case, rows=case.rows[:dropped] + case.rows[dropped + 1 :])
-    for index, row in enumerate(case.rows):
-        for simpler in chain(
-            (replace(row, length=n) for n in _smaller(row.length, 1)),
-            (replace(row, seed=n) for n in _smaller(row.seed, 0)),
-        ):
-            rows: tuple[Row, ...] = (*case.rows[:index], simpler, *case.rows[index + 1 :])
-            yield replace(case, rows=rows)
+def _of_field(record: Any, field: inspect.Field, path: str) -> Iterator[Any]:
+    """``record`` with a simpler value of one field."""
+    if path in KEPT or path in COUPLED:
+        return
+    value = getattr(record, field.name)
+    for simpler in _simpler(value, field.type, field.default, path):
+        try:
+            yield replace(record, **{field.name: simpler})
+        except ValueError:
+            continue  # the record says by itself which of its fields go together
 
 
-def _prefix(case: Case) -> Iterator[Case]:
-    def to(**changes: Any) -> Case:
-        prefix: Prefix = replace(case.prefix, **changes)
-        return replace(case, prefix=prefix)
-
-    if case.prefix.projection:
-        yield to(projection=0)
-    yield from (to(length=n) for n in _smaller(case.prefix.length, 1))
-    yield from (to(seed=n) for n in _smaller(case.prefix.seed, 0))
-
-
-def _together(case: Case) -> Iterator[Case]:
-    """Where the prefix is as long as the text, both shorter: each alone would lose the boundary."""
-    if case.prefix.length == case.longest:
-        for n in _smaller(case.longest, 1):
-            rows = tuple(replace(row, length=min(row.length, n)) for row in case.rows)
-            yield replace(case, rows=rows, prefix=replace(case.prefix, length=n))
-
-
-def _layers(roles: Roles) -> Iterator[Roles]:
-    extra = max(0, roles.encoder_layers - roles.layers)
-    for n in _smaller(roles.layers, 1):
-        yield replace(roles, layers=n, encoder_layers=n + extra if roles.encoder_layers else 0)
-    if extra:
-        yield replace(roles, encoder_layers=roles.layers)
+def _simpler(value: Any, kind: inspect.Type, default: Any, path: str) -> Iterator[Any]:
+    """Simpler values than ``value``, of a field's type ``kind``."""
+    if isinstance(kind, inspect.StructType):
+        for field in _boldest_first(kind, f"{path}."):
+            yield from _of_field(value, field, f"{path}.{field.name}")
+    elif isinstance(kind, inspect.VarTupleType):
+        if len(value) > (kind.min_length or 0):
+            yield from (value[:n] + value[n + 1 :] for n in range(len(value)))
+        for n, one in enumerate(value):
+            yield from ((*value[:n], s, *value[n + 1 :]) for s in _simpler(one, kind.item_type, one, path))
+    elif isinstance(kind, inspect.UnionType):
+        yield from _devices_before(value)
+    elif isinstance(kind, inspect.IntType):
+        yield from range(kind.ge or 0, value)
+    elif value != default:
+        yield default
 
 
-def _roles(case: Case) -> Iterator[Case]:
-    roles = case.roles
-
-    def to(**changes: Any) -> Case:
-        simpler: Roles = replace(roles, **changes)
-        return replace(case, roles=simpler)
-
-    yield from (replace(case, roles=simpler) for simpler in _layers(roles))
-    if roles.kv_heads != roles.heads:
-        yield to(kv_heads=roles.heads)
-    if roles.width != roles.heads * roles.head_dim:
-        yield to(width=roles.heads * roles.head_dim)
-    elif roles.kv_heads in (1, roles.heads):
-        for n in _smaller(roles.heads, 1):
-            yield to(heads=n, kv_heads=1 if roles.kv_heads == 1 else n, width=n * roles.head_dim)
-    if roles.tied:
-        yield to(tied=False)
-    if roles.rope not in ("", "default"):
-        yield to(rope="default")
-
-
-def _placement(case: Case) -> Iterator[Case]:
-    for simpler in chain(_way(case.placement), _spelled(case.placement), _devices(case.placement)):
-        placement: Placement = simpler
-        yield replace(case, placement=placement)
-
-
-def _way(placement: Placement) -> Iterator[Placement]:
-    """Dispatched by hand; else told about fewer devices. Only an automatic way knows a memory."""
-    if placement.way not in ("none", "dispatched"):
-        yield replace(placement, way="dispatched", memory=())
-    if placement.automatic:
-        yield from (replace(placement, memory=placement.memory[:n]) for n in _smaller(len(placement.memory), 1))
-        if placement.way != "auto":
-            yield replace(placement, way="auto")
-
-
-def _spelled(placement: Placement) -> Iterator[Placement]:
-    plain: dict[str, Any] = {"spelling": "name", "order": "model", "merged": False, "adapter": "made"}
-    yield from (replace(placement, **{part: to}) for part, to in plain.items() if getattr(placement, part) != to)
-
-
-def _devices(placement: Placement) -> Iterator[Placement]:
-    yield from (replace(placement, others=devices) for devices in _fewer(placement.others))
-    yield from (replace(placement, layers=devices) for devices in _fewer(placement.layers))
-    renamed = _renamed(placement)
-    if renamed != placement:
-        yield renamed
-
-
-def _fewer(devices: tuple[Device, ...]) -> Iterator[tuple[Device, ...]]:
-    """Shorter patterns, then a simpler device in place of one of them."""
-    yield from (devices[:n] for n in _smaller(len(devices), 1))
-    yield from (devices[n:] for n in range(1, len(devices)))
-    for index, device in enumerate(devices):
-        for simpler in _simpler(device):
-            yield (*devices[:index], simpler, *devices[index + 1 :])
-
-
-def _simpler(device: Device) -> Iterator[Device]:
-    """Devices before this one; a device that computes is simpler than the CPU, and that than the disk."""
+def _devices_before(device: Device) -> Iterator[Device]:
+    """A device that computes is simpler than the CPU, and that than the disk."""
     if isinstance(device, int):
         yield from range(device)
     else:
         yield from (0, 1, "cpu") if device == "disk" else (0, 1)
 
 
-def _renamed(placement: Placement) -> Placement:
+_CASE = cast("inspect.StructType", inspect.type_info(Case))
+
+
+def _prefix(case: Case) -> Iterator[Case]:
+    """No projection; fewer virtual tokens, but not none, which is the control.
+
+    Where the prefix is as long as the text, both are made shorter: each alone would lose the boundary.
+    """
+    if case.prefix.projection:
+        yield replace(case, prefix=replace(case.prefix, projection=0))
+    yield from (replace(case, prefix=replace(case.prefix, length=n)) for n in range(1, case.prefix.length))
+    if case.prefix.length == case.longest:
+        for n in range(1, case.longest):
+            rows = tuple(replace(row, length=min(row.length, n)) for row in case.rows)
+            yield replace(case, rows=rows, prefix=replace(case.prefix, length=n))
+
+
+def _roles(case: Case) -> Iterator[Case]:
+    yield from (replace(case, roles=simpler) for simpler in chain(_layers(case.roles), _sizes(case.roles)))
+
+
+def _layers(roles: Roles) -> Iterator[Roles]:
+    """Decoder and encoder lose layers together, so that the difference in depth stays; then the difference goes."""
+    extra = max(0, roles.encoder_layers - roles.layers)
+    for n in range(1, roles.layers):
+        yield replace(roles, layers=n, encoder_layers=n + extra if roles.encoder_layers else 0)
+    if extra:
+        yield replace(roles, encoder_layers=roles.layers)
+
+
+def _sizes(roles: Roles) -> Iterator[Roles]:
+    """All heads alike, then the width that follows from them, then fewer heads; and plain rotary embeddings."""
+    if roles.kv_heads != roles.heads:
+        yield replace(roles, kv_heads=roles.heads)
+    if roles.width != roles.heads * roles.head_dim:
+        yield replace(roles, width=roles.heads * roles.head_dim)
+    elif roles.kv_heads in (1, roles.heads):
+        for n in range(1, roles.heads):
+            yield replace(roles, heads=n, kv_heads=1 if roles.kv_heads == 1 else n, width=n * roles.head_dim)
+    if roles.rope not in ("", "default"):
+        yield replace(roles, rope="default")
+
+
+def _placement(case: Case) -> Iterator[Case]:
+    """Dispatched by hand; else told about fewer devices, since only an automatic way knows a memory; numbers in order."""
+    placement = case.placement
+    simpler: list[Placement] = []
+    if placement.way not in ("none", "dispatched"):
+        simpler.append(replace(placement, way="dispatched", memory=()))
+    if placement.automatic:
+        simpler += [replace(placement, memory=placement.memory[:n]) for n in range(1, len(placement.memory))]
+        simpler += [replace(placement, way="auto")] * (placement.way != "auto")
+    renumbered = _renumbered(placement)
+    simpler += [renumbered] * (renumbered != placement)
+    yield from (replace(case, placement=one) for one in simpler)
+
+
+def _renumbered(placement: Placement) -> Placement:
     """The same map with its devices numbered as they occur."""
     numbers: dict[Device, int] = {}
 
@@ -154,14 +179,3 @@ def _renamed(placement: Placement) -> Placement:
 
     others, layers = number(placement.others), number(placement.layers)
     return replace(placement, layers=layers, others=others)
-
-
-def _rest(case: Case) -> Iterator[Case]:
-    if case.beams > 1:
-        yield replace(case, beams=1)
-    if case.cache != "dynamic":
-        yield replace(case, cache="dynamic")
-    yield from (replace(case, new_tokens=n) for n in _smaller(case.new_tokens, 1))
-    if case.attention != "default":
-        yield replace(case, attention="default")
-    yield from (replace(case, seed=n) for n in _smaller(case.seed, 0))

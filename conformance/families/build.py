@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from conformance.core.case import PAD, START, Case
+from conformance.core.case import PAD, START, Case, base_of
 from conformance.core.errors import UserError
 from conformance.families import Family, anatomy, family_named
 from conformance.families.copying import copies_of
@@ -63,7 +63,7 @@ def config(case: Case) -> Any:
 
 def build(case: Case) -> nn.Module:
     """The base model of ``case``. Two calls give two equal models that share nothing."""
-    return _copies(Case(case.family, roles=case.roles, attention=case.attention, dtype=case.dtype, seed=case.seed))()
+    return _copies(base_of(case))()
 
 
 @lru_cache(maxsize=512)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from msgspec.structs import replace
 
+from conformance.assertions import cache, gradients
 from conformance.assertions import logits as compare
-from conformance.assertions import observations as looks
 from conformance.clauses import equivalence
 from conformance.core import relations
 from conformance.core.case import Case
@@ -100,7 +100,7 @@ def shapes(lab: Lab, case: Case) -> None:
 
 def any_gradient(lab: Lab, case: Case) -> None:
     """The adapter has a gradient."""
-    if not any(table.any() for table in looks.gradients_of_rows(lab, case)):
+    if not any(table.any() for table in gradients.gradients_of_rows(lab, case)):
         raise violation("gradient of the adapter", "exactly 0", "not 0")
 
 
@@ -108,14 +108,14 @@ def forward_is_current(lab: Lab, case: Case) -> None:
     """After an optimiser step the training forward uses the new values."""
     subject = lab.new_subject(case)
     tokens = lab.generate_on(subject, case).tokens
-    looks.optimiser_step(lab, subject, case)
+    gradients.optimiser_step(lab, subject, case)
     got = lab.forward_on(subject, case, tokens, grad=True)
     compare.agree(cut(got, logits=got.logits.detach()), lab.predict_from(subject.raw(), case, tokens))
 
 
 def first_call_grows(lab: Lab, case: Case) -> None:
     """The cache of one call grows by one position a step."""
-    looks.grows_by_one(case, lab.generate_on(lab.new_subject(case), case), "first")
+    cache.grows_by_one(case, lab.generate_on(lab.new_subject(case), case), "first")
 
 
 def twice(lab: Lab, case: Case) -> None:
@@ -164,9 +164,7 @@ def disabled_in_generate(lab: Lab, case: Case) -> None:
 
 def loaded_here(lab: Lab, case: Case) -> None:
     """Saved and loaded in the same process, the adapter gives the same answer."""
-    from conformance.assertions.saving import reloaded
-
-    compare.agree(lab.generate_on(reloaded(lab, case), case), lab.generate(case))
+    compare.agree(lab.generate_on(lab.reloaded(case), case), lab.generate(case))
 
 
 def loaded_here_unprojected(lab: Lab, case: Case) -> None:

@@ -1,7 +1,34 @@
-"""Oracles: what right would have been, said without using what is judged. One file each."""
+"""Oracles: what right would have been, said without using what is judged. One file each; torch is imported when one is asked."""
 
-from conformance.oracles.handmade import handmade_cache, handmade_loop
-from conformance.oracles.plain_attention import plain_attention
-from conformance.oracles.real_tokens import real_tokens
+from __future__ import annotations
 
-__all__ = ["handmade_cache", "handmade_loop", "plain_attention", "real_tokens"]
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.core.case import Case
+    from conformance.families import Family
+    from conformance.methods.method import Injected
+
+
+class Oracle(NamedTuple):
+    """``where`` is its function: ``(base, family, case, tokens, injected) -> logits``.
+
+    It is given an untouched base model, the Case, the ``tokens`` ``(rows, steps)`` that were seen, so that one near tie cannot
+    cascade, and what the method puts in front of the text. Logits are ``(rows, steps, vocabulary)``.
+    """
+
+    where: str
+
+    def __call__(self, base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
+        """The logits."""
+        logits: Tensor = resolve_name(self.where)(base, family, case, tokens, injected)
+        return logits
+
+
+handmade_cache = Oracle("conformance.oracles.handmade:handmade_cache")
+handmade_loop = Oracle("conformance.oracles.handmade:handmade_loop")
+real_tokens = Oracle("conformance.oracles.real_tokens:real_tokens")
+plain_attention = Oracle("conformance.oracles.plain_attention:plain_attention")

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch
-from msgspec.structs import replace
 from torch import Tensor
 
 from conformance.compat import caches
-from conformance.core.case import Case, Row
+from conformance.core.case import Case, base_of, model_of
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Signal, violation
 from conformance.families import Family, family_named
 from conformance.families.build import build
-from conformance.families.inputs import inputs_of, request
+from conformance.families.inputs import inputs_of
 from conformance.methods import method_named
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
-from conformance.oracles.handmade import handmade_cache, handmade_loop
+from conformance.oracles import Oracle, handmade_cache, handmade_loop
 from conformance.oracles.real_tokens import keys_values_of_text
+from conformance.runs import fresh_process
+from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
+from conformance.runs.judged_code import guarded
+from conformance.runs.recording import layer_devices, recording
 from conformance.runs.subject import MAKERS, Subject
-from conformance.runs.trace import Recorder, Trace, failed, layer_devices, ours, recording
-from conformance.runs.training_batch import TrainingBatch, embeds, training_batch
+from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
+from conformance.runs.trace import Trace
+from conformance.runs.training_batch import TrainingBatch, embedded_request, training_batch
 
 T = TypeVar("T")
-Oracle = Callable[[Any, Family, Case, Tensor, Injected], Tensor]
-"""``(base, family, case, tokens, injected) -> logits``, of shape ``(rows, steps, vocabulary)``; it knows no Lab."""
-
-ERROR_FACTOR, ERROR_FLOOR, ERROR_CAP = 10.0, 1e-5, 1e-3
-"""error(Case) = factor x difference of two right computations; floor and cap relative to the spread of the logits."""
 
 
 class Lab:
@@ -65,7 +65,7 @@ class Lab:
 
     def base(self, case: Case) -> Any:
         """A base model of the lab's own, which no wrapper has ever touched."""
-        key = model_of(unplaced(without_prefix(case)))
+        key = base_of(case)
         return self.once(("base", key), lambda: build(key))
 
     def subject(self, case: Case) -> Subject:
@@ -89,6 +89,35 @@ class Lab:
         with TemporaryDirectory(prefix="conformance-") as folder:
             self.new_subject(unplaced(case)).save(Path(folder))
             return guarded("from_pretrained", lambda: self.maker.load(case, Path(folder)))
+
+    # -- saving and loading -------------------------------------------------------------------------------------------
+    @contextmanager
+    def saved(self, subject: Subject) -> Iterator[Path]:
+        """A folder that holds the saved adapter of ``subject``, for as long as the block lasts."""
+        with TemporaryDirectory(prefix="conformance-") as name:
+            guarded("save_pretrained", lambda: subject.save(Path(name)))
+            yield Path(name)
+
+    def saved_folder(self, case: Case) -> Path:
+        """A folder that holds the saved adapter of the shared subject, for as long as the lab lives."""
+
+        def save() -> TemporaryDirectory[str]:
+            folder = TemporaryDirectory(prefix="conformance-")
+            guarded("save_pretrained", lambda: self.subject(case).save(Path(folder.name)))
+            return folder
+
+        return Path(self.once(("saved", model_of(case)), save).name)
+
+    def reloaded(self, case: Case) -> Subject:
+        """A fresh base model with the adapter loaded in this process, shared by those who do not change it."""
+        folder = self.saved_folder(case)
+        load = lambda: guarded("from_pretrained", lambda: self.maker.load(case, folder))  # noqa: E731
+        return self.once(("loaded", model_of(case)), load)
+
+    def generate_in_fresh_process(self, case: Case, folder: Path) -> Trace:
+        """What generate answers in a fresh process that loads the adapter in ``folder``."""
+        tokens, logits = fresh_process.generate(self.maker, case, folder)
+        return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     # -- the adapter --------------------------------------------------------------------------------------------------
     def layout(self, case: Case) -> Layout:
@@ -119,13 +148,10 @@ class Lab:
 
     def generate_on(self, subject: Subject, case: Case) -> Trace:
         """Generate on ``subject``, not remembered."""
-        given = _to(subject.input_device, self.request(case))
-        asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
-        with recording(subject.base, subject.family, case) as seen, torch.no_grad():
-            before = _copies(given)
-            out = guarded("generate", lambda: subject.generate(**given, **asked), seen)
-        logits = torch.stack([brought("generate", step) for step in out.logits], dim=1)
-        tokens = brought("generate", out.sequences)[:, -logits.shape[1] :]
+        given = on_device(subject.input_device, self.request(case))
+        before = copies(given)
+        with recording(subject.base, subject.family, case) as seen:
+            out, tokens, logits = generate(subject, case, given, seen)
         return Trace(
             case,
             tokens,
@@ -133,7 +159,7 @@ class Lab:
             lambda: self.error(case, tokens),
             seen.finished(),
             caches.snapshot(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
-            modified_inputs=_changed(before, given),
+            modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
 
@@ -143,7 +169,7 @@ class Lab:
 
     def _continued(self, case: Case) -> Tensor:
         subject = self.subject(case)
-        given = _to(subject.input_device, self.request(case))
+        given = on_device(subject.input_device, self.request(case))
         text = "decoder_input_ids" if subject.family.encoder_decoder else "input_ids"
         inputs = inputs_of(subject.family)
         beside = {name: value for name, value in given.items() if name in inputs.arguments}
@@ -179,30 +205,27 @@ class Lab:
         """The training path on ``subject``, not remembered; with ``grad`` the logits carry a graph."""
         told = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
         finished: TrainingBatch = training_batch(case, subject.family, told, self.base(case))
-        given = _to(subject.input_device, finished.request)
+        given = on_device(subject.input_device, finished.request)
         with recording(subject.base, subject.family, case) as seen, torch.set_grad_enabled(grad):
-            before = _copies(given)
-            out = guarded("forward", lambda: subject.model(**given), seen)
-        logits = brought("forward", out.logits)[finished.rows, finished.columns]
+            before = copies(given)
+            out = guarded("forward", lambda: subject.model(**given), lambda: seen.layer_ran)
+        logits = on_cpu("forward", out.logits)[finished.rows, finished.columns]
         if grad and not logits.requires_grad:
             raise violation("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
         loss = None if out.loss is None else float(out.loss.detach())
-        touched = _changed(before, given)
+        touched = changed(before, given)
         return Trace(
             case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, modified_inputs=touched
         )
 
     def request(self, case: Case) -> dict[str, Tensor]:
         """What the user passes; embeddings come from the lab's own base model."""
-        given = request(case, self.family(case))
-        if case.inputs == "embeds":
-            given["inputs_embeds"] = embeds(self.base(case), given.pop("input_ids"))
-        return given
+        return embedded_request(case, self.family(case), lambda: self.base(case))
 
     # -- oracles ------------------------------------------------------------------------------------------------------
     def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:
         """What ``oracle`` says the logits are, teacher-forced with the ``tokens`` that were seen."""
-        key = ("predict", case, oracle.__name__, tuple(tokens.flatten().tolist()))
+        key = ("predict", case, oracle.where, tuple(tokens.flatten().tolist()))
         logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
@@ -219,58 +242,3 @@ class Lab:
         spread = float((one.amax(-1) - one.amin(-1)).mean())
         error = max(ERROR_FACTOR * float((one - other).abs().max()), ERROR_FLOOR * spread)
         return error if error <= ERROR_CAP * spread else None
-
-
-def model_of(case: Case) -> Case:
-    """The Case with everything forgotten that does not change the wrapped model."""
-    # An encoder-decoder's keys of a real text depend on what the encoder read.
-    rows = case.rows[:1] if case.prefix.content == "tokens" else (Row(),)
-    return replace(
-        case,
-        rows=rows,
-        new_tokens=5,
-        padding="left",
-        mask="long",
-        inputs="ids",
-        given_positions=False,
-        position_shift=0,
-        beams=1,
-        cache="dynamic",
-    )
-
-
-def decoding(case: Case) -> dict[str, Any]:
-    """How generate is told to decode, beyond the defaults."""
-    beams = {"num_beams": case.beams} if case.beams > 1 else {}
-    return beams | ({"cache_implementation": case.cache} if case.cache != "dynamic" else {})
-
-
-def _to(device: torch.device, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.to(device) for name, value in given.items()}
-
-
-def brought(call: str, answer: Tensor) -> Tensor:
-    """``answer`` on the CPU. One without data, for want of weights that were loaded, is no answer: a crash of the subject."""
-    if answer.is_meta:
-        raise failed(call, NotImplementedError("the answer has no data: it is on the meta device"), True)
-    return answer.cpu()
-
-
-def _copies(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in given.items()}
-
-
-def _changed(before: dict[str, Tensor], given: dict[str, Tensor]) -> tuple[str, ...]:
-    return tuple(name for name, value in before.items() if not torch.equal(value, given[name]))
-
-
-def guarded(call: str, run: Callable[[], T], seen: Recorder | None = None) -> T:
-    """Run judged code; its exceptions become :class:`~conformance.core.signals.RunFailed`, ours pass through."""
-    try:
-        return run()
-    except Signal:
-        raise
-    except Exception as error:
-        if ours(error):
-            raise
-        raise failed(call, error, bool(seen and seen.layer_ran)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -31,12 +32,18 @@ def training_batch(case: Case, family: Family, tokens: Tensor, base: Any) -> Tra
         start = torch.full((len(case.rows), 1), START)
         decoder = torch.cat([start, tokens[:, :-1]], dim=1)
         steps = torch.arange(tokens.shape[1])[None].expand_as(tokens)
-        given = request(case, family)
-        if case.inputs == "embeds":
-            given["inputs_embeds"] = embeds(base, given.pop("input_ids"))
+        given = embedded_request(case, family, lambda: base)
         return TrainingBatch({**given, "decoder_input_ids": decoder, "labels": tokens.contiguous()}, rows, steps)
     whole = [torch.cat([text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
     return TrainingBatch(_batch(case, family, whole, base), rows, _columns(case, whole, tokens.shape[1]))
+
+
+def embedded_request(case: Case, family: Family, base: Callable[[], Any]) -> dict[str, Tensor]:
+    """What the user passes to generate; where the Case says so, embeddings that the ``base`` model makes of the tokens."""
+    given = request(case, family)
+    if case.inputs == "embeds":
+        given["inputs_embeds"] = embeds(base(), given.pop("input_ids"))
+    return given
 
 
 def embeds(base: Any, ids: Tensor) -> Tensor:

@@ -1,0 +1,59 @@
+"""Assertions on what the adapter's parameters learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.assertions.cache import window_keeps
+from conformance.core.case import Case
+from conformance.core.relations import in_double
+from conformance.core.signals import violation
+from conformance.methods import method_named
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.runs.lab import Lab
+    from conformance.runs.subject import Subject
+
+
+def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
+    """Whether each virtual token, and each key/value block, has a gradient: two tables with one row each, in float64."""
+    import torch
+
+    double = in_double(case)
+    subject = lab.subject(double)
+    tokens = lab.generate(case).tokens
+    logits = lab.forward_on(subject, double, tokens, grad=True).logits
+    named = subject.parameters()
+    # A parameter that is not used at all has a gradient of zero too.
+    found = torch.autograd.grad(logits.pow(2).sum(), list(named.values()), allow_unused=True, materialize_grads=True)
+    gradients = dict(zip(named, found, strict=True))
+    method = method_named(case.method)
+    by_block = method.gradient_by_block(gradients, lab.layout(case))
+    return method.gradient_by_token(gradients) != 0, by_block != 0
+
+
+def visible_virtual_tokens(case: Case) -> range:
+    """The virtual tokens that the first real token can see in at least one layer."""
+    n = case.prefix.length
+    widest = max(window_keeps(case, layer) for layer in range(case.roles.layers))
+    return range(max(0, n - widest), n)
+
+
+def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:
+    """One step of plain gradient descent on the adapter, through the subject's own training path."""
+    import torch
+
+    parameters = list(subject.parameters().values())
+    logits = lab.forward_on(subject, case, lab.generate(case).tokens, grad=True).logits
+    optimiser = torch.optim.SGD(parameters, lr=0.5)
+    optimiser.zero_grad()
+    logits.log_softmax(-1)[..., 0].mean().backward()
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimiser.step()
+    optimiser.zero_grad()
+    if all(torch.equal(old, new) for old, new in zip(before, parameters, strict=True)):
+        raise violation(
+            "the adapter's parameters after an optimiser step", "unchanged", "changed: the forward reads them"
+        )

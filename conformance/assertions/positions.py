@@ -1,0 +1,60 @@
+"""Assertions on the positions that a base model was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.core.case import Case
+from conformance.core.signals import NotApplicable, Violation, violation
+from conformance.families import family_named
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.runs.lab import Lab
+    from conformance.runs.trace import Forward, Trace
+
+
+def text_positions(case: Case, forward: Forward) -> list[Tensor]:
+    """For each row the positions of its real tokens in a forward over the whole batch."""
+    from conformance.families.inputs.text import padding_mask
+
+    if forward.positions is None:
+        raise NotApplicable(f"{family_named(case.family).name} has no positions that can be seen")
+    positions = forward.positions.expand(len(case.rows), -1)
+    real = padding_mask(case).bool()
+    if positions.shape[1] != real.shape[1]:
+        raise violation("positions in the first forward", positions.shape[1], real.shape[1])
+    return [positions[row][real[row]] for row in range(len(case.rows))]
+
+
+def starts_at_n(case: Case, trace: Trace, path: str) -> None:
+    """In the first forward each text's positions are n, n + 1, ...; in every later one the next."""
+    n = case.prefix.length
+    for row, positions in enumerate(text_positions(case, trace.forwards[0])):
+        expected = list(range(n, n + len(positions)))
+        if positions.tolist() != expected:
+            raise violation(f"positions of the text in {path}", positions.tolist(), expected, row=row)
+    for step, forward in enumerate(trace.forwards[1:], start=1):
+        if forward.positions is not None:
+            seen = forward.positions.expand(len(case.rows), -1)[:, -1].tolist()
+            expected = [n + row.length + step - 1 for row in case.rows]
+            if seen != expected:
+                raise violation(f"positions of the new tokens in {path}", seen, expected, step=step)
+
+
+def requires_position_ids(lab: Lab, case: Case) -> None:
+    """Not applicable where the base model's forward has no ``position_ids``."""
+    from conformance.families.build import parameters_of_forward
+
+    if "position_ids" not in parameters_of_forward(lab.subject(case).base):
+        raise NotApplicable("the base model takes no position_ids")
+
+
+def base_skips_pads(lab: Lab, case: Case) -> bool:
+    """Whether the base model's forward, given only a mask, gives its text the positions 0, 1, ..."""
+    try:
+        starts_at_n(case, lab.forward(case), "forward")
+    except Violation:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Calling judged code: what its exceptions mean, and which are not its own."""
+
+from __future__ import annotations
+
+import dis
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TypeVar
+
+from conformance.core.signals import RunFailed, Signal
+
+T = TypeVar("T")
+JUDGED = ("peft", "transformers", "accelerate")
+STANDS_IN = ("conformance.methods", "conformance.faults", "conformance.devices")
+"""Modules of this package whose exceptions are those of what is judged: the reference, its faults, devices that are simulated."""
+
+
+def guarded(call: str, run: Callable[[], T], layer_ran: Callable[[], bool] = lambda: False) -> T:
+    """Run judged code; its exceptions become :class:`~conformance.core.signals.RunFailed`, ours pass through.
+
+    ``layer_ran`` says whether a decoder layer has run by then, after which nothing is a refusal.
+    """
+    try:
+        return run()
+    except Signal:
+        raise
+    except Exception as error:
+        if harness_error(error):
+            raise
+        raise failed(call, error, layer_ran()) from error
+
+
+def failed(call: str, error: Exception, layer_ran: bool) -> RunFailed:
+    """What an exception of the judged code means: a refusal in words, or a crash."""
+    return RunFailed(call, error, _where(error.__traceback__), refused=not layer_ran and _refuses(error))
+
+
+def harness_error(error: Exception) -> bool:
+    """Whether no judged code took part in it: raised by this package, elsewhere than in what is judged in PEFT's place."""
+    last = _last(error.__traceback__)
+    if _where(error.__traceback__) or last is None:
+        return False
+    module = str(last.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith("conformance.") and not module.startswith(STANDS_IN)
+
+
+def _last(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _package(frame: FrameType) -> str | None:
+    # By the module's name: a checkout may lie in a folder called `peft`, with torch installed inside it.
+    name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return name if name in JUDGED else None
+
+
+def _where(traceback: TracebackType | None) -> str:
+    """The innermost line of judged code: ``peft/peft_model.py:890 get_prompt``."""
+    place = ""
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        package = _package(traceback.tb_frame)
+        if package:
+            inside = Path(code.co_filename).as_posix().rpartition(f"/{package}/")[2]
+            place = f"{package}/{inside}:{traceback.tb_lineno} {code.co_name}"
+        traceback = traceback.tb_next
+    return place
+
+
+def _refuses(error: Exception) -> bool:
+    """Whether a ``raise`` statement of judged code, not an assertion, says in words what cannot work.
+
+    A refusal is the one exception that is not a bug, so it must be told apart from every crash, in any release and without a
+    list of messages, which would be out of date with the next one. Three things are true of all refusals that were met in
+    PEFT, transformers and accelerate, and never together of a crash:
+
+    * somebody wrote ``raise``. An error that comes out of an operation (an index, an attribute, torch's own checks) was not
+      meant for a reader. Python does not say which it was, but the instruction that the frame stopped at does;
+    * it stopped in a frame of theirs: what torch raises by ``raise`` is about shapes and devices, not about what may be asked;
+    * the message names an argument, a feature or a class, since it has to say what is not to be had.
+
+    An ``assert`` is a ``raise`` too, and is excluded: it says what its author took for granted. That no decoder layer has run
+    is checked by the caller: whoever has begun to compute has not refused.
+    """
+    last = _last(error.__traceback__)
+    if last is None or isinstance(error, AssertionError) or not _package(last.tb_frame):
+        return False
+    raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE.
+    return raised and bool(re.search(r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+", str(error)))
