@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,13 +18,12 @@ from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.relations import in_double, with_embeds, without_prefix
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, violation
 from conformance.devices.current import current, on_single_device, with_local_devices
+from conformance.engine import blame
 from conformance.families import family_named
+from conformance.runs.tolerance import FLOAT32_MARGIN
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
-
-FLOAT32_MARGIN = 100
-"""Where float64 cannot run, a float32 margin must exceed this many errors."""
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -39,8 +37,7 @@ class Example(Struct, frozen=True, kw_only=True):
 
     def alike(self, other: Example) -> bool:
         """Whether ``other`` is a violation of the same kind: what a shrink may move to."""
-        mine, its = self.finding, other.finding
-        return bool(mine and its) and (mine.how, mine.where) == (its.how, its.where)  # type: ignore[union-attr]
+        return bool(self.finding and other.finding) and self.finding.key == other.finding.key  # type: ignore[union-attr]
 
 
 def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
@@ -68,32 +65,28 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
     return Example(case=case, outcome=Outcome.CONFORMS)
 
 
-def run_with_control(
-    clause: Clause, lab: Lab, case: Case, understood: Callable[[Example], object] | None = None
-) -> Example:
-    """The claim and, if it does not hold, its control: unless the violation is ``understood`` already."""
+def run(clause: Clause, lab: Lab, case: Case) -> Example:
+    """What ``case`` shows, without controls; *not applicable* where it lacks what the claim needs."""
     missing = clause.missing(case)
     if missing:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=missing)
-    example = run_clause(clause, lab, case)
-    if example.outcome is not Outcome.VIOLATES or (understood and understood(example)):
-        return example
-    return _controlled(clause, lab, example)
+    return run_clause(clause, lab, case)
 
 
-def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
-    """A violation must repeat without the memo, and a wrong number must be wrong in float64 too."""
+def run_with_control(clause: Clause, lab: Lab, case: Case) -> Example:
+    """:func:`run`, and if the claim does not hold, its control."""
+    return controlled(clause, lab, run(clause, lab, case))
+
+
+def controlled(clause: Clause, lab: Lab, example: Example) -> Example:
+    """A violation, unless its control fails too: the same claim about the base model, or that this model runs.
+
+    Of placed models there are two controls. Without a prefix, the first forward of generate has no cache and, without pads,
+    no mask; so that the base model runs under a map does not show that it can use them there. It must also go on from its own
+    cache, with pads, as it does on one device.
+    """
     if example.outcome is not Outcome.VIOLATES:
         return example
-    again = run_clause(clause, lab.fresh(), example.case)
-    if again.outcome is not Outcome.VIOLATES:
-        return Example(
-            case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
-        )
-    return _in_double(clause, lab, example)
-
-
-def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
     control = without_prefix(example.case)
     result = run_clause(clause if clause.control == "same" else _RUNS, lab, control)
     if result.outcome is Outcome.CONFORMS and clause.placed:
@@ -105,8 +98,43 @@ def _controlled(clause: Clause, lab: Lab, example: Example) -> Example:
     evidence = result.finding
     if evidence is None:
         return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=f"the base model {result.reason}")
-    told = f"the base model alone fails too: {evidence.difference.what}"
-    return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=told, evidence=evidence)
+    reason = f"the base model alone fails too: {evidence.difference.what}"
+    return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=reason, evidence=evidence)
+
+
+def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
+    """A violation that repeats in a lab that remembers nothing, and is wrong in float64 too; with who is to blame."""
+    if example.outcome is not Outcome.VIOLATES or example.finding is None:
+        return example
+    again = run_clause(clause, lab.fresh(), example.case)
+    if again.outcome is not Outcome.VIOLATES:
+        return Example(
+            case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
+        )
+    if not _holds_in_float64(clause, lab, example.finding):
+        reason = "wrong in float32 only; float64 agrees or cannot run"
+        return Example(case=example.case, outcome=Outcome.UNDECIDED, reason=reason)
+    return blamed(clause, lab, example, example.finding)
+
+
+def blamed(clause: Clause, lab: Lab, example: Example, finding: Finding) -> Example:
+    """The violation with who is to blame, and why; one of our own making is a broken harness."""
+    culprit, evidence = blame.decide(lab, finding, lambda other: run_clause(clause, other, example.case))
+    if culprit is Blame.HARNESS:
+        return Example(case=example.case, outcome=Outcome.BROKEN, reason=f"{evidence}: Case {example.case.to_json()}")
+    return replace(example, finding=replace(finding, blame=culprit, note=evidence))
+
+
+def _holds_in_float64(clause: Clause, lab: Lab, finding: Finding) -> bool:
+    """Whether it is no matter of float32's precision: bits, crashes and lengths are none."""
+    if finding.difference.margin is None or finding.case.dtype == "float64":
+        return True
+    double = run_clause(clause, lab, in_double(finding.case))
+    if double.outcome is Outcome.VIOLATES and double.finding and double.finding.how is How.WRONG:
+        return True
+    margin, error = finding.difference.margin, finding.difference.error or 0.0
+    runs = double.outcome in (Outcome.CONFORMS, Outcome.UNDECIDED)
+    return not runs and margin > FLOAT32_MARGIN * error
 
 
 def _misleads(lab: Lab, case: Case, failed: RunFailed) -> bool:
@@ -149,24 +177,7 @@ _GOES_ON = Clause(
 )
 
 
-def _in_double(clause: Clause, lab: Lab, example: Example) -> Example:
-    finding = example.finding
-    if finding is None or finding.difference.margin is None or example.case.dtype == "float64":
-        return example
-    double = run_clause(clause, lab, in_double(example.case))
-    if double.outcome is Outcome.VIOLATES and double.finding and double.finding.how is How.WRONG:
-        return example
-    margin, error = finding.difference.margin, finding.difference.error or 0.0
-    runs = double.outcome in (Outcome.CONFORMS, Outcome.UNDECIDED)
-    if not runs and margin > FLOAT32_MARGIN * error:
-        return example
-    return Example(
-        case=example.case, outcome=Outcome.UNDECIDED, reason="wrong in float32 only; float64 agrees or cannot run"
-    )
-
-
 def _violates(clause: Clause, case: Case, difference: Difference, how: How, where: str) -> Example:
-    base = case.prefix.length == 0
     finding = Finding(
         clause=clause.id,
         statement=clause.statement,
@@ -175,7 +186,8 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         features=tuple(sorted(features(with_local_devices(case)))),
         how=how,
         difference=difference,
-        blame=Blame.TRANSFORMERS if base else Blame.PEFT,
+        # Without a prefix there is nobody else; with one, the evidence is gathered once it is confirmed.
+        blame=Blame.PEFT if case.prefix.length else Blame.TRANSFORMERS,
         versions=versions(),
         sources=clause.sources,
         where=where,

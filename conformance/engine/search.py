@@ -1,10 +1,32 @@
-"""clause x family -> Hypothesis search -> Verdict. Knows no pytest."""
+"""clause x family x method -> Verdict. Knows no pytest.
+
+The life of an example, and why it has so many stations. A verdict costs a maintainer hours, so everything that could be wrong
+with *us* is tried before anybody is told.
+
+1. **Drawn.** Cases are drawn once per family and stratum, and every clause visits the same ones (:func:`drawn`): the lab
+   remembers runs by Case, so forty clauses pay for each run once. A clause may judge follow-up Cases in place of the drawn one.
+2. **Run** (:func:`~conformance.engine.controls.run`). What the claim does not speak of is *not applicable*, with the reason.
+3. **Matched.** A violation that a known failure explains is counted, and the search goes on: one understood bug must not end
+   a search that could find another. It is matched before its control runs, since the entry's own Case has been controlled.
+4. **Controlled.** The same claim about the base model, without any prefix. If that fails too, it is about transformers, and
+   kept as evidence; nobody's prompt learning is at fault.
+5. **Confirmed.** It must happen again in a lab that remembers nothing (else it is ours: not deterministic), and a wrong number
+   must be wrong in float64 too (else two right computations may simply differ by that much).
+6. **Blamed** (:mod:`conformance.engine.blame`), from evidence.
+7. **Shrunk.** Hypothesis comes to it again from the same seed and shrinks it within its stratum; then
+   :mod:`conformance.engine.shrink` undoes what the stratum had pinned. Each attempt has a lab of its own: what earlier calls
+   left behind must not decide which Case is minimal. Only the same violation counts, so that a shrink does not slip into
+   another one, and never a known one. The result is controlled and confirmed once more.
+
+The search ends with the first violation that nothing explains, or the first example on which our harness broke.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,7 +39,7 @@ from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.devices.current import current
-from conformance.engine.controls import Example, confirm, run_with_control
+from conformance.engine.controls import Example, confirm, controlled, run, run_with_control
 from conformance.engine.database import Counterexamples, open_database
 from conformance.engine.known import KnownFailure
 from conformance.engine.shrink import shrink
@@ -34,7 +56,8 @@ PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
 class Budget(Struct, frozen=True, kw_only=True):
     """How long to search: ``examples`` per stratum, the seed of the draws, and whether a violation is made minimal.
 
-    ``database`` is where earlier violations are kept (:func:`conformance.engine.database.open_database`): a search begins with them.
+    ``database`` is where earlier violations are kept (:func:`conformance.engine.database.open_database`): a search begins
+    with them.
     """
 
     examples: int = PROFILES["quick"]
@@ -47,12 +70,12 @@ class Budget(Struct, frozen=True, kw_only=True):
         return clause.decisive if clause.fixed_case else max(1, clause.decisive * self.examples // PROFILES["quick"])
 
 
-class Found(Exception):
-    """Raised inside Hypothesis so that it shrinks."""
+class Reproduced(Exception):
+    """Raised inside Hypothesis so that it shrinks: the violation occurs again."""
 
 
 class _Search:
-    """The state of one search: tallies, and the violation that is being shrunk."""
+    """One search: what has been counted so far."""
 
     def __init__(self, clause: Clause, lab: Lab, known: Iterable[KnownFailure]) -> None:
         self.clause, self.lab, self.entries = clause, lab, tuple(known)
@@ -60,52 +83,44 @@ class _Search:
         self.known: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.evidence: dict[str, Finding] = {}
-        self.first: Example | None = None
-        self.worst: Example | None = None
 
-    def visit(self, case: Case) -> None:
-        """Judge every follow-up Case of one drawn Case; raise :class:`Found` on a violation that no entry matches.
-
-        From the first one on, only violations of its kind raise: a shrink must not slip into another. And what earlier
-        calls left behind must not count: each attempt has a lab of its own.
-        """
-        follow_ups = self.clause.cases(case)
-        for follow in follow_ups:
-            self.look(follow)
-        if self.worst and self.worst.case in follow_ups:
-            # Hypothesis tells failures apart by the line that raises: there is one.
-            raise Found
-
-    def look(self, case: Case) -> Example:
-        """Judge one Case."""
-        example = run_with_control(self.clause, self.lab if self.worst is None else self.lab.fresh(), case, self._match)
-        if self.worst is None:
-            self.first = self.worst = self._tally(example)
-        elif self._shrinks(example):
-            self.worst = example
-        return example
-
-    def _shrinks(self, example: Example) -> bool:
-        return self.worst is not None and self.worst.alike(example) and not self._match(example)
-
-    def _match(self, example: Example) -> KnownFailure | None:
+    def entry(self, example: Example) -> KnownFailure | None:
+        """The known failure that explains the example, if it is a violation and one does."""
         finding = example.finding
         return next((entry for entry in self.entries if finding and entry.matches(finding)), None)
 
-    def _tally(self, example: Example) -> Example | None:
-        """Count the example; give it back if it is a confirmed violation that no entry matches, or breaks the harness."""
-        entry = self._match(example)
+    def visit(self, case: Case) -> Example | None:
+        """Judge every follow-up Case of a drawn one; gives the first that ends the search."""
+        return next(filter(self.ends, map(self.judge, self.clause.cases(case))), None)
+
+    def ends(self, example: Example) -> bool:
+        """Whether the search ends with it: a violation that nothing explains, or a broken harness."""
+        return example.outcome in (Outcome.VIOLATES, Outcome.BROKEN) and not self.entry(example)
+
+    def judge(self, case: Case) -> Example:
+        """Judge and count one Case."""
+        example = run(self.clause, self.lab, case)
+        entry = self.entry(example)
         if entry:
-            self.counts[Outcome.VIOLATES.value] += 1
             self.known[entry.id] += 1
-            return None
-        example = confirm(self.clause, self.lab, example)
+        else:
+            example = confirm(self.clause, self.lab, controlled(self.clause, self.lab, example))
         self.counts[example.outcome.value] += 1
         if example.reason:
             self.reasons[example.reason] += 1
         if example.evidence:
             self.evidence.setdefault(example.evidence.difference.what, example.evidence)
-        return example if example.outcome in (Outcome.VIOLATES, Outcome.BROKEN) else None
+        return example
+
+    def same(self, case: Case, violation: Example) -> Example | None:
+        """``case``, if it shows the same ``violation`` and nothing explains it, in a lab that remembers nothing."""
+        example = run_with_control(self.clause, self.lab.fresh(), case)
+        return example if violation.alike(example) and not self.entry(example) else None
+
+    def reproduce(self, case: Case, violation: Example) -> Example | None:
+        """The follow-up Case of a drawn one that shows the same ``violation``; the last, if several do."""
+        shown = [self.same(follow, violation) for follow in self.clause.cases(case)]
+        return next(filter(None, reversed(shown)), None)
 
 
 def search(
@@ -119,57 +134,79 @@ def search(
     """Search ``family`` for a Case that violates ``clause``; shrink it; give the item's verdict."""
     started = time.process_time()
     state = _Search(clause, lab, known)
-    kept = open_database(budget.database)
-    item = str(Item(clause.id, family.name, method))
-    try:
-        _recall(state, kept, item)
-        if clause.fixed_case:
-            _tell(state, clause.fixed_case(family))
-        else:
-            for stratum in MAPS if clause.placed else STRATA:
-                _look(state, family, stratum, budget)
-    except Found:
-        state.worst = _settle(state, budget)
-        if kept and state.worst.outcome is Outcome.VIOLATES:
-            kept.keep(item, state.worst.case)
-    return _verdict(state, budget, time.process_time() - started)
+    database, item = open_database(budget.database), Item(clause.id, family.name, method)
+    ended = _saved(state, database, str(item), budget) or _search(state, family, budget, method)
+    if database and ended and ended.outcome is Outcome.VIOLATES:
+        database.keep(str(item), ended.case)
+    return _verdict(state, ended, budget, time.process_time() - started)
 
 
-def _recall(state: _Search, kept: Counterexamples | None, item: str) -> None:
+def _saved(state: _Search, database: Counterexamples | None, item: str, budget: Budget) -> Example | None:
     """Begin with what violated before; forget what conforms now."""
-    for case in kept.recall(item) if kept else ():
-        example = state.look(case)
-        if state.worst:
-            raise Found
-        if kept and example.outcome is Outcome.CONFORMS:
-            kept.forget(item, case)
+    for case in database.recall(item) if database else ():
+        example = state.judge(case)
+        if state.ends(example):
+            return _minimal(state, example, example, budget)
+        if database and example.outcome is Outcome.CONFORMS:
+            database.forget(item, case)
+    return None
 
 
-def _tell(state: _Search, case: Case | None) -> None:
-    if case is None:
-        state.reasons["this family has no story"] += 1
-        state.counts[Outcome.NOT_APPLICABLE.value] += 1
-    else:
-        state.visit(case)
+def _search(state: _Search, family: Family, budget: Budget, method: str) -> Example | None:
+    """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
+    if state.clause.fixed_case:
+        return _fixed_case(state, state.clause.fixed_case(family))
+    for stratum in MAPS if state.clause.placed else STRATA:
+        for case in drawn(family.name, stratum, budget.examples, budget.seed, method):
+            ended = state.visit(case)
+            if ended:
+                strategy = cases(family, stratum, method)
+                return _minimal(state, ended, _within_stratum(state, ended, strategy, budget), budget)
+    return None
 
 
-def _look(state: _Search, family: Family, stratum: Stratum, budget: Budget) -> None:
-    """Visit the stratum's Cases; on a violation let Hypothesis come to it again and shrink it."""
-    try:
-        for case in drawn(family.name, stratum, budget.examples, budget.seed):
-            state.visit(case)
-    except Found:
-        if budget.shrink and state.worst and state.worst.outcome is Outcome.VIOLATES:
-            _hypothesis(cases(family, stratum), state.visit, budget, Phase.generate, Phase.shrink)
-        raise
+def _fixed_case(state: _Search, case: Case | None) -> Example | None:
+    if case is not None:
+        return state.visit(case)
+    state.reasons["this family has no story"] += 1
+    state.counts[Outcome.NOT_APPLICABLE.value] += 1
+    return None
+
+
+def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Case], budget: Budget) -> Example:
+    """The same violation, shrunk by Hypothesis."""
+    smallest = first
+
+    def visit(case: Case) -> None:
+        nonlocal smallest
+        smallest = state.reproduce(case, first) or smallest
+        # Hypothesis runs its smallest example again and complains if that passes. Whether a violation repeats is for the
+        # confirmation to say, so its Case counts here. And failures are told apart by the line that raises: there is one.
+        if smallest.case in state.clause.cases(case):
+            raise Reproduced
+
+    if first.outcome is Outcome.VIOLATES and budget.shrink:
+        with suppress(Reproduced):
+            _hypothesis(strategy, visit, budget, Phase.generate, Phase.shrink)
+    return smallest
+
+
+def _minimal(state: _Search, first: Example, smallest: Example, budget: Budget) -> Example:
+    """The same violation, shrunk across strata; controlled and confirmed once more, from scratch."""
+    if first.outcome is Outcome.BROKEN or not budget.shrink:
+        return first
+    case = shrink(smallest.case, lambda simpler: state.same(simpler, smallest) is not None)
+    minimal = confirm(state.clause, state.lab, run_with_control(state.clause, state.lab, case))
+    # The first one was confirmed; a shrink may end where float32 alone is wrong, which makes the first no less wrong.
+    return first if minimal.outcome is Outcome.UNDECIDED else minimal
 
 
 @lru_cache(maxsize=len(STRATA) + len(MAPS))
-def drawn(family: str, stratum: Stratum, examples: int, start: int) -> tuple[Case, ...]:
+def drawn(family: str, stratum: Stratum, examples: int, start: int, method: str = DEFAULT_METHOD) -> tuple[Case, ...]:
     """The Cases that Hypothesis draws: the same for every clause of a family, so they are drawn once."""
     found: list[Case] = []
     budget = Budget(examples=examples, seed=start)
-    _hypothesis(cases(family_named(family), stratum), found.append, budget, Phase.generate)
+    _hypothesis(cases(family_named(family), stratum, method), found.append, budget, Phase.generate)
     return tuple(found)
 
 
@@ -192,48 +229,37 @@ def _hypothesis(strategy: SearchStrategy[Case], visit: Callable[[Case], None], b
     conforms()
 
 
-def _settle(state: _Search, budget: Budget) -> Example:
-    """Undo what the stratum pinned and the minimal Case does not need; confirm the result once more, from scratch."""
-    assert state.worst is not None
-    worst = state.worst
-    if worst.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink:
-        return worst
-
-    def fails(case: Case) -> bool:
-        example = run_with_control(state.clause, state.lab.fresh(), case)
-        return worst.alike(example) and not state._match(example)
-
-    minimal = confirm(state.clause, state.lab, run_with_control(state.clause, state.lab, shrink(worst.case, fails)))
-    # The first one was confirmed; a shrink may end where float32 alone is wrong, which makes the first no less wrong.
-    return state.first if minimal.outcome is Outcome.UNDECIDED and state.first else minimal
-
-
-def _verdict(state: _Search, budget: Budget, spent: float) -> Verdict:
-    counts, worst = state.counts, state.worst
-    decisive = counts[Outcome.CONFORMS.value]
-    if worst is not None and worst.outcome is not Outcome.VIOLATES:
-        outcome = Outcome.BROKEN
-        state.reasons.setdefault(worst.reason or "the minimal Case of a violation did not violate again", 1)
-    elif counts[Outcome.VIOLATES.value]:
-        outcome = Outcome.VIOLATES
-    elif decisive >= budget.decisive(state.clause):
-        outcome = Outcome.CONFORMS
-    else:
-        undecisive = (Outcome.REFUSED, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE)
-        outcome = next((o for o in undecisive if counts[o.value]), Outcome.NOT_APPLICABLE)
-        if decisive:
-            outcome = Outcome.UNDECIDED
-            state.reasons[f"only {decisive} decisive examples, {budget.decisive(state.clause)} needed"] += 1
+def _verdict(state: _Search, ended: Example | None, budget: Budget, spent: float) -> Verdict:
+    decisive = state.counts[Outcome.CONFORMS.value]
+    needed = budget.decisive(state.clause)
+    if ended is not None and ended.outcome is not Outcome.VIOLATES:
+        state.reasons.setdefault(ended.reason or "the minimal Case of a violation did not violate again", 1)
+    elif ended is None and 0 < decisive < needed and not state.known:
+        state.reasons[f"only {decisive} decisive examples, {needed} needed"] += 1
     return Verdict(
-        outcome=outcome,
-        counts=dict(counts),
+        outcome=_outcome(state, ended, decisive, needed),
+        counts=dict(state.counts),
         known=dict(state.known),
         reasons=dict(state.reasons),
-        finding=worst.finding if worst else None,
+        finding=ended.finding if ended else None,
         evidence=tuple(state.evidence.values()),
         decisive=decisive,
         cpu_seconds=round(spent, 3),
     )
+
+
+def _outcome(state: _Search, ended: Example | None, decisive: int, needed: int) -> Outcome:
+    """The first that holds: broken, violates, conforms, refused, undecided, not applicable."""
+    if ended is not None and ended.outcome is not Outcome.VIOLATES:
+        return Outcome.BROKEN
+    if state.counts[Outcome.VIOLATES.value]:
+        return Outcome.VIOLATES
+    if decisive >= needed:
+        return Outcome.CONFORMS
+    if decisive:
+        return Outcome.UNDECIDED
+    undecisive = (Outcome.REFUSED, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE)
+    return next((outcome for outcome in undecisive if state.counts[outcome.value]), Outcome.NOT_APPLICABLE)
 
 
 def judge(item: Item, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Cell:

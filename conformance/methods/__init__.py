@@ -1,6 +1,6 @@
 """Methods of prompt learning, by PEFT's names for them. One file each; this table is all that has to know of a new one.
 
-Importing this imports no torch; :func:`method_named` does.
+Importing this imports no torch, and neither does :func:`method_named`: a method needs it only to compute.
 """
 
 from __future__ import annotations

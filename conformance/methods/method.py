@@ -6,16 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-import torch
-from torch import Tensor, nn
-
-from conformance.compat.caches import KeysValues
 from conformance.core.case import Case
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from conformance.compat.caches import KeysValues
     from conformance.families import Family
 
-Raw = Mapping[str, Tensor]
+Raw = Mapping[str, "Tensor"]
 """The adapter's raw parameters by name, as PEFT saves and holds them."""
 
 
@@ -67,8 +67,8 @@ class Method(ABC):
     """Where the virtual tokens are put."""
     varied: ClassVar[frozenset[str]]
     """The fields of a Case's ``prefix`` that mean something here; all others keep their defaults."""
-    reference: ClassVar[type[nn.Module]]
-    """Our own small, correct wrapper, called ``reference(base, case, family, method)``: every clause must pass on it."""
+    reference: ClassVar[str]
+    """Where our own small, correct wrapper is, called with ``(base, case, family, method)``: every clause must pass on it."""
 
     @abstractmethod
     def peft_config(self, case: Case, family: Family) -> Any:
@@ -119,5 +119,7 @@ class Method(ABC):
 
     def dtype(self, case: Case) -> torch.dtype:
         """The dtype in which ``case`` computes."""
+        import torch
+
         found: torch.dtype = getattr(torch, case.dtype)
         return found

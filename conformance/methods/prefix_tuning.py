@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from conformance.compat.caches import KeysValues, fuses_heads
 from conformance.core.case import Case
-from conformance.families.build import named
-from conformance.families.weights import near, normal
 from conformance.methods.method import Injected, Layout, Method, Raw
-from conformance.methods.reference.cache import ReferencePrefix
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.compat.caches import KeysValues
     from conformance.families import Family
 
 EMBEDDING = "embedding.weight"
@@ -34,7 +30,7 @@ class PrefixTuning(Method):
     name = "PREFIX_TUNING"
     acts_on = "cache"
     varied = frozenset({"length", "projection", "content", "order", "seed"})
-    reference = ReferencePrefix
+    reference = "conformance.methods.reference.cache:ReferencePrefix"
 
     def peft_config(self, case: Case, family: Family) -> Any:
         """``PrefixTuningConfig``."""
@@ -50,6 +46,9 @@ class PrefixTuning(Method):
 
     def peft_layout(self, case: Case, family: Family) -> Layout:
         """The same, but for encoder-decoders, and for BLOOM where its cache is fused."""
+        from conformance.compat.caches import fuses_heads
+        from conformance.families.build import named
+
         if family.encoder_decoder:
             return encoder_decoder_layout(case)
         return keys_then_values_layout(case) if fuses_heads(named(family.model)) else self.layout(case)
@@ -70,6 +69,8 @@ class PrefixTuning(Method):
 
     def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
         """Scaled so that the rows that result have a standard deviation of about 1."""
+        from conformance.families.weights import near, normal
+
         value = normal(case.prefix.seed, f"prefix/{name}", shape)
         if name == EMBEDDING and case.prefix.order == "reversed":
             return value.flip(0)
@@ -79,6 +80,8 @@ class PrefixTuning(Method):
 
     def rows(self, raw: Raw) -> Tensor:
         """Embedding, linear, tanh, linear: ``(n, 2 * L * kv_heads * head_dim)``."""
+        import torch
+
         flat = raw[EMBEDDING]
         if OUT_WEIGHT in raw:
             hidden = torch.tanh(flat @ raw[IN_WEIGHT].T + raw[IN_BIAS])
@@ -103,6 +106,8 @@ class PrefixTuning(Method):
 
     def raw_holding(self, filled: KeysValues, case: Case, layout: Layout) -> dict[str, Tensor]:
         """The inverse of :meth:`injected` for an injective layout; rows that serve no layer are zero."""
+        import torch
+
         n = case.prefix.length
         rows = torch.zeros(layout.rows, case.roles.kv_heads, n, case.roles.head_dim, dtype=filled[0][0].dtype)
         for (key, value), (keys, values) in zip(layout.pairs, filled, strict=True):

@@ -22,6 +22,11 @@ class Oracle(NamedTuple):
 
     where: str
 
+    @property
+    def name(self) -> str:
+        """``handmade_cache``."""
+        return self.where.partition(":")[2]
+
     def __call__(self, base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
         """The logits."""
         logits: Tensor = resolve_name(self.where)(base, family, case, tokens, injected)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from conformance.compat import caches
-from conformance.core.case import Case, base_of, model_of
+from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Signal, violation
 from conformance.families import Family, family_named
@@ -44,6 +44,10 @@ class Lab:
     def fresh(self) -> Lab:
         """The same lab with an empty memory."""
         return Lab(self.maker)
+
+    def reference(self) -> Lab:
+        """A lab whose subjects are the healthy reference wrapper."""
+        return Lab("reference")
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """What ``make`` gives or raises, remembered under ``key``."""
@@ -221,6 +225,10 @@ class Lab:
     def request(self, case: Case) -> dict[str, Tensor]:
         """What the user passes; embeddings come from the lab's own base model."""
         return embedded_request(case, self.family(case), lambda: self.base(case))
+
+    def some_tokens(self, case: Case) -> Tensor:
+        """Any tokens ``(rows, steps)``, for computations that must agree whatever is read."""
+        return torch.full((len(case.rows), case.new_tokens), FIRST_TEXT_TOKEN)
 
     # -- oracles ------------------------------------------------------------------------------------------------------
     def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import torch
@@ -174,7 +175,7 @@ class ReferenceSubject(Subject):
 
     def __init__(self, case: Case, folder: Path | None = None) -> None:
         super().__init__(case)
-        wrapper = self.wrapper or self.method.reference
+        wrapper = self.wrapper or resolve_name(self.method.reference)
         self.model = wrapper(self.base, case, self.family, self.method)
         if folder is not None:
             self.model.load(folder)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Draw, Family
+from conformance.methods import method_named
 from conformance.strategies.placements import placement
 from conformance.strategies.stratum import Stratum
 
@@ -60,8 +62,9 @@ STRATA = (
 )
 
 
-def cases(family: Family, stratum: Stratum) -> SearchStrategy[Case]:
-    """The Cases of ``family`` within ``stratum``."""
+def cases(family: Family, stratum: Stratum, method: str = DEFAULT_METHOD) -> SearchStrategy[Case]:
+    """The Cases of ``family`` with ``method`` within ``stratum``."""
+    varied = method_named(method).varied
 
     @st.composite
     def drawn(draw: Drawer) -> Case:
@@ -71,7 +74,8 @@ def cases(family: Family, stratum: Stratum) -> SearchStrategy[Case]:
             family=family.name,
             roles=roles,
             rows=rows,
-            prefix=_prefix(draw, stratum, roles, max(row.length for row in rows)),
+            method=method,
+            prefix=_only(varied, _prefix(draw, stratum, roles, max(row.length for row in rows))),
             new_tokens=draw(st.sampled_from((5, 6, 4))),
             attention=_pick(draw, stratum.variants(("default", "eager"))),
             placement=placement(draw, stratum.maps) if stratum.maps else Placement(),
@@ -79,6 +83,11 @@ def cases(family: Family, stratum: Stratum) -> SearchStrategy[Case]:
         )
 
     return drawn()
+
+
+def _only(varied: frozenset[str], prefix: Prefix) -> Prefix:
+    """The drawn prefix, with what means nothing to the method at its default. Drawn all the same: draws must not shift."""
+    return Prefix(**{name: getattr(prefix, name) for name in prefix.__struct_fields__ if name in varied})
 
 
 def _pick(draw: Drawer, values: tuple[Any, ...]) -> Any:

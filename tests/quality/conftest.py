@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.clauses.registry import Clause, Control, Predicate
+from conformance.clauses.registry import Clause, Control, Precondition
 from conformance.core.case import Case
 from conformance.core.finding import Difference, Verdict
 from conformance.core.outcome import How
-from conformance.core.signals import RunFailed, Violation
+from conformance.core.signals import NotApplicable, RunFailed, Violation
 from conformance.engine.known import KnownFailure
 from conformance.engine.search import Budget, search
 from conformance.families import family_named
@@ -37,13 +37,22 @@ def refusal() -> RunFailed:
 
 
 class NoModels:
-    """A lab in which nothing is built; ``runs`` says how the base model alone runs."""
+    """A lab in which nothing is built; ``runs`` says how the base model alone runs, ``healthy`` is the reference's."""
 
-    def __init__(self, runs: Ends = lambda case: None) -> None:
-        self.runs = runs
+    def __init__(self, runs: Ends = lambda case: None, healthy: bool = False) -> None:
+        self.runs, self.healthy = runs, healthy
 
     def fresh(self) -> NoModels:
         return self
+
+    def reference(self) -> NoModels:
+        return NoModels(self.runs, healthy=True)
+
+    def some_tokens(self, case: Case) -> None:
+        return None
+
+    def predict(self, *args: object, **rest: object) -> None:
+        raise NotApplicable("there is no model")
 
     def base(self, case: Case) -> object:
         return self
@@ -58,8 +67,8 @@ def look_for(
     ends: Ends,
     *,
     control: Control = "same",
-    when: tuple[Predicate, ...] = (),
-    story: Callable[[Any], Case | None] | None = None,
+    requires: tuple[Precondition, ...] = (),
+    fixed_case: Callable[[Any], Case | None] | None = None,
     base: Ends = lambda case: None,
     name: str = "llama",
     budget: Budget | None = None,
@@ -69,6 +78,8 @@ def look_for(
     """Search a family for Cases with a prefix that end badly; without one, ``base`` says how they end."""
 
     def check(lab: Lab, case: Case) -> None:
+        if cast("NoModels", lab).healthy:
+            return
         error = ends(case) if case.prefix.length else base(case)
         if error is not None:
             raise error
@@ -78,9 +89,9 @@ def look_for(
         statement="It holds.",
         explanation="",
         check=check,
-        requires=when,
+        requires=requires,
         control=control,
-        fixed_case=story,
+        fixed_case=fixed_case,
         decisive=decisive,
     )
     return search(clause, family_named(name), budget or Budget(), known, cast("Lab", NoModels(base)))
