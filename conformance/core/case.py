@@ -143,9 +143,6 @@ class Placement(Part, frozen=True):
 _ROLES, _PREFIX, _ROWS, _PLACEMENT = Roles(), Prefix(), (Row(),), Placement()
 
 
-_DEFAULT_PARTS = (("roles", _ROLES), ("prefix", _PREFIX), ("rows", _ROWS), ("placement", _PLACEMENT))
-
-
 class Case(Part, frozen=True):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
@@ -172,8 +169,8 @@ class Case(Part, frozen=True):
     seed: Small = 0
 
     def __post_init__(self) -> None:
-        """Equal Cases have equal JSON: msgspec leaves out a default part only if it is the very same object."""
-        for name, default in _DEFAULT_PARTS:
+        """Equal Cases have equal JSON: msgspec leaves out a default only if it is the very same object."""
+        for name, default in _DEFAULTS:
             if getattr(self, name) == default:
                 force_setattr(self, name, default)
 
@@ -201,6 +198,12 @@ class Case(Part, frozen=True):
         """Canonical JSON: sorted keys, defaults left out."""
         return msgspec.json.encode(self, order="sorted").decode()
 
+
+_DEFAULTS = [
+    (f.name, f.default)
+    for f in msgspec.structs.fields(Case)
+    if not isinstance(f.default, (int, type(msgspec.NODEFAULT)))
+]
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}

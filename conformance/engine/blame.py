@@ -22,11 +22,13 @@ from conformance.core.finding import Finding
 from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.relations import unplaced
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation
-from conformance.oracles import handmade_cache, handmade_loop, plain_attention, real_tokens
+from conformance.oracles import Oracle, handmade_cache, handmade_loop, plain_attention, real_tokens
+from conformance.runs.judged_code import guarded
 
 if TYPE_CHECKING:
     from conformance.engine.controls import Example
     from conformance.runs.lab import Lab
+    from conformance.runs.trace import Trace
 
 OWNERS = {"accelerate": Blame.ACCELERATE, "transformers": Blame.TRANSFORMERS}
 """Who owns the innermost frame of a crash that the reference wrapper meets too."""
@@ -57,13 +59,14 @@ def _oracles_disagree(lab: Lab, finding: Finding) -> str:
     case = unplaced(finding.case)
     tokens = lab.some_tokens(case)
     others = (handmade_loop, plain_attention, *[real_tokens] * (case.prefix.content == "tokens"))
-    try:
-        first = lab.predict(case, handmade_cache, tokens=tokens)
-    except (NotApplicable, RunFailed):
-        return ""
+
+    def predicted(oracle: Oracle) -> Trace:
+        # An oracle runs the base model, which may crash on a cache that is filled by hand. That is no disagreement.
+        return guarded(oracle.name, lambda: lab.predict(case, oracle, tokens=tokens))
+
     for oracle in others:
         try:
-            agree(lab.predict(case, oracle, tokens=tokens), first, f"{oracle.name} and {handmade_cache.name}")
+            agree(predicted(oracle), predicted(handmade_cache), f"{oracle.name} and {handmade_cache.name}")
         except (NotApplicable, RunFailed, Undecided):
             continue
         except Violation as violation:

@@ -4,10 +4,7 @@ fault is in tests/faults; what is claimed of placed models is judged in tests/pl
 
 from __future__ import annotations
 
-import time
-
 import pytest
-from conformance.worker.isolated import loader
 
 from conformance.clauses import Clause, clauses
 from conformance.core.outcome import Outcome
@@ -17,7 +14,7 @@ from conformance.runs.lab import Lab
 
 NAMES = ("llama", "gpt2", "t5", "gemma3")
 STORIES = ("llama", "qwen2", "gpt2", "t5")
-CHECKED = {id: found for id, found in clauses().items() if not (found.story or found.placed)}
+CHECKED = {id: found for id, found in clauses().items() if not (found.fixed_case or found.placed)}
 SILENT = {
     ("equivalence.plain_attention_agrees", "t5"),
     ("equivalence.plain_attention_agrees", "gemma3"),
@@ -46,13 +43,9 @@ def test_the_reference_subject_passes(lab: tuple[str, Lab], clause: Clause) -> N
 
 
 @pytest.mark.parametrize("maker", ["reference", "peft"])
-def test_the_story_is_learnt_told_and_kept_within_its_time(maker: str) -> None:
-    """Twenty seconds of CPU time for four families; the fresh process that loads the adapter is not counted."""
+def test_the_answer_is_learnt_and_survives(maker: str) -> None:
     story = clauses()["lifecycle.learned_mapping_survives"]
-    loader()
-    started = time.process_time()
     outcomes = {name: search(story, family_named(name), Budget(), (), Lab(maker)) for name in STORIES}
-    assert time.process_time() - started < 20
     assert {name: verdict.outcome for name, verdict in outcomes.items()} == dict.fromkeys(STORIES, Outcome.CONFORMS)
 
 

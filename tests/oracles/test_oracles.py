@@ -17,12 +17,15 @@ from torch import Tensor
 
 from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.compat.caches import KeysValues
-from conformance.core.case import Case, Row
+from conformance.core.case import Case, Prefix, Row
 from conformance.core.relations import in_double, other_prefix, without_prefix
 from conformance.families import families, family_named
+from conformance.families.inputs.text import prefix_text
+from conformance.methods.method import NOTHING, Injected
 from conformance.oracles import handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.oracles.plain_attention import DECODERS
-from conformance.runs.lab import ERROR_FLOOR, Lab
+from conformance.runs.lab import Lab
+from conformance.runs.tolerance import ERROR_FLOOR
 from conformance.runs.trace import Trace
 from conformance.strategies import STRATA, cases
 
@@ -33,6 +36,8 @@ CLEAR = 1e-2
 PARTLY_SINGLE = ("bloom", "gemma3")
 """Families whose models compute a part in float32 whatever they are told; under eager attention most do, in the softmax."""
 NAMES = tuple(families())
+IN_ALGEBRA = sorted(name for name, family in families().items() if family.model in DECODERS)
+"""Families for which there is a decoder in plain tensor algebra."""
 
 
 def first_cases(name: str) -> list[Case]:
@@ -102,7 +107,7 @@ def test_greedy_tokens_are_the_best_ones_of_the_oracle(lab: Lab, name: str) -> N
         assert torch.equal(lab.predict(case, handmade_cache, got.tokens).logits.argmax(-1), got.tokens), case
 
 
-@pytest.mark.parametrize("name", sorted(DECODERS))
+@pytest.mark.parametrize("name", IN_ALGEBRA)
 def test_plain_tensor_algebra_agrees(lab: Lab, name: str) -> None:
     for case in each(name):
         got = lab.generate(case)
@@ -160,9 +165,9 @@ def test_a_wrong_prefix_makes_the_oracle_disagree(lab: Lab, name: str, how: str)
     """So that agreement means something."""
     case = replace(first_cases(name)[0], rows=(Row(length=2),))
     got = lab.generate(case)
-    wrong = spoilt(lab.filled(case), how)
+    wrong = spoilt(lab.injected(case).cache, how)
     for oracle in (handmade_cache, handmade_loop):
-        assert apart(got.logits, oracle(lab, case, got.tokens, wrong)) > CLEAR
+        assert apart(got.logits, oracle(lab.base(case), lab.family(case), case, got.tokens, Injected(wrong))) > CLEAR
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,15 +178,30 @@ def test_another_prefix_and_none_make_the_oracle_disagree(lab: Lab, name: str) -
         assert apart(got.logits, lab.predict(other, handmade_cache, got.tokens).logits) > CLEAR
 
 
-@pytest.mark.parametrize("name", sorted(DECODERS))
+@pytest.mark.parametrize("name", IN_ALGEBRA)
 def test_plain_tensor_algebra_disagrees_with_a_wrong_prefix(lab: Lab, name: str) -> None:
     case = first_cases(name)[0]
-    got = lab.generate(case)
-    assert apart(got.logits, plain_attention(lab, case, got.tokens, spoilt(lab.filled(case), "one number"))) > CLEAR
+    got, wrong = lab.generate(case), Injected(spoilt(lab.injected(case).cache, "one number"))
+    assert apart(got.logits, plain_attention(lab.base(case), lab.family(case), case, got.tokens, wrong)) > CLEAR
 
 
 def test_real_tokens_do_not_look_at_the_prefix(lab: Lab) -> None:
     (case,) = loaded_with_text(first_cases("llama")[0])
     tokens = lab.generate(case).tokens
-    spoilt_prefix = spoilt(lab.filled(case), "empty")
-    assert torch.equal(real_tokens(lab, case, tokens, spoilt_prefix), real_tokens(lab, case, tokens, ()))
+    base, family = lab.base(case), lab.family(case)
+    empty = Injected(spoilt(lab.injected(case).cache, "empty"))
+    assert torch.equal(real_tokens(base, family, case, tokens, empty), real_tokens(base, family, case, tokens, NOTHING))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "opt", "bloom", "gemma3"])
+def test_embeddings_of_a_real_text_in_front_answer_like_the_text(lab: Lab, name: str) -> None:
+    """The other place where a method can act: what is embedded in front of the text, one pass and step by step."""
+    for case in map(without_prefix, first_cases(name)):
+        got, base, family = lab.generate(case), lab.base(case), lab.family(case)
+        before = prefix_text(replace(case, prefix=Prefix(length=3)))
+        injected = Injected(embeddings=base.get_input_embeddings()(before[None]).detach())
+        longer = replace(case, prefix=Prefix(length=3, content="tokens"))
+        by_text = real_tokens(base, family, longer, got.tokens, NOTHING)
+        for oracle in (handmade_cache, handmade_loop):
+            assert apart(by_text, oracle(base, family, case, got.tokens, injected)) < SINGLE, case
+        assert apart(by_text, handmade_cache(base, family, case, got.tokens, NOTHING)) > CLEAR

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from conformance.worker.isolated import Judge, ask_placed
 
 from conformance import families
 from conformance.clauses import clauses
+from conformance.clauses import registry
 from conformance.clauses.registry import Clause
 from conformance.core.case import Case, Placement, Roles
-from conformance.core.finding import Cell
+from conformance.core.finding import Cell, Item
 from conformance.core.outcome import Outcome
 from conformance.devices import current as here
 from conformance.engine.search import Budget
-from conformance.families import Family, family_named, register
+from conformance.families import Family, register
 from conformance.faults import faults
 from conformance.faults.detection import known_failures
-from conformance.session import judge as bench
-from conformance.worker import isolated
+from conformance.session.judge import JudgeItem, judge, run_case
+from conformance.worker import child as worker
 
 TRAINS = clauses()["placement.trains"]
 MINE = """
@@ -41,10 +41,10 @@ activation = ["silu"]
 rope = ["default"]
 """
 DIES = """
-import os, sys
-if "CONFORMANCE_ANSWERS" in os.environ and not os.path.exists({marker!r}):
+import os
+if "CONFORMANCE_CHANNEL" in os.environ and not os.path.exists({marker!r}):
     open({marker!r}, "w").close()
-    sys.stdin.readline()
+    os.read(int(os.environ["CONFORMANCE_CHANNEL"]), 1)
     os._exit(7)
 """
 ONE, KNOWN = Budget(examples=1, shrink=False), known_failures("peft")
@@ -54,9 +54,9 @@ ONE, KNOWN = Budget(examples=1, shrink=False), known_failures("peft")
 def _children_of_our_own() -> Iterator[None]:
     """The first child dies of its first request, the next lives as long as this module."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(isolated, "_placed", {})
+        patch.setattr(worker, "_kept", {})
         yield
-        for child in isolated._placed.values():
+        for child in worker._kept.values():
             child.close()
 
 
@@ -67,7 +67,7 @@ def died(tmp_path_factory: pytest.TempPathFactory, _children_of_our_own: None) -
     folder.joinpath("sitecustomize.py").write_text(DIES.format(marker=str(folder / "died")), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        return bench.judge(TRAINS, family_named("llama"), ONE, ())
+        return judge(Item(TRAINS.id, "llama"), ONE, ())
 
 
 def test_a_child_that_dies_makes_its_item_a_broken_harness_and_the_next_item_has_a_new_one(died: Cell) -> None:
@@ -75,7 +75,7 @@ def test_a_child_that_dies_makes_its_item_a_broken_harness_and_the_next_item_has
     assert died.verdict.outcome is Outcome.BROKEN
     assert "exit code 7" in next(iter(died.verdict.reasons))
     assert died.lane == ""
-    again = bench.judge(TRAINS, family_named("llama"), ONE, KNOWN)
+    again = judge(Item(TRAINS.id, "llama"), ONE, KNOWN)
     assert again.verdict is not None
     assert again.verdict.counts["conforms"] >= 4
     assert again.lane == "simulated devices sim:0, sim:1, sim:2"
@@ -91,29 +91,32 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
 
 @pytest.mark.usefixtures("died")
 def test_a_family_that_does_not_come_with_the_project_reaches_the_child(mine: Family) -> None:
-    cell = bench.judge(TRAINS, mine, ONE, KNOWN)
+    cell = judge(Item(TRAINS.id, mine.name), ONE, KNOWN)
     assert cell.verdict is not None
-    assert cell.verdict.family == "qwen3_of_mine"
+    assert cell.family == "qwen3_of_mine"
     assert cell.verdict.counts["conforms"] >= 4
     case = Case(family=mine.name, roles=Roles(layers=2), placement=Placement(way="dispatched", layers=(0, 1)))
-    example = bench.run_once(TRAINS, mine, case, sure=True)
+    example = run_case(TRAINS, case, confirmed=True)
     assert not isinstance(example, str)
     assert example.outcome is Outcome.CONFORMS, example
 
 
 @pytest.mark.usefixtures("died")
-def test_what_the_child_says_of_itself_is_a_broken_harness_in_its_words() -> None:
+def test_what_the_child_says_of_itself_is_a_broken_harness_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """As of an item that this process knows and the child does not."""
     unknown = Clause(id="placement.gone", statement="", explanation="", check=TRAINS.check, placed=True)
-    cell = bench.judge(unknown, family_named("llama"), ONE, ())
-    assert cell == Cell.broken("placement.gone", "llama", "KeyError: 'placement.gone'")
+    monkeypatch.setitem(registry._clauses, unknown.id, unknown)
+    item = Item("placement.gone", "llama")
+    cell = judge(item, ONE, ())
+    assert cell.word == "broken harness"
+    assert "there is no clause 'placement.gone'" in cell.reasons
 
 
 def test_a_process_that_was_not_started_for_placed_models_refuses_to_place_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(here.DEVICES, raising=False)
-    with pytest.raises(RuntimeError, match="ask_placed"):
+    with pytest.raises(RuntimeError, match="environment_for"):
         here.current()
 
 
@@ -121,19 +124,21 @@ def test_a_child_for_simulated_devices_sees_no_other_ones(monkeypatch: pytest.Mo
     started: list[dict[str, str]] = []
 
     class Child:
-        def __init__(self, environment: dict[str, str]) -> None:
-            started.append(environment)
+        def __init__(self, changes: dict[str, str]) -> None:
+            started.append(changes)
 
-        def ask(self, request: Judge) -> isolated.Answer:
-            return isolated.Answer()
+        def call(self, *rest: object) -> str:
+            return "an answer"
 
-    monkeypatch.setattr(isolated, "Child", Child)
-    monkeypatch.setattr(isolated, "_placed", {})
+    monkeypatch.setattr(worker, "Child", Child)
+    monkeypatch.setattr(worker, "_kept", {})
+    request = JudgeItem(item=Item("a.b", "llama"), budget=ONE)
     for devices in ("", "", "cuda:0,cuda:1"):
-        ask_placed(devices, Judge(clause="a.b", family="llama", budget=ONE))
+        assert worker.call_kept(here.environment_for(devices), "a:b", request, str) == "an answer"
+    enters = {"CONFORMANCE_STARTUP": "conformance.devices.current:current"}
     assert started == [
-        {"CONFORMANCE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""},
-        {"CONFORMANCE_DEVICES": "cuda:0,cuda:1"},
+        {"CONFORMANCE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", **enters},
+        {"CONFORMANCE_DEVICES": "cuda:0,cuda:1", **enters},
     ]
 
 

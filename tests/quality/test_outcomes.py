@@ -155,7 +155,9 @@ class Runs:
 
 
 @pytest.mark.parametrize("later", [lambda run: run == 1, lambda run: run != 2, lambda run: run % 2 == 1])
-@pytest.mark.parametrize("how", [{}, {"fixed_case": lambda kind: TOLD, "decisive": 1}, {"budget": Budget(shrink=False)}])
+@pytest.mark.parametrize(
+    "how", [{}, {"fixed_case": lambda kind: TOLD, "decisive": 1}, {"budget": Budget(shrink=False)}]
+)
 def test_a_violation_that_does_not_repeat_breaks_the_harness(kit: Any, later: Any, how: dict[str, Any]) -> None:
     """Whatever comes later, and although what follows may conform."""
     verdict = kit.search(Runs(kit, later), **how)

@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import conformance
-from conformance.core.case import Case, Part, Placement, Prefix, Roles, Row, from_json
+from conformance.core.case import (
+    OF_REQUEST,
+    OF_WRAPPER,
+    Case,
+    Part,
+    Placement,
+    Prefix,
+    Roles,
+    Row,
+    base_of,
+    from_json,
+    model_of,
+)
 from conformance.core.errors import UserError
 
 PLAIN = Case(family="llama")
@@ -148,7 +160,7 @@ def test_a_default_that_is_spelt_out_does_not_change_the_id() -> None:
         ('{"family":"llama","new_tokens":33}', "`int` <= 32"),
         ('{"family":"llama","padding":"both"}', "both"),
         ('{"family":"llama","dtype":"float16"}', "float16"),
-        ('{"family":"llama","method":"LORA"}', "LORA"),
+        ('{"family":"llama","method":"lora"}', "matching regex"),
         ('{"family":"llama","beams":0}', "`int` >= 1"),
         ('{"family":"llama","beams":9}', "`int` <= 8"),
         ('{"family":"llama","cache":"offloaded"}', "offloaded"),
@@ -204,3 +216,22 @@ def test_a_placement_says_who_makes_the_map_and_what_it_names() -> None:
     assert (PLAIN.placed, PLACED.placed, AUTOMATIC.placed) == (False, True, True)
     assert (PLACED.placement.automatic, AUTOMATIC.placement.automatic) == (False, True)
     assert PLACED.placement.named == (1, "cpu", 2, "disk")
+
+
+RICHER = replace(RICH, method="OTHER", dtype="float64", beams=2, cache="static", placement=Placement(way="dispatched"))
+
+
+@pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(Case) if field.name != "family"])
+def test_every_field_is_hashed_and_forgotten_only_where_it_says_nothing(name: str) -> None:
+    """A new field is taken by itself; this fails for one that RICHER does not have, or that is listed in two places."""
+    plain = Case(family="llama")
+    other = replace(plain, **{name: getattr(RICHER, name)})
+    assert other != plain, "give RICHER another value for it"
+    assert other.id != plain.id
+    assert (model_of(other) == model_of(plain)) is (name in OF_REQUEST)
+    assert (base_of(other) == base_of(plain)) is (name in OF_REQUEST | OF_WRAPPER)
+
+
+def test_what_a_field_is_of_is_said_of_real_fields_and_once() -> None:
+    assert {field.name for field in msgspec.structs.fields(Case)} >= OF_REQUEST | OF_WRAPPER
+    assert not OF_REQUEST & OF_WRAPPER

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from conformance.assertions.saving import saved_adapter
 from conformance.worker.isolated import ANSWER_FILE, Answer, Child, ChildDied, Generate, Judge
 from msgspec.structs import replace
 from safetensors.torch import load_file
 
-from conformance.assertions.saving import saved_adapter
 from conformance.clauses import clauses
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.finding import Cell

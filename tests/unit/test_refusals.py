@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from conformance.core.signals import NotApplicable, RunFailed
-from conformance.runs.lab import brought, guarded
-from conformance.runs.trace import Recorder
+from conformance.runs.calls import on_cpu
+from conformance.runs.judged_code import guarded
 
 SOURCE = """
 import torch
@@ -52,7 +52,7 @@ def module(folder: Path, name: str) -> Any:
 
 def failure(run: Callable[[], object], layer_ran: bool = False) -> RunFailed:
     with pytest.raises(RunFailed) as error:
-        guarded("generate", run, Recorder(layer_ran=layer_ran))
+        guarded("generate", run, lambda: layer_ran)
     return error.value
 
 
@@ -115,7 +115,7 @@ def test_what_runs_is_not_touched() -> None:
 
 
 def test_an_answer_without_data_is_a_crash_of_who_gave_it() -> None:
-    assert torch.equal(brought("forward", torch.ones(2)), torch.ones(2))
+    assert torch.equal(on_cpu("forward", torch.ones(2)), torch.ones(2))
     with pytest.raises(RunFailed, match="the answer has no data") as raised:
-        brought("forward", torch.ones(2, device="meta"))
+        on_cpu("forward", torch.ones(2, device="meta"))
     assert not raised.value.refused

@@ -7,23 +7,25 @@ from pathlib import Path
 import pytest
 
 from conformance.clauses import clauses, registry, select
-from conformance.clauses.registry import Clause
+from conformance.clauses.registry import Clause, precondition
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.errors import UserError
 
 CASE = Case(family="llama")
 
 
-def needs_two_rows(case: Case) -> bool:
-    """There is only one row.
+@precondition(otherwise="There is only one row")
+def two_rows(case: Case) -> bool:
+    """Two rows.
 
     More words that nobody is shown.
     """
     return len(case.rows) > 1
 
 
-def needs_length(case: Case) -> bool:
-    """The prefix has no length"""
+@precondition(otherwise="The prefix has no length")
+def length(case: Case) -> bool:
+    """A prefix with a length"""
     return case.prefix.length > 0
 
 
@@ -32,9 +34,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Clause:
     clauses()
     monkeypatch.setattr(registry, "_clauses", {})
 
-    @registry.clause(
-        sources=["peft#1"], requires=[needs_length, needs_two_rows], follow_ups=lambda case: (case, case), decisive=7
-    )
+    @registry.clause(sources=["peft#1"], requires=[length, two_rows], follow_ups=lambda case: (case, case), decisive=7)
     def claim(lab: object, case: Case) -> None:
         """It holds.
 
@@ -58,6 +58,32 @@ def test_what_a_case_lacks_is_told_in_words(made: Clause) -> None:
     assert made.missing(CASE) == "There is only one row"
     assert made.missing(Case(family="llama", prefix=Prefix(length=0))) == "The prefix has no length"
     assert made.missing(Case(family="llama", rows=(Row(), Row()))) == ""
+
+
+def test_a_precondition_says_the_need_and_what_is_otherwise(made: Clause) -> None:
+    assert [(one.need, one.otherwise) for one in made.requires] == [
+        ("A prefix with a length", "The prefix has no length"),
+        ("Two rows", "There is only one row"),
+    ]
+
+
+def test_two_clauses_of_one_id_are_refused(made: Clause) -> None:
+    def claim(lab: object, case: Case) -> None:
+        """It holds, too."""
+
+    with pytest.raises(UserError, match=r"^duplicate-clause: there are two clauses called 'test_registry.claim'"):
+        registry.clause()(claim)
+    assert registry._clauses["test_registry.claim"] is made
+
+
+@pytest.mark.usefixtures("made")
+def test_a_clause_without_a_statement_is_refused() -> None:
+    def silent(lab: object, case: Case) -> None:
+        pass
+
+    with pytest.raises(UserError, match=r"^missing-statement: the clause 'silent' has no docstring"):
+        registry.clause()(silent)
+    assert "test_registry.silent" not in registry._clauses
 
 
 def test_follow_up_cases_are_judged_in_the_place_of_the_drawn_one(made: Clause) -> None:
@@ -105,4 +131,4 @@ def test_every_clause_is_what_its_function_says(found: Clause) -> None:
     assert all(
         re.fullmatch(r"huggingface/(peft|transformers)#\d+|arXiv:\d{4}\.\d{5}", source) for source in found.sources
     )
-    assert all(needs.__doc__ for needs in found.when)
+    assert all(re.fullmatch(r"[A-Z].*[^.]", words) for one in found.requires for words in (one.need, one.otherwise))

@@ -7,10 +7,10 @@ from conformance.core.outcome import How
 from conformance.core.signals import NotApplicable, RunFailed, Signal, Undecided, Violation, violation
 
 
-def test_wrong_is_a_violation_without_a_margin() -> None:
-    violation = violation("length of layer 0", 3, [4], row=1, step=2)
-    assert violation.difference == Difference(what="length of layer 0", got="3", expected="[4]", row=1, step=2)
-    assert (violation.how, violation.where, str(violation)) == (How.WRONG, "", "length of layer 0")
+def test_a_plain_violation_is_one_without_a_margin() -> None:
+    raised = violation("length of layer 0", 3, [4], row=1, step=2)
+    assert raised.difference == Difference(what="length of layer 0", got="3", expected="[4]", row=1, step=2)
+    assert (raised.how, raised.where, str(raised)) == (How.WRONG, "", "length of layer 0")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case, Prefix, Roles
 from conformance.families.weights import normal
-from conformance.methods import prefix_tuning as prefix
+from conformance.methods.method import Layout
+from conformance.methods.prefix_tuning import (
+    EMBEDDING,
+    OUT_BIAS,
+    PREFIX_TUNING,
+    encoder_decoder_layout,
+    keys_then_values_layout,
+)
 
 CASE = Case(
     family="llama", roles=Roles(layers=3, heads=4, kv_heads=2, head_dim=4, width=16), prefix=Prefix(length=5, seed=3)
@@ -27,14 +34,14 @@ def test_flat_rows_undo_keys_values(layers: int, kv_heads: int, head_dim: int, n
     roles = Roles(layers=layers, heads=kv_heads, kv_heads=kv_heads, head_dim=head_dim)
     case = Case(family="llama", roles=roles, prefix=Prefix(length=n), dtype=dtype)  # type: ignore[arg-type]
     flat = normal(1, "flat", (n, 2 * layers * kv_heads * head_dim)).to(getattr(torch, dtype))
-    filled = prefix.keys_values(flat, case, prefix.plain_layout(case))
+    filled = PREFIX_TUNING.injected(flat, case, PREFIX_TUNING.layout(case)).cache
     assert [tuple(t.shape) for pair in filled for t in pair] == [(1, kv_heads, n, head_dim)] * (2 * layers)
-    assert torch.equal(prefix.flat_rows(filled, case, prefix.plain_layout(case)), flat)
+    assert torch.equal(PREFIX_TUNING.raw_holding(filled, case, PREFIX_TUNING.layout(case))[EMBEDDING], flat)
 
 
 def test_a_number_lands_in_its_layer_head_token_and_dimension() -> None:
     flat = torch.arange(5 * 6 * 2 * 4).float().reshape(5, -1)
-    filled = prefix.keys_values(flat, CASE, prefix.plain_layout(CASE))
+    filled = PREFIX_TUNING.injected(flat, CASE, PREFIX_TUNING.layout(CASE)).cache
     by_hand = flat.reshape(5, 6, 2, 4)
     for layer, (keys, values) in enumerate(filled):
         for head in range(2):
@@ -55,14 +62,14 @@ def test_a_number_lands_in_its_layer_head_token_and_dimension() -> None:
     ],
 )
 def test_the_layout_of_encoder_decoders(encoder: int, decoder: int, pairs: tuple[tuple[int, int], ...]) -> None:
-    layout = prefix.doubled_layout(Case(family="t5", roles=Roles(layers=decoder, encoder_layers=encoder)))
-    assert layout == prefix.Layout(2 * encoder, pairs)
+    layout = encoder_decoder_layout(Case(family="t5", roles=Roles(layers=decoder, encoder_layers=encoder)))
+    assert layout == Layout(2 * encoder, pairs)
     assert layout.injective is (encoder % 2 == 1)
 
 
 def test_the_layout_of_a_fused_cache() -> None:
-    layout = prefix.keys_then_values_layout(CASE)
-    filled = prefix.keys_values(torch.arange(5 * 6 * 2 * 4).float().reshape(5, -1), CASE, layout)
+    layout = keys_then_values_layout(CASE)
+    filled = PREFIX_TUNING.injected(torch.arange(5 * 6 * 2 * 4).float().reshape(5, -1), CASE, layout).cache
     rows = torch.arange(5 * 6 * 2 * 4).float().reshape(5, 6, 2, 4)
     for layer, (keys, values) in enumerate(filled):
         written = rows[:, layer].flatten()
@@ -74,24 +81,28 @@ def test_the_layout_of_a_fused_cache() -> None:
 
 
 def test_a_fused_layout_is_undone_too() -> None:
-    layout = prefix.keys_then_values_layout(CASE)
+    layout = keys_then_values_layout(CASE)
     flat = normal(1, "flat", (5, 48))
-    assert torch.equal(prefix.flat_rows(prefix.keys_values(flat, CASE, layout), CASE, layout), flat)
+    assert torch.equal(
+        PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, CASE, layout).cache, CASE, layout)[EMBEDDING], flat
+    )
     assert layout.injective
 
 
 def test_rows_that_serve_no_layer_are_zero() -> None:
     case = Case(family="t5", roles=Roles(layers=2, encoder_layers=3), prefix=Prefix(length=2))
-    layout = prefix.doubled_layout(case)
+    layout = encoder_decoder_layout(case)
     flat = normal(1, "flat", (2, 6 * 8))
-    again = prefix.flat_rows(prefix.keys_values(flat, case, layout), case, layout).reshape(2, 6, 8)
+    again = PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, case, layout).cache, case, layout)[
+        EMBEDDING
+    ].reshape(2, 6, 8)
     assert torch.equal(again[:, [0, 1, 4, 5]], flat.reshape(2, 6, 8)[:, [0, 1, 4, 5]])
     assert not again[:, [2, 3]].any()
 
 
 def test_the_projection_is_linear_tanh_linear() -> None:
     case = replace(CASE, prefix=Prefix(length=5, projection=6))
-    shapes = prefix.shapes(case, prefix.plain_layout(case))
+    shapes = PREFIX_TUNING.shapes(case, PREFIX_TUNING.layout(case))
     assert shapes == {
         "embedding.weight": (5, 8),
         "transform.0.weight": (6, 8),
@@ -99,18 +110,18 @@ def test_the_projection_is_linear_tanh_linear() -> None:
         "transform.2.weight": (48, 6),
         "transform.2.bias": (48,),
     }
-    raw = {name: prefix.draw(case, name, shape) for name, shape in shapes.items()}
+    raw = {name: PREFIX_TUNING.draw(case, name, shape) for name, shape in shapes.items()}
     first, second = torch.nn.Linear(8, 6), torch.nn.Linear(6, 48)
     with torch.no_grad():
         for linear, at in ((first, 0), (second, 2)):
             linear.weight.copy_(raw[f"transform.{at}.weight"])
             linear.bias.copy_(raw[f"transform.{at}.bias"])
-        assert torch.allclose(prefix.project(raw), second(first(raw["embedding.weight"]).tanh()), atol=1e-6)
-    assert 0.5 < float(prefix.project(raw).std()) < 2
+        assert torch.allclose(PREFIX_TUNING.rows(raw), second(first(raw["embedding.weight"]).tanh()), atol=1e-6)
+    assert 0.5 < float(PREFIX_TUNING.rows(raw).std()) < 2
 
 
 def test_a_drawn_prefix_shows_itself() -> None:
-    flat = prefix.draw(CASE, prefix.EMBEDDING, (5, 48))
+    flat = PREFIX_TUNING.draw(CASE, EMBEDDING, (5, 48))
     assert 0.9 < float(flat.std()) < 1.3
     assert len({tuple(row.tolist()) for row in flat}) == 5
 
@@ -118,11 +129,11 @@ def test_a_drawn_prefix_shows_itself() -> None:
 def test_a_reversed_prefix_has_its_virtual_tokens_in_the_opposite_order() -> None:
     turned = replace(CASE, prefix=replace(CASE.prefix, order="reversed"))
     assert torch.equal(
-        prefix.draw(turned, prefix.EMBEDDING, (5, 48)), prefix.draw(CASE, prefix.EMBEDDING, (5, 48)).flip(0)
+        PREFIX_TUNING.draw(turned, EMBEDDING, (5, 48)), PREFIX_TUNING.draw(CASE, EMBEDDING, (5, 48)).flip(0)
     )
-    assert torch.equal(prefix.draw(turned, prefix.OUT_BIAS, (48,)), prefix.draw(CASE, prefix.OUT_BIAS, (48,)))
+    assert torch.equal(PREFIX_TUNING.draw(turned, OUT_BIAS, (48,)), PREFIX_TUNING.draw(CASE, OUT_BIAS, (48,)))
 
 
 def test_the_seed_of_the_model_does_not_change_the_prefix() -> None:
     other = replace(CASE, seed=9)
-    assert torch.equal(prefix.draw(other, prefix.EMBEDDING, (5, 48)), prefix.draw(CASE, prefix.EMBEDDING, (5, 48)))
+    assert torch.equal(PREFIX_TUNING.draw(other, EMBEDDING, (5, 48)), PREFIX_TUNING.draw(CASE, EMBEDDING, (5, 48)))

@@ -7,7 +7,7 @@ import pytest
 from conformance.core.signals import RunFailed
 from conformance.devices import maps
 from conformance.devices.simulated.rule import DeviceMismatch
-from conformance.runs.lab import guarded
+from conformance.runs.judged_code import guarded
 
 
 def test_an_exception_of_this_package_passes_through() -> None:

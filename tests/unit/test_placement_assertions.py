@@ -24,16 +24,16 @@ MANY = Devices("simulated", ("xla:0", "xla:1", "xla:2"))
 LABELLED = Devices("labelled", ("cpu:0", "cpu:1", "cpu:2"))
 CPU = Devices("offload", ("cpu",))
 GPU = Devices("real", ("cuda:0",))
-Devices = Callable[[Devices], None]
+Pretend = Callable[[Devices], None]
 
 
 @pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
+def devices(monkeypatch: pytest.MonkeyPatch) -> Pretend:
     """Pretend that this process has other devices."""
 
     def pretend(found: Devices) -> None:
-        monkeypatch.setattr(whereabouts, "here", lambda: found)
-        monkeypatch.setattr(where, "here", lambda: found)
+        monkeypatch.setattr(whereabouts, "current", lambda: found)
+        monkeypatch.setattr(where, "current", lambda: found)
 
     return pretend
 
@@ -58,7 +58,7 @@ def placed(**placement: object) -> Case:
         (GPU, placed(layers=(0, "cpu"))),
     ],
 )
-def test_a_map_with_several_places_says_something(devices: Devices, found: Devices, case: Case) -> None:
+def test_a_map_with_several_places_says_something(devices: Pretend, found: Devices, case: Case) -> None:
     devices(found)
     requires_places(case)
 
@@ -76,7 +76,7 @@ def test_a_map_with_several_places_says_something(devices: Devices, found: Devic
     ],
 )
 def test_a_map_that_these_devices_cannot_have_is_not_applicable(
-    devices: Devices, found: Devices, case: Case, why: str
+    devices: Pretend, found: Devices, case: Case, why: str
 ) -> None:
     devices(found)
     with pytest.raises(NotApplicable, match=why):
@@ -98,7 +98,7 @@ def test_a_map_that_these_devices_cannot_have_is_not_applicable(
     ],
 )
 def test_a_map_that_is_spelled_like_the_plain_one_is_not_applicable(
-    devices: Devices, found: Devices, case: Case, says: bool
+    devices: Pretend, found: Devices, case: Case, says: bool
 ) -> None:
     devices(found)
     if says:
@@ -131,7 +131,7 @@ def test_memory_is_that_of_the_devices_that_there_are() -> None:
     assert memory(model, (60, 60, 60), CPU.names) == {"cpu": 600}
 
 
-def test_alone_is_on_the_first_device_and_on_a_cpu_without_a_map(devices: Devices) -> None:
+def test_alone_is_on_the_first_device_and_on_a_cpu_without_a_map(devices: Pretend) -> None:
     devices(GPU)
     assert on_single_device(placed()).placement == Placement(way="dispatched")
     devices(CPU)
@@ -140,7 +140,7 @@ def test_alone_is_on_the_first_device_and_on_a_cpu_without_a_map(devices: Device
     assert on_single_device(placed()).placed
 
 
-def test_features_are_those_of_the_map_as_it_is_here(devices: Devices) -> None:
+def test_features_are_those_of_the_map_as_it_is_here(devices: Pretend) -> None:
     case = placed(layers=(0, "disk"))
     devices(MANY)
     assert with_local_devices(case) == case

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import inspect
 from msgspec.structs import replace
 
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.features import FEATURES
-from conformance.engine.shrink import candidates, shrink
+from conformance.engine.shrink import COUPLED, KEPT, candidates, shrink
 from conformance.families import families
 from conformance.strategies import MAPS, STRATA, cases
 
@@ -136,3 +137,38 @@ def test_every_step_changes_the_case_and_keeps_it_valid(case: Case) -> None:
         assert (simpler.roles.encoder_layers >= simpler.roles.layers) == (case.roles.encoder_layers > 0)
         assert simpler.prefix.length >= 1
         assert simpler.padding == case.padding
+
+
+def leaves(kind: inspect.StructType, path: str = "") -> Iterator[str]:
+    """The paths of all fields of a record and of the records in it."""
+    for field in kind.fields:
+        inner = field.type.item_type if isinstance(field.type, inspect.VarTupleType) else field.type
+        if isinstance(inner, inspect.StructType):
+            yield from leaves(inner, f"{path}{field.name}.")
+        else:
+            yield f"{path}{field.name}"
+
+
+LEAVES = set(leaves(inspect.type_info(Case)))  # type: ignore[arg-type]
+
+
+def value_at(case: Case, path: str) -> object:
+    value: object = case
+    for name in path.split("."):
+        value = value[0] if isinstance(value, tuple) else value
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize("path", sorted(LEAVES - set(KEPT)))
+def test_every_field_shrinks_unless_it_is_said_why_not(path: str) -> None:
+    """A new field shrinks by itself; one that does not, or that none of these Cases has, fails here."""
+    deeper = Roles(layers=2, encoder_layers=4, heads=2, kv_heads=2, width=16, tied=True)
+    starts = [PLACED, AUTOMATIC, replace(LARGE, roles=deeper)]
+    changes = [(value_at(start, path), value_at(one, path)) for start in starts for one in candidates(start)]
+    assert any(before != after for before, after in changes)
+
+
+def test_what_is_kept_or_coupled_is_a_field() -> None:
+    assert set(KEPT) | COUPLED <= LEAVES
+    assert not set(KEPT) & COUPLED
