@@ -27,7 +27,7 @@ from conformance.families import family_named
 from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.families.inputs.text import text
-from conformance.methods import prefix_tuning as prefix
+from conformance.methods.prefix_tuning import PREFIX_TUNING
 from conformance.runs.lab import Lab
 
 BOUND = 1.25
@@ -64,8 +64,8 @@ def bare(case: Case) -> None:
     adapter = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=case.prefix.length, **settings)
     wrapped: Any = get_peft_model(model, adapter)
     wrapped.eval()
-    layout = prefix.plain_layout(case)
-    raw = {name: prefix.draw(case, name, shape) for name, shape in prefix.shapes(case, layout).items()}
+    layout = PREFIX_TUNING.layout(case)
+    raw = {name: PREFIX_TUNING.draw(case, name, shape) for name, shape in PREFIX_TUNING.shapes(case, layout).items()}
     with torch.no_grad():
         for name, parameter in wrapped.prompt_encoder[wrapped.active_adapter].named_parameters():
             parameter.copy_(raw[name])
@@ -77,7 +77,7 @@ def bare(case: Case) -> None:
             output_logits=True,
         )
         got = torch.stack(list(out.logits), dim=1)
-        filled = prefix.keys_values(prefix.project(raw), case, layout)
+        filled = PREFIX_TUNING.injected(PREFIX_TUNING.rows(raw), case, layout).cache
         for index in range(len(case.rows)):
             expected = by_row(reference, filled, case, index, out.sequences[index, -case.new_tokens :])
             assert torch.allclose(got[index], expected, atol=TOLERANCE), case

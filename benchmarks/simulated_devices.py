@@ -22,7 +22,7 @@ from conformance.devices import activate, available
 from conformance.engine.search import Budget, search
 from conformance.families import Family, families
 from conformance.families.inputs import request
-from conformance.methods import prefix_tuning as prefix
+from conformance.methods.prefix_tuning import PREFIX_TUNING
 from conformance.runs.lab import Lab
 from conformance.runs.subject import PeftSubject
 
@@ -44,7 +44,7 @@ class Run:
 
     def __init__(self, case: Case, family: Family, device: str) -> None:
         subject = PeftSubject(case)
-        subject.fill(lambda name, shape: prefix.draw(case, name, shape))
+        subject.fill(lambda name, shape: PREFIX_TUNING.draw(case, name, shape))
         self.model = subject.model.to(device)
         self.given: dict[str, Any] = {name: value.to(device) for name, value in request(case, family).items()}
         self.steps = case.new_tokens

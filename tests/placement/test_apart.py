@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from conformance import families
-from conformance.clauses import clauses
-from conformance.clauses import registry
+from conformance.clauses import clauses, registry
 from conformance.clauses.registry import Clause
 from conformance.core.case import Case, Placement, Roles
 from conformance.core.finding import Cell, Item

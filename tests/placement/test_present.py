@@ -27,9 +27,7 @@ def _asked_anew() -> Iterator[None]:
 
 
 def test_asking_imports_no_torch() -> None:
-    code = (
-        "import sys; from conformance.devices.inventory import inventory; print(inventory()); print('torch' in sys.modules)"
-    )
+    code = "import sys; from conformance.devices.inventory import inventory; print(inventory()); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines() == ["simulated: sim:0, sim:1, sim:2", "False"]
 

@@ -76,7 +76,7 @@ def test_a_crash_that_a_correct_wrapper_meets_too_belongs_to_the_innermost_frame
 
 def test_a_claim_that_a_correct_wrapper_violates_is_ours() -> None:
     def check(lab: Lab, case: Case) -> None:
-        if case.prefix.length and lab.generate(case):
+        if case.prefix.length and lab.generate(case).forwards:
             raise violation("the claim itself is wrong", 1, 2)
 
     example = judged(Clause(id="a.b", statement="", explanation="", check=check))
@@ -103,7 +103,7 @@ def test_an_oracle_that_another_contradicts_is_ours(where: str) -> None:
 
 def test_what_the_reference_wrapper_cannot_run_is_blamed_on_peft_and_said() -> None:
     def check(lab: Lab, case: Case) -> None:
-        if case.prefix.length and lab.generate(with_beams(case)):
+        if case.prefix.length and lab.generate(with_beams(case)).forwards:
             raise violation("beams differ", 1, 2)
 
     from conformance.core.relations import with_beams

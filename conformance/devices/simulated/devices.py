@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -45,3 +47,14 @@ def simulated(given: torch.device | str | int | None) -> torch.device | None:
     if index >= SIMULATED.count:
         raise RuntimeError(f"invalid device ordinal: there is no {named}, only {SIMULATED.count} simulated devices")
     return LABELS[torch.device(named.type, index)]
+
+
+GOAL: ContextVar[Any] = ContextVar("map_location", default=None)
+
+
+def destination(saved: torch.device) -> torch.device:
+    """Where a tensor that was saved on ``saved`` goes, by the ``map_location`` of the load under way."""
+    goal = GOAL.get()
+    if isinstance(goal, dict):
+        goal = goal.get(str(saved))
+    return saved if goal is None or callable(goal) else torch.device(goal)

@@ -7,25 +7,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from safetensors import safe_open as _safe_open
 from torch import Tensor
 
-from conformance.devices.simulated.devices import SIMULATED, simulated
+from conformance.devices.simulated.devices import GOAL, SIMULATED, simulated
 from conformance.devices.simulated.tensor import SimulatedTensor, rebuilt
-
-_GOAL: ContextVar[Any] = ContextVar("map_location", default=None)
-
-
-def destination(saved: torch.device) -> torch.device:
-    """Where a tensor that was saved on ``saved`` goes, by the ``map_location`` of the load under way."""
-    goal = _GOAL.get()
-    if isinstance(goal, dict):
-        goal = goal.get(str(saved))
-    return saved if goal is None or callable(goal) else torch.device(goal)
 
 
 def install() -> None:
@@ -58,12 +47,12 @@ def _refuse(storage: Any, location: str) -> None:
 def _loader(real: Any) -> Any:
     @functools.wraps(real)
     def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-        token = _GOAL.set(map_location)
+        token = GOAL.set(map_location)
         place = simulated(map_location) if isinstance(map_location, (str, torch.device)) else None
         try:
             found = real(f, "cpu" if place else map_location, *args, **kwargs)
         finally:
-            _GOAL.reset(token)
+            GOAL.reset(token)
         return _moved(found, place) if place else found
 
     return load

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformance.devices.simulated.devices import simulated
+from conformance.devices.simulated.devices import destination, simulated
 
 Dispatch = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 _DISPATCH: list[Dispatch] = []
@@ -145,8 +145,6 @@ def _extra(tensor: SimulatedTensor) -> dict[str, Any]:
 
 def rebuilt(inner: Tensor, place: str, requires_grad: bool, extra: dict[str, Any]) -> Tensor:
     """A tensor from its pickle."""
-    from conformance.devices.simulated.loading import destination
-
     goal = destination(torch.device(place))
     here = simulated(goal)
     made = wrap(inner, here) if here else inner.to(goal)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from conformance.core.case import Case
-from conformance.families.family import Family
 from conformance.families.inputs.text import Inputs
 from conformance.families.weights import normal
+
+if TYPE_CHECKING:
+    from conformance.families.family import Family
 
 PIXELS, SEES, ENCODED = "pixel_values", "image_attention_mask", "image_encoder_embeddings"
 """The arguments of forward; the last is how it is given images that it has encoded before."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from conformance.core.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Row
-from conformance.families.family import Family
 from conformance.families.vocabulary import encode
 from conformance.families.weights import counters
+
+if TYPE_CHECKING:
+    from conformance.families.family import Family
 
 MASKS = {"long": torch.long, "bool": torch.bool, "float": torch.float32}
 

@@ -11,7 +11,7 @@ import peft.peft_model
 import pytest
 import torch
 from accelerate import dispatch_model
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from conformance.core.case import Case, Prefix, Roles, Row
@@ -20,8 +20,8 @@ from conformance.devices.simulated.transfers import transfers
 from conformance.families import families, family_named
 from conformance.families.build import build
 from conformance.families.inputs import request
-from conformance.methods import prefix_tuning as prefix
-from conformance.runs.subject import PeftSubject, _wrap
+from conformance.methods.prefix_tuning import PREFIX_TUNING
+from conformance.runs.subject import PeftSubject
 
 Names = tuple[str, ...]
 ROLES = Roles(layers=3, heads=2, kv_heads=2, head_dim=8, width=16, ffn=16)
@@ -43,10 +43,10 @@ def dispatched(where: dict[str, Any]) -> Any:
 
 
 def prefixed(base: Any) -> Any:
-    model = _wrap(base, CASE, family_named(CASE.family)).eval()
+    model = get_peft_model(base, PREFIX_TUNING.peft_config(CASE, family_named(CASE.family))).eval()
     with torch.no_grad():
         for name, parameter in model.prompt_encoder[model.active_adapter].named_parameters():
-            parameter.copy_(prefix.draw(CASE, name, tuple(parameter.shape)))
+            parameter.copy_(PREFIX_TUNING.draw(CASE, name, tuple(parameter.shape)))
     return model
 
 
@@ -87,7 +87,7 @@ def test_on_one_device_every_family_answers_as_on_the_cpu_bit_by_bit(devices: Na
     logits = []
     for device in ("cpu", devices[1]):
         subject = PeftSubject(case)
-        subject.fill(lambda name, shape: prefix.draw(case, name, shape))
+        subject.fill(lambda name, shape: PREFIX_TUNING.draw(case, name, shape))
         subject.model.to(device)
         given = {name: value.to(device) for name, value in request(case, kind).items()}
         with torch.no_grad():

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
+from conformance.cli.calibrate import Disagreement, disagreements
 from conformance.devices.simulated import rule
-from conformance.devices.simulated.probes import PROBES, Disagreement, Pair, Probe, disagreements, outcome
+from conformance.devices.simulated.probes import PROBES, Pair, Probe, outcome
 
 Names = tuple[str, ...]
 
@@ -40,8 +42,12 @@ def test_what_runs_gives_the_numbers_of_the_cpu_bit_by_bit(devices: Names, probe
     assert all(torch.equal(mine, its) for mine, its in zip(got, expected, strict=True))
 
 
+def ends(probes: Sequence[Probe], devices: Sequence[str]) -> dict[str, str]:
+    return {probe.name: outcome(probe, devices) for probe in probes}
+
+
 def test_two_pairs_with_the_same_rule_do_not_disagree(devices: Names) -> None:
-    assert disagreements(devices[:2], devices[1:]) == []
+    assert disagreements(ends(PROBES, devices[:2]), ends(PROBES, devices[1:])) == ()
 
 
 def test_a_wrong_rule_shows_as_a_disagreement(devices: Names, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +65,9 @@ def test_a_wrong_rule_shows_as_a_disagreement(devices: Names, monkeypatch: pytes
         Probe(it.name, "", lambda on, it=it: remembered(it) if on.first == "cpu" else it.run(on))  # type: ignore[misc]
         for it in probes
     ]
-    wrong = disagreements(devices[:2], ("cpu", "meta"), calibrated)
+    wrong = disagreements(ends(calibrated, devices[:2]), ends(calibrated, ("cpu", "meta")))
     assert Disagreement("cat across", "first", "mismatch") in wrong
-    assert "add cpu" not in {it.name for it in wrong}
+    assert "add cpu" not in {it.probe for it in wrong}
 
 
 def test_a_device_that_the_pair_lacks_is_named(devices: Names) -> None:
