@@ -9,7 +9,7 @@ from functools import cache
 
 from msgspec.structs import replace
 
-from conformance.clauses.registry import Check, Clause, clauses, precondition
+from conformance.clauses.registry import Check, Clause, clause_named, described, precondition
 from conformance.compat.versions import versions
 from conformance.core.case import Case
 from conformance.core.finding import Verdict
@@ -31,29 +31,30 @@ class InForce:
     lab: Lab = field(default_factory=Lab)
     fired: int = 0
 
-    def fire(self) -> None:
-        """It takes effect now."""
-        self.fired += 1
+    def fire(self, when: object = True) -> bool:
+        """It takes effect now, if ``when``; as :class:`~conformance.faults.registry.Fired`."""
+        self.fired += bool(when)
+        return bool(when)
 
 
 @contextmanager
 def in_force(fault: Fault) -> Iterator[InForce]:
     """Plant ``fault`` for the length of the block. What fails without it is found out before."""
-    found = InForce(fault)
-    with fault.planted(found.fire) as maker:
-        found.lab = Lab(maker)
-        yield found
+    planted = InForce(fault)
+    with fault.planted(planted.fire) as maker:
+        planted.lab = Lab(maker)
+        yield planted
 
 
 def search_with_fault(
-    clause: Clause, planted: InForce, budget: Budget, healthy: frozenset[Case] = frozenset()
+    clause: Clause, planted: InForce, budget: Budget, failing: frozenset[Case] = frozenset()
 ) -> Verdict:
-    """The verdict of ``clause`` on the fault's family, over the Cases that are not in ``healthy``'s violations."""
+    """The verdict of ``clause`` on the fault's family, over the Cases other than those ``failing`` without the fault."""
 
     @precondition(otherwise="Without the fault it is violated too")
     def differs(case: Case) -> bool:
         """A Case that conforms without the fault."""
-        return case not in healthy
+        return case not in failing
 
     spared = replace(clause, requires=(*clause.requires, differs))
     return search(spared, family_named(planted.fault.family), budget, known_failures(planted.fault.maker), planted.lab)
@@ -71,13 +72,13 @@ def examples(verdict: Verdict) -> int:
 
 def weaker_clause(check: Check, placed: bool = False) -> Clause:
     """A weaker check, to be searched like a clause."""
-    name, said = check.__name__, (check.__doc__ or "").partition("\n")[0]
-    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs", placed=placed)
+    id, statement = f"weaker.{check.__name__}", described(check, "weaker check")[0]
+    return Clause(id=id, statement=statement, explanation="", check=check, control="runs", placed=placed)
 
 
 def named_clause(fault: Fault) -> Clause:
     """The clause that must find ``fault``."""
-    return clauses()[fault.clause]
+    return clause_named(fault.clause)
 
 
 @cache
