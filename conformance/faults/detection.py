@@ -49,15 +49,16 @@ def in_force(fault: Fault) -> Iterator[InForce]:
 def search_with_fault(
     clause: Clause, planted: InForce, budget: Budget, failing: frozenset[Case] = frozenset()
 ) -> Verdict:
-    """The verdict of ``clause`` on the fault's family, over the Cases other than those ``failing`` without the fault."""
+    """The verdict of ``clause`` on the fault's family and method, over the Cases other than those ``failing`` without it."""
 
     @precondition(otherwise="Without the fault it is violated too")
     def differs(case: Case) -> bool:
         """A Case that conforms without the fault."""
         return case not in failing
 
-    spared = replace(clause, requires=(*clause.requires, differs))
-    return search(spared, family_named(planted.fault.family), budget, known_failures(planted.fault.maker), planted.lab)
+    spared, fault = replace(clause, requires=(*clause.requires, differs)), planted.fault
+    family = family_named(fault.family)
+    return search(spared, family, budget, known_failures(fault.maker), planted.lab, method=fault.method)
 
 
 def detected(verdict: Verdict, planted: InForce) -> bool:
@@ -91,7 +92,7 @@ def known_failures(maker: str) -> tuple[KnownFailure, ...]:
 
 def failing_before(clause: Clause, fault: Fault, budget: Budget) -> frozenset[Case]:
     """The Cases of this search that fail without the fault. To be asked for before the fault is in force."""
-    return frozenset() if fault.maker != "peft" else _failing(clause, fault.family, budget)
+    return frozenset() if fault.maker != "peft" else _failing(clause, fault.family, fault.method, budget)
 
 
 @cache
@@ -100,7 +101,7 @@ def _healthy(family_name: str) -> Lab:
 
 
 @cache
-def _failing(clause: Clause, family_name: str, budget: Budget) -> frozenset[Case]:
+def _failing(clause: Clause, family_name: str, method: str, budget: Budget) -> frozenset[Case]:
     failing: set[Case] = set()
 
     def check(lab: Lab, case: Case) -> None:
@@ -109,5 +110,5 @@ def _failing(clause: Clause, family_name: str, budget: Budget) -> frozenset[Case
         except (Violation, RunFailed):
             failing.add(case)
 
-    search(replace(clause, check=check), family_named(family_name), budget, (), _healthy(family_name))
+    search(replace(clause, check=check), family_named(family_name), budget, (), _healthy(family_name), method=method)
     return frozenset(failing)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from conformance.clauses.registry import Check, described
 from conformance.core.errors import duplicate, unknown
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.methods.reference.cache import ReferencePrefix
 from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
 
@@ -41,9 +42,9 @@ Patch = TypeVar("Patch", bound=Callable[[Fired], AbstractContextManager[Any]])
 class Fault(Struct, frozen=True, kw_only=True):
     """One planted bug.
 
-    ``clause`` is the clause that must find it, in ``family``; ``weaker``, for fine faults, is a check one might have written
-    instead, which does *not* find it. ``maker`` is ``reference`` or ``peft``; ``planted`` puts the bug in force and gives the
-    maker of subjects that has it.
+    ``clause`` is the clause that must find it, in ``family``, with ``method``; ``weaker``, for fine faults, is a check one
+    might have written instead, which does *not* find it. ``maker`` is ``reference`` or ``peft``; ``planted`` puts the bug in
+    force and gives the maker of subjects that has it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     family: str
     maker: str
     planted: Callable[[Fired], AbstractContextManager[type[Subject]]]
+    method: str = DEFAULT_METHOD
     weaker: Check | None = None
 
 
@@ -59,7 +61,9 @@ FOUND_BY = "conformance.faults.registry:planted_maker"
 _faults: dict[str, Fault] = {}
 
 
-def in_reference(*, clause: str, family: str = "llama", weaker: Check | None = None) -> Callable[[Wrapper], Wrapper]:
+def in_reference(
+    *, clause: str, family: str = "llama", method: str = DEFAULT_METHOD, weaker: Check | None = None
+) -> Callable[[Wrapper], Wrapper]:
     """Register a subclass of the reference wrapper that does one thing wrong; its docstring says what.
 
     The overriding methods call ``self.fired()`` where the bug takes effect.
@@ -75,13 +79,15 @@ def in_reference(*, clause: str, family: str = "llama", weaker: Check | None = N
                 "Faulty", (ReferenceSubject,), {"wrapper": counted, "maker": f"reference+{name}", "found_by": FOUND_BY}
             )
 
-        _add(name, wrapper, "reference", planted, clause=clause, family=family, weaker=weaker)
+        _add(name, wrapper, "reference", planted, clause=clause, family=family, method=method, weaker=weaker)
         return wrapper
 
     return register
 
 
-def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) -> Callable[[Patch], Patch]:
+def in_peft(
+    *, clause: str, family: str = "llama", method: str = DEFAULT_METHOD, weaker: Check | None = None
+) -> Callable[[Patch], Patch]:
     """Register a context manager that patches PEFT or transformers at run time; its docstring says what goes wrong."""
 
     def register(patch: Patch) -> Patch:
@@ -92,7 +98,7 @@ def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) 
             with patch(fired):
                 yield type("Faulty", (MAKERS["peft"],), {"maker": f"peft+{name}", "found_by": FOUND_BY})
 
-        _add(name, patch, "peft", planted, clause=clause, family=family, weaker=weaker)
+        _add(name, patch, "peft", planted, clause=clause, family=family, method=method, weaker=weaker)
         return patch
 
     return register

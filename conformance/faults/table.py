@@ -34,6 +34,7 @@ class Detection(Struct, frozen=True, kw_only=True):
     statement: str
     clause: str
     family: str
+    method: str
     clauses: tuple[str, ...]
     examples_median: float | None
     examples_worst: int | None
@@ -70,6 +71,7 @@ def detection(request: Plant) -> Detection:
         statement=fault.statement,
         clause=fault.clause,
         family=fault.family,
+        method=fault.method,
         clauses=finders,
         examples_median=None if None in needed else median(n for n in needed if n is not None),
         examples_worst=None if None in needed else max(n for n in needed if n is not None),
