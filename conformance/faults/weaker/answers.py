@@ -1,8 +1,6 @@
-"""Checks of answers, on narrower Cases or with fewer words than a clause; which Cases, their first lines say."""
+"""Checks of answers, on fewer Cases than a clause is held against, or of fewer of the answers."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -11,9 +9,7 @@ from conformance.clauses import equivalence
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.oracles import handmade_cache
-
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
+from conformance.runs.lab import Lab
 
 step_logits = equivalence.step_logits
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,9 +10,7 @@ from conformance.assertions.logits import agree
 from conformance.assertions.observations import gradients_of_rows, grows_by_one, optimiser_step
 from conformance.core.case import Case
 from conformance.core.signals import violation
-
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
+from conformance.runs.lab import Lab
 
 
 def shapes(lab: Lab, case: Case) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec.structs import replace
 
 from conformance.assertions.logits import agree
 from conformance.assertions.saving import reloaded
 from conformance.core import relations
 from conformance.core.case import Case
-
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
+from conformance.runs.lab import Lab
 
 
 def disabled_in_forward(lab: Lab, case: Case) -> None:

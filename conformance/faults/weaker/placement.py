@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,9 +11,7 @@ from conformance.assertions.placement import as_on_one_device
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.devices.current import on_single_device
-
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
+from conformance.runs.lab import Lab
 
 OTHERWISE = "generate answers otherwise under the device map"
 
