@@ -9,7 +9,7 @@ from functools import cache
 
 from msgspec.structs import replace
 
-from conformance.clauses.registry import Check, Clause, clauses, precondition
+from conformance.clauses.registry import Check, Clause, clause_named, described, precondition
 from conformance.compat.versions import versions
 from conformance.core.case import Case
 from conformance.core.finding import Verdict
@@ -31,32 +31,34 @@ class InForce:
     lab: Lab = field(default_factory=Lab)
     fired: int = 0
 
-    def fire(self) -> None:
-        """It takes effect now."""
-        self.fired += 1
+    def fire(self, when: object = True) -> bool:
+        """It takes effect now, if ``when``; as :class:`~conformance.faults.registry.Fired`."""
+        self.fired += bool(when)
+        return bool(when)
 
 
 @contextmanager
 def in_force(fault: Fault) -> Iterator[InForce]:
     """Plant ``fault`` for the length of the block. What fails without it is found out before."""
-    found = InForce(fault)
-    with fault.planted(found.fire) as maker:
-        found.lab = Lab(maker)
-        yield found
+    planted = InForce(fault)
+    with fault.planted(planted.fire) as maker:
+        planted.lab = Lab(maker)
+        yield planted
 
 
 def search_with_fault(
-    clause: Clause, planted: InForce, budget: Budget, healthy: frozenset[Case] = frozenset()
+    clause: Clause, planted: InForce, budget: Budget, failing: frozenset[Case] = frozenset()
 ) -> Verdict:
-    """The verdict of ``clause`` on the fault's family, over the Cases that are not in ``healthy``'s violations."""
+    """The verdict of ``clause`` on the fault's family and method, over the Cases other than those ``failing`` without it."""
 
     @precondition(otherwise="Without the fault it is violated too")
     def differs(case: Case) -> bool:
         """A Case that conforms without the fault."""
-        return case not in healthy
+        return case not in failing
 
-    spared = replace(clause, requires=(*clause.requires, differs))
-    return search(spared, family_named(planted.fault.family), budget, known_failures(planted.fault.maker), planted.lab)
+    spared, fault = replace(clause, requires=(*clause.requires, differs)), planted.fault
+    family = family_named(fault.family)
+    return search(spared, family, budget, known_failures(fault.maker), planted.lab, method=fault.method)
 
 
 def detected(verdict: Verdict, planted: InForce) -> bool:
@@ -71,13 +73,13 @@ def examples(verdict: Verdict) -> int:
 
 def weaker_clause(check: Check, placed: bool = False) -> Clause:
     """A weaker check, to be searched like a clause."""
-    name, said = check.__name__, (check.__doc__ or "").partition("\n")[0]
-    return Clause(id=f"weaker.{name}", statement=said, explanation="", check=check, control="runs", placed=placed)
+    id, statement = f"weaker.{check.__name__}", described(check, "weaker check")[0]
+    return Clause(id=id, statement=statement, explanation="", check=check, control="runs", placed=placed)
 
 
 def named_clause(fault: Fault) -> Clause:
     """The clause that must find ``fault``."""
-    return clauses()[fault.clause]
+    return clause_named(fault.clause)
 
 
 @cache
@@ -90,7 +92,7 @@ def known_failures(maker: str) -> tuple[KnownFailure, ...]:
 
 def failing_before(clause: Clause, fault: Fault, budget: Budget) -> frozenset[Case]:
     """The Cases of this search that fail without the fault. To be asked for before the fault is in force."""
-    return frozenset() if fault.maker != "peft" else _failing(clause, fault.family, budget)
+    return frozenset() if fault.maker != "peft" else _failing(clause, fault.family, fault.method, budget)
 
 
 @cache
@@ -99,7 +101,7 @@ def _healthy(family_name: str) -> Lab:
 
 
 @cache
-def _failing(clause: Clause, family_name: str, budget: Budget) -> frozenset[Case]:
+def _failing(clause: Clause, family_name: str, method: str, budget: Budget) -> frozenset[Case]:
     failing: set[Case] = set()
 
     def check(lab: Lab, case: Case) -> None:
@@ -108,5 +110,5 @@ def _failing(clause: Clause, family_name: str, budget: Budget) -> frozenset[Case
         except (Violation, RunFailed):
             failing.add(case)
 
-    search(replace(clause, check=check), family_named(family_name), budget, (), _healthy(family_name))
+    search(replace(clause, check=check), family_named(family_name), budget, (), _healthy(family_name), method=method)
     return frozenset(failing)

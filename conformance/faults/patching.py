@@ -9,12 +9,16 @@ from pkgutil import resolve_name
 from typing import Any
 from unittest import mock
 
+import torch
+
+Patched = AbstractContextManager[Any]
+"""What puts a patch in force for the length of a block."""
 CAUSAL = "peft:PeftModelForCausalLM"
 MODEL = "peft:PeftModel"
 ENCODER = "peft:PrefixEncoder"
 
 
-def around(owner: str, method: str, wrapper: Callable[..., Any]) -> AbstractContextManager[Any]:
+def around(owner: str, method: str, wrapper: Callable[..., Any]) -> Patched:
     """Within the block ``owner.method(*args)`` is ``wrapper(original, *args)``; ``owner`` is ``module:Class``."""
     target = resolve_name(owner)
     original = getattr(target, method)
@@ -28,34 +32,69 @@ def around(owner: str, method: str, wrapper: Callable[..., Any]) -> AbstractCont
 
 
 @contextmanager
-def both(one: AbstractContextManager[Any], other: AbstractContextManager[Any]) -> Iterator[None]:
+def both(one: Patched, other: Patched) -> Iterator[None]:
     """Two patches at once."""
     with one, other:
         yield
 
 
-def prompt(change: Callable[[Any, Any], Any]) -> AbstractContextManager[Any]:
-    """Within the block ``change(peft_model, cache)`` is what ``get_prompt`` gives."""
+def returning(owner: str, method: str, change: Callable[[Any, Any], Any]) -> Patched:
+    """Within the block ``owner.method`` returns ``change(self, result)`` in place of its result."""
 
     def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         return change(self, original(self, *args, **kwargs))
 
-    return around(MODEL, "get_prompt", wrapper)
+    return around(owner, method, wrapper)
 
 
-def inputs(change: Callable[[Any, dict[str, Any], int], None]) -> AbstractContextManager[Any]:
+def after(owner: str, method: str, change: Callable[[Any, Any], None]) -> Patched:
+    """Within the block ``change(self, result)`` is called whenever ``owner.method`` has run."""
+
+    def changed(self: Any, result: Any) -> Any:
+        change(self, result)
+        return result
+
+    return returning(owner, method, changed)
+
+
+def prompt(change: Callable[[Any, Any], None]) -> Patched:
+    """Within the block ``change(peft_model, cache)`` edits the cache that ``get_prompt`` gives."""
+    return after(MODEL, "get_prompt", change)
+
+
+def encoded(change: Callable[[Any, Any], Any]) -> Patched:
+    """Within the block ``change(encoder, rows)`` is what the prompt encoder gives."""
+    return returning(ENCODER, "forward", change)
+
+
+def saved(change: Callable[[Any, Any], Any]) -> Patched:
+    """Within the block ``change(peft_model, rows)`` is what is saved in place of the flat rows."""
+    return returning(MODEL, "get_prompt_embedding_to_save", change)
+
+
+def arguments(method: str, change: Callable[[Any, dict[str, Any]], None]) -> Patched:
+    """Within the block ``change(peft_model, arguments)`` edits what the user passes to ``generate`` or ``forward``."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        change(self, kwargs)
+        return original(self, *args, **kwargs)
+
+    return around(CAUSAL, method, wrapper)
+
+
+def inputs(change: Callable[[Any, dict[str, Any], int], None]) -> Patched:
     """Within the block ``change(peft_model, inputs, step)`` edits what each forward of generate is given.
 
     ``step`` is counted from what is in the cache: 0 where there are only virtual tokens.
     """
-    prompts: dict[int, int] = {}
+    widths: dict[int, int] = {}
 
     def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         given = original(self, *args, **kwargs)
         real = given["past_key_values"].get_seq_length() - self.active_peft_config.num_virtual_tokens
         if real <= 0:
-            prompts[id(self)] = given["input_ids"].shape[1]
-        change(self, given, real - prompts[id(self)] + 1 if real > 0 else 0)
+            widths[id(self)] = given["input_ids"].shape[1]
+        change(self, given, real - widths[id(self)] + 1 if real > 0 else 0)
         return given
 
     return around(CAUSAL, "prepare_inputs_for_generation", wrapper)
@@ -63,11 +102,9 @@ def inputs(change: Callable[[Any, dict[str, Any], int], None]) -> AbstractContex
 
 def mask_of(given: dict[str, Any]) -> Any:
     """The mask ``(rows, n + width)``; transformers leaves out one that has only ones."""
-    import torch
-
     rows, queries = given["input_ids"].shape
-    found = given.get("attention_mask")
-    return torch.ones(rows, given["past_key_values"].get_seq_length() + queries) if found is None else found
+    mask = given.get("attention_mask")
+    return torch.ones(rows, given["past_key_values"].get_seq_length() + queries) if mask is None else mask
 
 
 def hide(given: dict[str, Any], column: int = 0) -> None:
@@ -76,10 +113,15 @@ def hide(given: dict[str, Any], column: int = 0) -> None:
     given["attention_mask"][:, column] = 0
 
 
-def saved(change: Callable[[Any, Any], Any]) -> AbstractContextManager[Any]:
-    """Within the block ``change(peft_model, rows)`` is what is saved in place of the flat rows."""
+def filled_caches(change: Callable[[Any], None]) -> Patched:
+    """Within the block ``change(cache)`` edits a cache that was filled before LlamaModel first saw it."""
 
     def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        return change(self, original(self, *args, **kwargs))
+        cache = kwargs.get("past_key_values")
+        if cache is not None and not hasattr(cache, "seen"):
+            cache.seen = True
+            if cache.get_seq_length():
+                change(cache)
+        return original(self, *args, **kwargs)
 
-    return around(MODEL, "get_prompt_embedding_to_save", wrapper)
+    return around("transformers:LlamaModel", "forward", wrapper)

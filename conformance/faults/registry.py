@@ -7,25 +7,32 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
 from pkgutil import walk_packages
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
 from conformance.clauses.registry import Check, described
 from conformance.core.errors import duplicate, unknown
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.methods.reference.cache import ReferencePrefix
 from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
 
-Fired = Callable[[], None]
-"""A patch calls it when it runs: a fault whose patch never fired was not tested."""
+
+class Fired(Protocol):
+    """What a patch calls where it takes effect: a fault that never did was not tested."""
+
+    def __call__(self, when: object = True) -> bool:
+        """Count that the fault takes effect, if ``when`` holds; returns whether it does."""
+        ...
 
 
 class Planted(ReferencePrefix):
     """The base of reference wrappers that do one thing wrong."""
 
     @staticmethod
-    def fired() -> None:
-        """The fault takes effect now; replaced while it is in force."""
+    def fired(when: object = True) -> bool:
+        """As :class:`Fired`; replaced by what counts while the fault is in force."""
+        return bool(when)
 
 
 Wrapper = TypeVar("Wrapper", bound=type[Planted])
@@ -35,9 +42,9 @@ Patch = TypeVar("Patch", bound=Callable[[Fired], AbstractContextManager[Any]])
 class Fault(Struct, frozen=True, kw_only=True):
     """One planted bug.
 
-    ``clause`` is the clause that must find it, in ``family``; ``weaker``, for fine faults, is a check one might have written
-    instead, which does *not* find it. ``maker`` is ``reference`` or ``peft``; ``planted`` puts the bug in force and gives the
-    maker of subjects that has it.
+    ``clause`` is the clause that must find it, in ``family``, with ``method``; ``weaker``, for fine faults, is a check one
+    might have written instead, which does *not* find it. ``maker`` is ``reference`` or ``peft``; ``planted`` puts the bug in
+    force and gives the maker of subjects that has it.
     """
 
     id: str
@@ -46,6 +53,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     family: str
     maker: str
     planted: Callable[[Fired], AbstractContextManager[type[Subject]]]
+    method: str = DEFAULT_METHOD
     weaker: Check | None = None
 
 
@@ -53,29 +61,33 @@ FOUND_BY = "conformance.faults.registry:planted_maker"
 _faults: dict[str, Fault] = {}
 
 
-def in_reference(*, clause: str, family: str = "llama", weaker: Check | None = None) -> Callable[[Wrapper], Wrapper]:
+def in_reference(
+    *, clause: str, family: str = "llama", method: str = DEFAULT_METHOD, weaker: Check | None = None
+) -> Callable[[Wrapper], Wrapper]:
     """Register a subclass of the reference wrapper that does one thing wrong; its docstring says what.
 
     The overriding methods call ``self.fired()`` where the bug takes effect.
     """
 
     def register(wrapper: Wrapper) -> Wrapper:
-        name = _name(wrapper.__name__)
+        name = _snake_case(wrapper.__name__)
 
         @contextmanager
         def planted(fired: Fired) -> Iterator[type[Subject]]:
-            broken = type(wrapper.__name__, (wrapper,), {"fired": staticmethod(fired)})
+            counted = type(wrapper.__name__, (wrapper,), {"fired": staticmethod(fired)})
             yield type(
-                "Faulty", (ReferenceSubject,), {"wrapper": broken, "maker": f"reference+{name}", "found_by": FOUND_BY}
+                "Faulty", (ReferenceSubject,), {"wrapper": counted, "maker": f"reference+{name}", "found_by": FOUND_BY}
             )
 
-        _add(name, wrapper, clause, family, "reference", planted, weaker)
+        _add(name, wrapper, "reference", planted, clause=clause, family=family, method=method, weaker=weaker)
         return wrapper
 
     return register
 
 
-def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) -> Callable[[Patch], Patch]:
+def in_peft(
+    *, clause: str, family: str = "llama", method: str = DEFAULT_METHOD, weaker: Check | None = None
+) -> Callable[[Patch], Patch]:
     """Register a context manager that patches PEFT or transformers at run time; its docstring says what goes wrong."""
 
     def register(patch: Patch) -> Patch:
@@ -86,22 +98,20 @@ def in_peft(*, clause: str, family: str = "llama", weaker: Check | None = None) 
             with patch(fired):
                 yield type("Faulty", (MAKERS["peft"],), {"maker": f"peft+{name}", "found_by": FOUND_BY})
 
-        _add(name, patch, clause, family, "peft", planted, weaker)
+        _add(name, patch, "peft", planted, clause=clause, family=family, method=method, weaker=weaker)
         return patch
 
     return register
 
 
-def _add(name: str, source: Any, clause: str, family: str, maker: str, planted: Any, weaker: Check | None) -> None:
+def _add(name: str, source: Any, maker: str, planted: Any, **fields: Any) -> None:
     statement = described(source, "fault")[0]
     if name in _faults:
         raise duplicate("fault", name)
-    _faults[name] = Fault(
-        id=name, statement=statement, clause=clause, family=family, maker=maker, planted=planted, weaker=weaker
-    )
+    _faults[name] = Fault(id=name, statement=statement, maker=maker, planted=planted, **fields)
 
 
-def _name(camel: str) -> str:
+def _snake_case(camel: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel).lstrip("_")
 
 
@@ -119,12 +129,16 @@ def faults() -> dict[str, Fault]:
     return dict(_faults)
 
 
+def fault_named(id: str) -> Fault:
+    """The fault whose id is ``id``. Raises :class:`~conformance.core.errors.UserError` for any other."""
+    known = faults()
+    if id not in known:
+        raise unknown("fault", id, known)
+    return known[id]
+
+
 @contextmanager
 def planted_maker(name: str) -> Iterator[type[Subject]]:
     """The maker of subjects called ``reference+FAULT`` or ``peft+FAULT``, with the fault in force."""
-    fault = name.partition("+")[2]
-    known = faults()
-    if fault not in known:
-        raise unknown("fault", fault, known)
-    with known[fault].planted(lambda: None) as maker:
+    with fault_named(name.partition("+")[2]).planted(Planted.fired) as maker:
         yield maker

@@ -9,11 +9,10 @@ from statistics import median
 from msgspec import Struct
 
 from conformance.clauses.registry import Clause, clauses
-from conformance.core.errors import unknown
 from conformance.devices.current import environment_for, is_for_placed_models
 from conformance.engine.search import Budget
 from conformance.faults.detection import detected, examples, failing_before, in_force, named_clause, search_with_fault
-from conformance.faults.registry import Fault, faults
+from conformance.faults.registry import Fault, fault_named, faults
 from conformance.worker.child import SECONDS, call_kept
 
 SECONDS_PER_SEED = 120.0
@@ -35,6 +34,7 @@ class Detection(Struct, frozen=True, kw_only=True):
     statement: str
     clause: str
     family: str
+    method: str
     clauses: tuple[str, ...]
     examples_median: float | None
     examples_worst: int | None
@@ -51,14 +51,9 @@ class Plant(Struct, frozen=True):
 
 def detections(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Detection]:
     """What came of each fault of ``ids`` (all if empty), as soon as it is known."""
-    known = faults()
-    wanted = tuple(ids) or tuple(known)
-    for id in wanted:
-        if id not in known:
-            raise unknown("fault", id, known)
-    for id in wanted:
-        request = Plant(id, seeds)
-        if named_clause(known[id]).placed and not is_for_placed_models():
+    for fault in [fault_named(id) for id in ids] or faults().values():
+        request = Plant(fault.id, seeds)
+        if named_clause(fault).placed and not is_for_placed_models():
             # A fault in how models are placed takes effect in a process that has devices for them.
             seconds = SECONDS + SECONDS_PER_SEED * seeds
             yield call_kept(environment_for(""), f"{__name__}:detection", request, Detection, seconds)
@@ -68,7 +63,7 @@ def detections(ids: Iterable[str] = (), seeds: int = 10) -> Iterator[Detection]:
 
 def detection(request: Plant) -> Detection:
     """What came of one fault."""
-    fault, started = faults()[request.fault], time.process_time()
+    fault, started = fault_named(request.fault), time.process_time()
     finders, fired = _finders(fault)
     needed = _needed(fault, request.seeds)
     return Detection(
@@ -76,6 +71,7 @@ def detection(request: Plant) -> Detection:
         statement=fault.statement,
         clause=fault.clause,
         family=fault.family,
+        method=fault.method,
         clauses=finders,
         examples_median=None if None in needed else median(n for n in needed if n is not None),
         examples_worst=None if None in needed else max(n for n in needed if n is not None),
@@ -87,11 +83,11 @@ def detection(request: Plant) -> Detection:
 def _finders(fault: Fault) -> tuple[tuple[str, ...], bool]:
     """The ids of the clauses that detect the fault, and whether it took effect at all."""
     # A fault in how models are placed takes effect on placed models only, in a process that has devices for them.
-    able = {id: clause for id, clause in clauses().items() if clause.placed == named_clause(fault).placed}
-    budgets = {id: QUICK if id == fault.clause else SWEEP for id in able}
-    before = {id: failing_before(clause, fault, budgets[id]) for id, clause in able.items()}
+    judged = {id: clause for id, clause in clauses().items() if clause.placed == named_clause(fault).placed}
+    budgets = {id: QUICK if id == fault.clause else SWEEP for id in judged}
+    failing = {id: failing_before(clause, fault, budgets[id]) for id, clause in judged.items()}
     with in_force(fault) as planted:
-        verdicts = {id: search_with_fault(clause, planted, budgets[id], before[id]) for id, clause in able.items()}
+        verdicts = {id: search_with_fault(clause, planted, budgets[id], failing[id]) for id, clause in judged.items()}
     return tuple(id for id, verdict in verdicts.items() if detected(verdict, planted)), planted.fired > 0
 
 
@@ -104,7 +100,7 @@ def _needed(fault: Fault, seeds: int) -> list[int | None]:
 
 
 def _examples(clause: Clause, fault: Fault, budget: Budget) -> int | None:
-    before = failing_before(clause, fault, budget)
+    failing = failing_before(clause, fault, budget)
     with in_force(fault) as planted:
-        verdict = search_with_fault(clause, planted, budget, before)
+        verdict = search_with_fault(clause, planted, budget, failing)
     return examples(verdict) if detected(verdict, planted) else None

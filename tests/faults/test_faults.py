@@ -19,9 +19,9 @@ PLAIN = {id: fault for id, fault in faults().items() if not named_clause(fault).
 
 @pytest.mark.parametrize("fault", PLAIN.values(), ids=PLAIN)
 def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
-    before = failing_before(named_clause(fault), fault, QUICK)
+    failing = failing_before(named_clause(fault), fault, QUICK)
     with in_force(fault) as planted:
-        verdict = search_with_fault(named_clause(fault), planted, QUICK, before)
+        verdict = search_with_fault(named_clause(fault), planted, QUICK, failing)
     assert planted.fired, "it never took effect"
     assert detected(verdict, planted), verdict
 

@@ -10,10 +10,10 @@ PLACED = {id: fault for id, fault in faults().items() if named_clause(fault).pla
 
 
 def test_the_table_has_them_planted_in_a_child() -> None:
-    (row,) = detections(["cache_comes_home"], seeds=2)
-    assert row.fired
-    assert row.clauses == ("placement.cache_follows_layer",)
-    assert (row.examples_median, row.examples_worst) == (1, 1)
+    (found,) = detections(["cache_comes_home"], seeds=2)
+    assert found.fired
+    assert found.clauses == ("placement.cache_follows_layer",)
+    assert (found.examples_median, found.examples_worst) == (1, 1)
 
 
 def test_every_claim_about_placed_models_has_a_fault_of_each_kind() -> None:

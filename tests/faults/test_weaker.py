@@ -54,9 +54,9 @@ def test_the_weaker_check_misses_it(fault: Fault) -> None:
 
 @pytest.mark.parametrize("check", GROSS)
 def test_the_weaker_check_finds_a_gross_fault(check: str) -> None:
-    (found,) = {fault.weaker for fault in FINE.values() if fault.weaker and fault.weaker.__name__ == check}
+    (weaker,) = {fault.weaker for fault in FINE.values() if fault.weaker and fault.weaker.__name__ == check}
     with in_force(faults()[GROSS[check]]) as planted:
-        verdict = search_with_fault(weaker_clause(found), planted, QUICK)
+        verdict = search_with_fault(weaker_clause(weaker), planted, QUICK)
     assert detected(verdict, planted), verdict
 
 

@@ -37,33 +37,33 @@ GROSS = {
 
 @pytest.mark.parametrize("fault", PLACED.values(), ids=PLACED)
 def test_the_clause_that_names_it_finds_it(fault: Fault) -> None:
-    before = failing_before(named_clause(fault), fault, QUICK)
+    failing = failing_before(named_clause(fault), fault, QUICK)
     with in_force(fault) as planted:
-        verdict = search_with_fault(named_clause(fault), planted, QUICK, before)
+        verdict = search_with_fault(named_clause(fault), planted, QUICK, failing)
     assert planted.fired, "it never took effect"
     assert detected(verdict, planted), verdict
 
 
-def looked_at(fault: Fault, check: str) -> tuple[Verdict, bool]:
+def judged(fault: Fault, check: str) -> tuple[Verdict, bool]:
     """What the weaker ``check`` makes of ``fault``, and whether it counts as finding it."""
-    (found,) = {fine.weaker for fine in FINE.values() if fine.weaker and fine.weaker.__name__ == check}
-    clause = weaker_clause(found, placed=True)
-    before = failing_before(clause, fault, QUICK)
+    (weaker,) = {fine.weaker for fine in FINE.values() if fine.weaker and fine.weaker.__name__ == check}
+    clause = weaker_clause(weaker, placed=True)
+    failing = failing_before(clause, fault, QUICK)
     with in_force(fault) as planted:
-        verdict = search_with_fault(clause, planted, QUICK, before)
+        verdict = search_with_fault(clause, planted, QUICK, failing)
     return verdict, detected(verdict, planted)
 
 
 @pytest.mark.parametrize("fault", FINE.values(), ids=FINE)
 def test_the_weaker_check_misses_it(fault: Fault) -> None:
     assert fault.weaker is not None
-    verdict, _ = looked_at(fault, fault.weaker.__name__)
+    verdict, _ = judged(fault, fault.weaker.__name__)
     assert verdict.outcome is Outcome.CONFORMS, verdict
 
 
 @pytest.mark.parametrize("check", GROSS)
 def test_the_weaker_check_finds_a_gross_fault(check: str) -> None:
-    verdict, found = looked_at(PLACED[GROSS[check]], check)
+    verdict, found = judged(PLACED[GROSS[check]], check)
     assert found, verdict
 
 

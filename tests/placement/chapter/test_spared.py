@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from conformance.clauses import clauses
+from conformance.core.finding import Item
 from conformance.core.outcome import Outcome, State
 from conformance.engine.search import Budget, judge
-from conformance.families import families, family_named
+from conformance.families import families
 from conformance.runs.lab import Lab
 from conformance.strategies import MAPS
 
-PLACED = {id: found for id, found in clauses().items() if found.placed}
+PLACED = {id: clause for id, clause in clauses().items() if clause.placed}
 DECISIVE = {
     "placement.split": 4,
     "placement.spelling": 3,
@@ -26,25 +27,23 @@ DECISIVE = {
 @pytest.mark.parametrize("name", families())
 def test_the_reference_wrapper_passes_the_first_case_of_each_stratum(name: str) -> None:
     lab = Lab("reference")
-    told = {}
-    for id, clause in PLACED.items():
-        cell = judge(clause, family_named(name), Budget(examples=1, shrink=False), (), lab)
+    decisive = {}
+    for id in PLACED:
+        cell = judge(Item(id, name), Budget(examples=1, shrink=False), (), lab)
         assert cell.state is State.JUDGED
         assert cell.lane == "simulated devices sim:0, sim:1, sim:2"
         assert cell.verdict is not None
         assert set(cell.verdict.counts) <= {"conforms", "not applicable"}, cell.verdict
         assert cell.verdict.outcome is Outcome.CONFORMS
-        told[id] = cell.verdict.decisive
-    assert told == DECISIVE
+        decisive[id] = cell.verdict.decisive
+    assert decisive == DECISIVE
 
 
 def test_one_family_passes_the_whole_quick_profile() -> None:
     lab = Lab("reference")
-    verdicts = [
-        judge(clause, family_named("llama"), Budget(shrink=False), (), lab).verdict for clause in PLACED.values()
-    ]
-    found = {v.clause: v.decisive for v in verdicts if v and set(v.counts) <= {"conforms", "not applicable"}}
-    assert found == {
+    verdicts = [(id, judge(Item(id, "llama"), Budget(shrink=False), (), lab).verdict) for id in PLACED]
+    passed = {id: v.decisive for id, v in verdicts if v and set(v.counts) <= {"conforms", "not applicable"}}
+    assert passed == {
         "placement.split": 12,
         "placement.spelling": 13,
         "placement.cache_follows_layer": 27,

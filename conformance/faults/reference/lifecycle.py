@@ -11,14 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from conformance.faults import weaker
+from conformance.faults.common import rounded, without_second_half
 from conformance.faults.registry import Planted, in_reference
+from conformance.faults.weaker import lifecycle
 from conformance.methods.prefix_tuning import EMBEDDING, IN_BIAS, IN_WEIGHT, OUT_BIAS, OUT_WEIGHT
 from conformance.methods.reference.cache import FILE
 
 
 class Saves(Planted):
-    """Writes something else than the right rows."""
+    """Saves something else than the right rows."""
 
     def rewritten(self, rows: Tensor) -> Tensor:
         """What is written in place of ``rows`` ``(n, 2 * L * kv_heads * head_dim)``."""
@@ -37,23 +38,21 @@ class SavesHalf(Saves):
 
     def rewritten(self, rows: Tensor) -> Tensor:
         """Clear them."""
-        kept = (len(rows) + 1) // 2
-        if kept < len(rows):
-            self.fired()
-        return torch.cat([rows[:kept], 0 * rows[kept:]])
+        self.fired(len(rows) > 1)
+        return without_second_half(rows)
 
 
-@in_reference(clause="lifecycle.saved_and_loaded", weaker=weaker.loaded_here_unprojected)
+@in_reference(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here_unprojected)
 class SavesRounded(Saves):
     """The adapter is saved in bfloat16, which shows where the values are not exact in it."""
 
     def rewritten(self, rows: Tensor) -> Tensor:
         """Round."""
         self.fired()
-        return rows.bfloat16().to(rows.dtype)
+        return rounded(rows)
 
 
-@in_reference(clause="lifecycle.saved_and_loaded", weaker=weaker.loaded_here)
+@in_reference(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here)
 class LoadsFromMemory(Saves):
     """What is loaded in the same process comes from its memory; the file holds zeros, as a fresh process finds out."""
 
@@ -82,14 +81,60 @@ class CollapsedWithoutTanh(Saves):
     def rewritten(self, rows: Tensor) -> Tensor:
         """Two linear layers in a row."""
         raw = self.named_raw()
-        if OUT_WEIGHT not in raw:
-            return rows
+        if self.fired(OUT_WEIGHT in raw):
+            hidden = raw[EMBEDDING] @ raw[IN_WEIGHT].T + raw[IN_BIAS]
+            rows = (hidden @ raw[OUT_WEIGHT].T + raw[OUT_BIAS]).detach()
+        return rows
+
+
+class SwitchesOn(Planted):
+    """Uses the prefix though it is disabled."""
+
+    @contextmanager
+    def switched_on(self) -> Iterator[None]:
+        """Inside, the prefix is enabled."""
+        self.fired(not self.enabled)
+        before, self.enabled = self.enabled, True
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+
+@in_reference(clause="lifecycle.disabled", weaker=lifecycle.disabled_in_forward)
+class NotDisabledInGenerate(SwitchesOn):
+    """Inside disable_adapter() generate goes on with the prefix."""
+
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Switch it on."""
+        with self.switched_on():
+            return super().generate(max_new_tokens=max_new_tokens, **request)
+
+
+@in_reference(clause="lifecycle.disabled", weaker=lifecycle.disabled_in_generate)
+class NotDisabledInForward(SwitchesOn):
+    """Inside disable_adapter() the forward goes on with the prefix."""
+
+    def forward(self, **request: Any) -> Any:
+        """Switch it on."""
+        with self.switched_on():
+            return super().forward(**request)
+
+
+@in_reference(clause="lifecycle.disabled")
+class StaysDisabled(Planted):
+    """After disable_adapter() the adapter stays off."""
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Leave it off."""
+        with super().disable_adapter():
+            yield
         self.fired()
-        hidden = raw[EMBEDDING] @ raw[IN_WEIGHT].T + raw[IN_BIAS]
-        return (hidden @ raw[OUT_WEIGHT].T + raw[OUT_BIAS]).detach()
+        self.enabled = False
 
 
-@in_reference(clause="lifecycle.learned_mapping_survives", weaker=weaker.loaded_here)
+@in_reference(clause="lifecycle.learned_mapping_survives", weaker=lifecycle.loaded_here)
 class SavesWhatItFirstRan(Saves):
     """The values of the first forward are saved, not those of the last optimiser step."""
 
@@ -104,52 +149,6 @@ class SavesWhatItFirstRan(Saves):
 
     def rewritten(self, rows: Tensor) -> Tensor:
         """Write the first."""
-        if self.first is None or torch.equal(self.first, rows):
-            return rows
-        self.fired()
-        return self.first
-
-
-@in_reference(clause="lifecycle.disabled", weaker=weaker.disabled_in_forward)
-class NotDisabledInGenerate(Planted):
-    """Inside disable_adapter() generate goes on with the prefix."""
-
-    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
-        """Switch it on."""
-        if self.enabled:
-            return super().generate(max_new_tokens=max_new_tokens, **request)
-        self.fired()
-        self.enabled = True
-        try:
-            return super().generate(max_new_tokens=max_new_tokens, **request)
-        finally:
-            self.enabled = False
-
-
-@in_reference(clause="lifecycle.disabled", weaker=weaker.disabled_in_generate)
-class NotDisabledInForward(Planted):
-    """Inside disable_adapter() the forward goes on with the prefix."""
-
-    def forward(self, **request: Any) -> Any:
-        """Switch it on."""
-        if self.enabled:
-            return super().forward(**request)
-        self.fired()
-        self.enabled = True
-        try:
-            return super().forward(**request)
-        finally:
-            self.enabled = False
-
-
-@in_reference(clause="lifecycle.disabled")
-class StaysDisabled(Planted):
-    """After disable_adapter() the adapter stays off."""
-
-    @contextmanager
-    def disable_adapter(self) -> Iterator[None]:
-        """Leave it off."""
-        with super().disable_adapter():
-            yield
-        self.fired()
-        self.enabled = False
+        first = rows if self.first is None else self.first
+        self.fired(not torch.equal(first, rows))
+        return first

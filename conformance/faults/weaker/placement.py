@@ -1,32 +1,30 @@
-"""Checks of placed models that one might have written instead of a clause; as in :mod:`conformance.faults.weaker`."""
+"""Checks of placed models, each under fewer device maps than a clause, or of fewer things."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
-from conformance.assertions import logits as compare
-from conformance.assertions import placement as whereabouts
+from conformance.assertions.logits import agree
+from conformance.assertions.placement import as_on_one_device
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.devices.current import on_single_device
-
-if TYPE_CHECKING:
-    from conformance.runs.lab import Lab
+from conformance.runs.lab import Lab
 
 OTHERWISE = "generate answers otherwise under the device map"
 
 
 def same_answers(lab: Lab, case: Case) -> None:
     """The answers are those on one device; nobody looks where the cache is, or what moves."""
-    whereabouts.as_on_one_device(lab, relations.first_steps(case), OTHERWISE)
+    as_on_one_device(lab, relations.first_steps(case), OTHERWISE)
 
 
 def as_with_one_device(lab: Lab, case: Case) -> None:
     """The answers are those on one device, which nobody compares with the model as it was."""
     case = relations.first_steps(case)
-    compare.agree(lab.generate(case), lab.generate(on_single_device(case)), OTHERWISE)
+    agree(lab.generate(case), lab.generate(on_single_device(case)), OTHERWISE)
 
 
 def unprojected(lab: Lab, case: Case) -> None:
@@ -36,12 +34,12 @@ def unprojected(lab: Lab, case: Case) -> None:
 
 def two_devices(lab: Lab, case: Case) -> None:
     """The answers are those on one device, with two devices, as most test machines have."""
-    same_answers(lab, _over(case, {2: 0}))
+    same_answers(lab, _renamed(case, {2: 0}))
 
 
 def nothing_away(lab: Lab, case: Case) -> None:
     """The answers are those on one device, where a map by hand has all weights on devices."""
-    maps_by_hand(lab, _over(case, {"cpu": 0, "disk": 1}))
+    maps_by_hand(lab, _renamed(case, {"cpu": 0, "disk": 1}))
 
 
 def adapter_made(lab: Lab, case: Case) -> None:
@@ -70,7 +68,7 @@ def training_forward(lab: Lab, case: Case) -> None:
     case = relations.first_steps(case)
     one = on_single_device(case)
     tokens = lab.generate(one).tokens
-    compare.agree(lab.forward(case, tokens=tokens), lab.forward(one, tokens=tokens))
+    agree(lab.forward(case, tokens=tokens), lab.forward(one, tokens=tokens))
 
 
 def _placed(case: Case, **changes: Any) -> Case:
@@ -78,10 +76,10 @@ def _placed(case: Case, **changes: Any) -> Case:
     return replace(case, placement=placement)
 
 
-def _over(case: Case, named: dict[Any, int]) -> Case:
-    """The same map with devices in ``named`` called otherwise."""
+def _renamed(case: Case, names: dict[Any, int]) -> Case:
+    """The same map with the devices in ``names`` replaced."""
     layers, others = (
-        tuple(named.get(device, device) for device in devices)
+        tuple(names.get(device, device) for device in devices)
         for devices in (case.placement.layers, case.placement.others)
     )
     return _placed(case, layers=layers, others=others)

@@ -1,0 +1,23 @@
+"""Faults in what one call leaves behind for the next, as patches of PEFT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.faults.patching import Patched, hide, inputs
+from conformance.faults.registry import Fired, in_peft
+
+
+@in_peft(clause="decoding.repeatable")
+def peft_largest_batch_remembered(fired: Fired) -> Patched:
+    """After a larger batch, a smaller one no longer sees the last virtual token."""
+    largest: dict[int, tuple[Any, int]] = {}
+
+    def change(self: Any, given: dict[str, Any], step: int) -> None:
+        rows = len(given["input_ids"])
+        before = largest.get(id(self), (self, 0))[1]
+        largest[id(self)] = self, max(rows, before)
+        if fired(rows < before):
+            hide(given, self.active_peft_config.num_virtual_tokens - 1)
+
+    return inputs(change)

@@ -1,0 +1,109 @@
+"""Faults in saving, loading and switching off, as patches of PEFT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from conformance.faults.common import rounded, without_second_half
+from conformance.faults.patching import CAUSAL, ENCODER, MODEL, Patched, around, both, prompt, saved
+from conformance.faults.registry import Fired, in_peft
+from conformance.faults.weaker import lifecycle
+
+
+@in_peft(clause="lifecycle.saved_and_loaded")
+def peft_saves_half(fired: Fired) -> Patched:
+    """The second half of the virtual tokens is saved as zeros."""
+
+    def change(self: Any, rows: torch.Tensor) -> torch.Tensor:
+        fired(len(rows) > 1)
+        return without_second_half(rows)
+
+    return saved(change)
+
+
+@in_peft(clause="lifecycle.saved_and_loaded")
+def peft_saves_rounded(fired: Fired) -> Patched:
+    """The adapter is saved in bfloat16, which shows where the values are not exact in it."""
+
+    def change(self: Any, rows: torch.Tensor) -> torch.Tensor:
+        fired()
+        return rounded(rows)
+
+    return saved(change)
+
+
+@in_peft(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here)
+def peft_loads_from_memory(fired: Fired) -> Patched:
+    """What is loaded in the same process comes from its memory; the file holds zeros, as a fresh process finds out."""
+    remembered: list[torch.Tensor] = []
+
+    def change(self: Any, rows: torch.Tensor) -> torch.Tensor:
+        fired()
+        remembered[:] = [rows]
+        return 0 * rows
+
+    def load(original: Any, self: Any, state: dict[str, Any]) -> Any:
+        return original(self, {"prompt_embeddings": remembered[0]} if remembered else state)
+
+    return both(saved(change), around(ENCODER, "_load_adapter_state_dict", load))
+
+
+@in_peft(clause="lifecycle.inference_mode")
+def peft_collapsed_without_tanh(fired: Fired) -> Patched:
+    """The projection is collapsed without its activation."""
+
+    def change(self: Any, rows: torch.Tensor) -> torch.Tensor:
+        encoder = self.prompt_encoder[self.active_adapter]
+        if fired(encoder.prefix_projection):
+            rows = encoder.transform[2](encoder.transform[0](encoder.embedding.weight)).detach()
+        return rows
+
+    return saved(change)
+
+
+@in_peft(clause="lifecycle.disabled")
+def peft_not_disabled_in_generate(fired: Fired) -> Patched:
+    """disable_adapter() replaces forward, and leaves PEFT's prepare_inputs_for_generation in place."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        replaced = self.__dict__.pop("prepare_inputs_for_generation", None)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            if fired(replaced is not None):
+                self.prepare_inputs_for_generation = replaced
+
+    return around(CAUSAL, "generate", wrapper)
+
+
+@in_peft(clause="lifecycle.disabled")
+def peft_not_disabled_in_forward(fired: Fired) -> Patched:
+    """disable_adapter() leaves PEFT's forward in place."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if fired("forward" in self.__dict__ and self._adapters_disabled):
+            return type(self).forward(self, *args, **kwargs)
+        return original(self, *args, **kwargs)
+
+    return around(MODEL, "__call__", wrapper)
+
+
+@in_peft(clause="lifecycle.learned_mapping_survives")
+def peft_saves_what_it_first_ran(fired: Fired) -> Patched:
+    """The values of the first forward are saved, not those of the last optimiser step."""
+    first: dict[int, tuple[Any, torch.Tensor]] = {}
+
+    def remember(self: Any, cache: Any) -> None:
+        if id(self) not in first and not self.active_peft_config.inference_mode:
+            with torch.no_grad():
+                rows = self.prompt_encoder[self.active_adapter](self.prompt_tokens[self.active_adapter])
+            first[id(self)] = self, rows.clone()
+
+    def change(self: Any, rows: torch.Tensor) -> torch.Tensor:
+        first_rows = first.get(id(self), (self, rows))[1]
+        fired(not torch.equal(first_rows, rows))
+        return first_rows
+
+    return both(prompt(remember), saved(change))

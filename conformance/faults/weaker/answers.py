@@ -1,0 +1,96 @@
+"""Checks of answers, on fewer Cases than a clause is held against, or of fewer of the answers."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from conformance.assertions.logits import agree, agree_on_tokens, identical
+from conformance.clauses import equivalence
+from conformance.core import relations
+from conformance.core.case import Case
+from conformance.oracles import handmade_cache
+from conformance.runs.lab import Lab
+
+step_logits = equivalence.step_logits
+
+
+def first_steps(lab: Lab, case: Case) -> None:
+    """The logits of the first four steps agree: four new tokens are enough for a test."""
+    step_logits(lab, replace(case, new_tokens=min(4, case.new_tokens)))
+
+
+def greedy_tokens(lab: Lab, case: Case) -> None:
+    """Only what is answered counts: the tokens of the first three steps."""
+    got = lab.generate(replace(case, new_tokens=min(3, case.new_tokens)))
+    agree_on_tokens(got, lab.predict(got.case, handmade_cache, tokens=got.tokens))
+
+
+def unprojected(lab: Lab, case: Case) -> None:
+    """The logits agree, without a projection."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, projection=0)))
+
+
+def two_layers(lab: Lab, case: Case) -> None:
+    """The logits agree, on a model of two layers, as small test models have."""
+    step_logits(lab, replace(case, roles=replace(case.roles, layers=2)))
+
+
+def all_kv_heads(lab: Lab, case: Case) -> None:
+    """The logits agree, on a model with one key/value head for each query head."""
+    step_logits(lab, replace(case, roles=replace(case.roles, kv_heads=case.roles.heads)))
+
+
+def alone(lab: Lab, case: Case) -> None:
+    """The logits agree, in a batch of one."""
+    step_logits(lab, relations.row_alone(case, 0))
+
+
+def twenty_virtual_tokens(lab: Lab, case: Case) -> None:
+    """The logits agree with 20 virtual tokens, as in most examples."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, length=20)))
+
+
+def equal_lengths(lab: Lab, case: Case) -> None:
+    """Permuting rows of equal length permutes the answers."""
+    even = replace(case, rows=tuple(replace(row, length=case.longest) for row in case.rows))
+    got, reversed_ = lab.generate(even), lab.generate(relations.rows_reversed(even))
+    for index in range(len(case.rows)):
+        agree(reversed_.row(len(case.rows) - 1 - index), got.row(index))
+
+
+def two_equal_rows(lab: Lab, case: Case) -> None:
+    """Two equal texts have equal answers."""
+    got = lab.generate(relations.same_rows(case, 2))
+    agree(got.row(1), got.row(0))
+
+
+def default_attention(lab: Lab, case: Case) -> None:
+    """The logits agree, with the default implementation of attention."""
+    step_logits(lab, relations.with_attention(case, "default"))
+
+
+def full_table(lab: Lab, case: Case) -> None:
+    """Prefix, text and answer may take all of the model's positions."""
+    full = relations.filling_positions(case)
+    if full is not None:
+        step_logits(lab, full)
+
+
+def twice(lab: Lab, case: Case) -> None:
+    """The same call twice, with nothing in between, gives the same answer."""
+    subject = lab.new_subject(case)
+    identical(lab.generate_on(subject, case), lab.generate_on(subject, case), "the second call differs")
+
+
+def forward_logits_alone(lab: Lab, case: Case) -> None:
+    """The training forward's logits of each row are those of the row alone; nobody looks at the loss."""
+    tokens = lab.generate(case).tokens
+    got = lab.forward(relations.with_padding(case, "right"), tokens=tokens)
+    for index in range(len(case.rows)):
+        agree(got.row(index), lab.forward(relations.row_alone(case, index), tokens=tokens[index : index + 1]))
+
+
+def omitted_is_ones(lab: Lab, case: Case) -> None:
+    """Without pads no mask equals a mask of ones."""
+    if not case.padded:
+        agree(lab.generate(relations.with_mask(case, "omitted")), lab.generate(case))
