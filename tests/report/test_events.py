@@ -81,7 +81,7 @@ def test_order_is_checked(tmp_path: Path, run: Run) -> None:
 
 def test_another_schema_version_and_unknown_keys_are_refused(tmp_path: Path, run: Run) -> None:
     line = encode(run.header)
-    for changed in (line.replace('"schema":1', '"schema":2'), line.replace('"schema":1', '"schema":1,"mood":"good"')):
+    for changed in (line.replace('"schema":2', '"schema":3'), line.replace('"schema":2', '"schema":2,"mood":"good"')):
         assert changed != line
         (tmp_path / "events").write_text(changed + "\n", "utf-8")
         with pytest.raises(UserError):

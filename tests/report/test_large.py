@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from conformance.core.finding import Cell, Finding, Verdict, encode
-from conformance.core.outcome import VIOLATES, Outcome, State
+from conformance.core.finding import Cell, Finding, Item, Verdict, encode
+from conformance.core.outcome import VIOLATES, Outcome
 from conformance.report.markdown import summary
 from conformance.report.merged import merge
 from conformance.report.page import page
@@ -58,10 +58,8 @@ def judged(clause: str, family: str, outcome: Outcome, finding: Finding, place: 
         difference = replace(finding.difference, got=got)
         mine = replace(finding, clause=clause, family=family, where=f"peft/f{place}.py:1 f", difference=difference)
     reasons = {"because of this": 3} if outcome not in WORDS[:2] else {}
-    verdict = Verdict(
-        clause=clause, family=family, outcome=outcome, counts={outcome.value: 3}, finding=mine, reasons=reasons
-    )
-    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+    verdict = Verdict(outcome=outcome, counts={outcome.value: 3}, finding=mine, reasons=reasons)
+    return Cell.judged(Item(clause, family), verdict)
 
 
 @pytest.mark.parametrize(("weights", "what"), [(OFTEN, "most conform"), (SELDOM, "nothing conforms")])

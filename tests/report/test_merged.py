@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from conformance.compat.versions import newest_first
 from conformance.core.case import Case
 from conformance.core.errors import UserError
-from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.finding import Cell, Difference, Finding, Item, Verdict
 from conformance.core.outcome import (
     BROKEN,
     CONFORMS,
@@ -63,17 +63,15 @@ def violation(clause: str, family: str, number: int) -> Finding:
 
 def cell(name: str, clause: str = "a.one", family: str = "llama", number: int = 0) -> Cell:
     """A cell whose word is ``name``."""
+    item = Item(clause, family)
     if name in [state.value for state in State]:
-        return Cell(clause=clause, family=family, state=State(name), why=f"it is {name}")
+        return Cell.of(item, State(name), f"it is {name}")
     if name == BROKEN:
-        return Cell.broken(clause, family, "a bug of ours")
+        return Cell.broken(item, "a bug of ours")
     known = {"an-entry": 3} if name == KNOWN else {}
     outcome = Outcome.VIOLATES if name == KNOWN else Outcome(name)
     finding = violation(clause, family, number) if name == VIOLATES else None
-    verdict = Verdict(
-        clause=clause, family=family, outcome=outcome, counts={outcome.value: 3}, known=known, finding=finding
-    )
-    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+    return Cell.judged(item, Verdict(outcome=outcome, counts={outcome.value: 3}, known=known, finding=finding))
 
 
 def run(*cells: Cell, of: Header | None = None, code: int | None = 0, known: tuple[Replayed, ...] = ()) -> Run:
@@ -205,7 +203,7 @@ def test_parts_of_the_families_add_up() -> None:
 
 
 def test_a_run_that_left_items_out_is_not_green() -> None:
-    pair = only(merge([run(cell(CONFORMS), NOT_RUN_CELL("a.two", "llama", "the time was spent"))]))
+    pair = only(merge([run(cell(CONFORMS), Cell.of(Item("a.two", "llama"), State.NOT_RUN, "the time was spent"))]))
     assert (pair.word, pair.families) == (INCOMPLETE, {INCOMPLETE: ("llama",)})
 
 
@@ -264,12 +262,13 @@ def test_a_run_of_no_pair_is_refused(missing: str) -> None:
 
 def test_a_verdict_that_is_missing_is_refused() -> None:
     with pytest.raises(UserError, match=r"a\.one\[llama\] is called judged"):
-        merge([run(Cell(clause="a.one", family="llama", state=State.JUDGED))])
+        merge([run(Cell.of(Item("a.one", "llama"), State.JUDGED))])
 
 
 def test_every_word_has_a_letter_and_a_meaning() -> None:
-    assert set(PAIR_WORDS) == set(LETTERS) == set(MEANINGS)
-    assert len(set(LETTERS.values())) == len(LETTERS)
+    assert set(PAIR_WORDS) == set(TABLE)
+    assert all(row.letter and row.meaning for row in TABLE.values())
+    assert len({row.letter for row in TABLE.values()}) == len(TABLE)
     assert tuple(cell(name).word for name in WORDS) == WORDS
 
 
@@ -294,8 +293,11 @@ def test_the_recorded_pairs_have_the_words_they_were_written_for(matrix: Merged)
 
 def test_equal_violations_are_one_and_a_crash_is_one_whichever_clause_met_it(matrix: Merged) -> None:
     wrong, crash = matrix.failures[1:]
-    assert [place.item for place in wrong.at] == ["equivalence.step_logits[gpt2]", "equivalence.step_logits[llama]"]
-    assert [place.item for place in crash.at] == ["injection.present[t5]", "masks.rows_alone[t5]"]
+    assert [str(place.item) for place in wrong.at] == [
+        "equivalence.step_logits[gpt2]",
+        "equivalence.step_logits[llama]",
+    ]
+    assert [str(place.item) for place in crash.at] == ["injection.present[t5]", "masks.rows_alone[t5]"]
     assert [finding.clause for finding in crash.also] == ["masks.rows_alone"]
 
 

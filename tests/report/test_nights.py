@@ -33,7 +33,7 @@ def write(path: Path, run: Run, *, footer: bool) -> None:
     writer = Writer(path)
     writer.write(run.header)
     for cell in run.cells:
-        writer.write(Started(item=cell.item))
+        writer.write(Started(item=str(cell.item)))
         writer.write(Judged(cell=cell))
     writer.write(Started(item="masks.rows_alone[bloom]"))
     if footer and run.footer:

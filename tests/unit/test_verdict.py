@@ -5,7 +5,7 @@ import pytest
 from msgspec import Struct
 
 from conformance.core.case import Case, Prefix
-from conformance.core.finding import Cell, Difference, Finding, Verdict, encode
+from conformance.core.finding import Cell, Difference, Finding, Item, Verdict, encode
 from conformance.core.outcome import Blame, How, Outcome, State
 
 DIFFERENCE = Difference(what="the logits differ", got="1", expected="2", row=0, step=3, margin=1.5, error=1e-4)
@@ -24,8 +24,6 @@ FINDING = Finding(
     note="known: x",
 )
 VERDICT = Verdict(
-    clause="a.b",
-    family="llama",
     outcome=Outcome.VIOLATES,
     counts={"violates": 1, "conforms": 2},
     known={"x": 1},
@@ -35,11 +33,11 @@ VERDICT = Verdict(
     decisive=2,
     cpu_seconds=0.5,
 )
-CELL = Cell(clause="a.b", family="llama", state=State.JUDGED, verdict=VERDICT)
+CELL = Cell.judged(Item("a.b", "llama"), VERDICT)
 
 
 @pytest.mark.parametrize(
-    "record", [DIFFERENCE, FINDING, VERDICT, CELL, Cell(clause="a.b", family="x", state=State.ABSENT, why="no class")]
+    "record", [DIFFERENCE, FINDING, VERDICT, CELL, Cell.of(Item("a.b", "x"), State.ABSENT, "no class")]
 )
 def test_a_record_comes_back_from_its_json(record: Struct) -> None:
     text = encode(record)
@@ -61,7 +59,7 @@ def test_the_order_of_precedence_is_the_order_of_the_outcomes() -> None:
 
 
 def test_a_cell_is_named_as_pytest_names_it() -> None:
-    assert CELL.item == "a.b[llama]"
+    assert str(CELL.item) == "a.b[llama]"
 
 
 def test_a_finding_cannot_be_changed() -> None:
