@@ -79,5 +79,6 @@ def test_a_hundred_thousand_results_are_shown_in_time_and_within_the_bound(
     assert spent < 10
     assert len(text.encode()) < 2_000_000
     assert ("the single results of " in text) == (weights is SELDOM)
+    assert weights is OFTEN or len(text.encode()) > 1_900_000, "what fits is not left out"
     assert len(short.encode()) < 1_000_000
     assert len(table.encode()) < 1_000_000
