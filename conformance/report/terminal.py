@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from conformance.core.finding import Cell, Finding
-from conformance.core.outcome import BROKEN, CONFORMS, KNOWN, TABLE, VIOLATES, WORDS
+from conformance.core.outcome import BROKEN, KNOWN, TABLE, UNDECIDED_WORDS, VIOLATES, WORDS
 from conformance.report.environment_facts import judged_pair
 from conformance.report.failures import Key, same_violation
 from conformance.report.finding import finding_text, link, repeat
@@ -17,9 +17,6 @@ from conformance.report.phrases import counted, plural
 from conformance.report.table import family_table
 from conformance.session.events import Replayed, Run
 from conformance.session.exit_codes import MEANING, exit_code
-
-NOT_DECIDED = WORDS[WORDS.index(CONFORMS) + 1 :]
-"""Words of items that are listed below the table, with their reasons."""
 
 Section = tuple[str, list[str], str]
 """A title, paragraphs and a style. Without paragraphs it is not shown."""
@@ -141,7 +138,7 @@ def _undecided(cells: Iterable[Cell]) -> Iterator[str]:
     """By verdict, clause and method; one reason stands for all families, whose reasons differ by a class name at most."""
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.word in NOT_DECIDED:
+        if cell.word in UNDECIDED_WORDS:
             groups.setdefault((cell.word, cell.clause, cell.method), []).append(cell)
     for (word, clause, _), group in sorted(groups.items()):
         why = shorten(group[0].reasons, 200, placeholder=" ...")
