@@ -77,8 +77,8 @@ def fence(lines: Iterable[str], language: str = "") -> Markup:
 
 
 def _code(text: str) -> Markup:
-    """``text`` as code within a line. Ours: names of items and commands have no mark that could end it."""
-    return Markup(f"`{text}`")
+    """``text`` as code within a line, unless it has a mark that would end it."""
+    return inline(text) if re.search(r"[`\n]", text) else Markup(f"`{text}`")
 
 
 def _limited(table: str) -> str:

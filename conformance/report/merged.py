@@ -17,20 +17,12 @@ from conformance.core.outcome import (
     TABLE,
     USEFUL,
     WORDS,
-    State,
     gravest,
     summarised,
 )
 from conformance.core.pair import AXES, Pair, product
 from conformance.report.environment_facts import differences_in_pair, differences_in_settings, facts, judged_pair
-from conformance.report.failures import (
-    Failure,
-    KnownFailureReport,
-    Reason,
-    failures_in,
-    known_failures_in,
-    reasons_in,
-)
+from conformance.report.failures import Failure, KnownFailureReport, Reason, failures_in, known_failures_in, reasons_in
 from conformance.report.phrases import names
 from conformance.session.events import Run
 
@@ -145,7 +137,7 @@ def _results(runs: Iterable[Run]) -> dict[Item, set[str]]:
     """Every word that each item has in ``runs``; a run in which all is impossible has no items."""
     words: dict[Item, set[str]] = {}
     for run in runs:
-        if any(cell.state is not State.IMPOSSIBLE for cell in run.cells):
+        if any(cell.word != IMPOSSIBLE for cell in run.cells):
             for cell in run.cells:
                 words.setdefault(cell.item, set()).add(cell.word)
     return words
@@ -153,7 +145,7 @@ def _results(runs: Iterable[Run]) -> dict[Item, set[str]]:
 
 def _pair(pair: Pair, runs: list[Run], results: dict[Item, set[str]], items: list[Item]) -> PairReport:
     finished = all(map(_finished, runs))
-    why = {cell.why for run in runs for cell in run.cells if cell.state is State.IMPOSSIBLE}
+    why = {cell.why for run in runs for cell in run.cells if cell.word == IMPOSSIBLE}
     words = {} if why and not results else {item: gravest(results.get(item, ())) for item in items}
     broken = [BROKEN for run in runs for replay in run.known if replay.state == BROKEN]
     tally, headers = list(words.values()), facts(runs)
