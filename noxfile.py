@@ -25,13 +25,13 @@ TAGS = {
     "all": tuple(name for name in STACKS if name != "main"),
 }
 """Stacks by tag: those in which whatever is found can still be mended, those in use today, and all releases."""
-STORIES = nox.project.load_toml(ROOT / "tests" / "history" / "stories.toml")["story"]
+REGRESSIONS = nox.project.load_toml(ROOT / "tests" / "history" / "regressions.toml")["regression"]
 PAIRS = {
     "x".join(pin.rpartition("==")[2] for pin in PYPROJECT["dependency-groups"][f"stack-{name}"][1:]): name
     for name in STACKS
 }
 """The stacks by what they pin, such as 0.13.2x4.45.1."""
-HISTORY = sorted({PAIRS[pair] for story in STORIES for pair in (*story["bad"], *story["good"])})
+HISTORY = sorted({PAIRS[pair] for regression in REGRESSIONS for pair in (*regression["bad"], *regression["good"])})
 """Stacks whose past is known."""
 WORKFLOWS = ".github/workflows"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -123,7 +123,7 @@ def known(session: nox.Session) -> None:
 def history(session: nox.Session, stack: str) -> None:
     """Hold an old pair against its history: it shows the bugs it had, and not those that were mended."""
     install(session, f"stack-{stack}")
-    session.run("python", "tests/history/tell.py", session.create_tmp(), *session.posargs)
+    session.run("python", "tests/history/check.py", session.create_tmp(), *session.posargs)
 
 
 def tagged(stack: str) -> list[str]:

@@ -22,28 +22,28 @@ def gh(*arguments: str) -> str:
 def latest() -> dict[str, Any] | None:
     """The issue, open or closed; nothing if there never was one."""
     listed = gh("issue", "list", "--label", LABEL, "--state", "all", "--limit", "1", "--json", "number,state")
-    found: list[dict[str, Any]] = json.loads(listed)
-    return found[0] if found else None
+    issues: list[dict[str, Any]] = json.loads(listed)
+    return issues[0] if issues else None
 
 
 def update(folder: Path) -> None:
     """Make the issue say what ``folder`` says."""
-    said, body = json.loads((folder / "issue.json").read_text("utf-8")), str(folder / "issue.md")
+    night, body = json.loads((folder / "issue.json").read_text("utf-8")), str(folder / "issue.md")
     issue = latest()
     number, closed = (str(issue["number"]), issue["state"] == "CLOSED") if issue else ("", False)
-    if not said["red"]:
+    if not night["red"]:
         if issue and not closed:
-            gh("issue", "close", number, "--comment", said["title"])
+            gh("issue", "close", number, "--comment", night["title"])
     elif not issue:
         gh("label", "create", LABEL, "--description", "What the night found", "--force")
-        gh("issue", "create", "--label", LABEL, "--title", said["title"], "--body-file", body)
+        gh("issue", "create", "--label", LABEL, "--title", night["title"], "--body-file", body)
     else:
-        gh("issue", "edit", number, "--title", said["title"], "--body-file", body)
+        gh("issue", "edit", number, "--title", night["title"], "--body-file", body)
         if closed:
             gh("issue", "reopen", number)
-        if said["news"]:
+        if night["news"]:
             # An edit notifies nobody.
-            gh("issue", "comment", number, "--body", said["news"])
+            gh("issue", "comment", number, "--body", night["news"])
 
 
 if __name__ == "__main__":

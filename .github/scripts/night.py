@@ -11,21 +11,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from conformance.core.errors import UserError
-from conformance.report import issue, nights
+from conformance.report.issue import issue_news, issue_text, issue_title
+from conformance.report.nights import Night, after, keep_night, load_night, read_stack
 from conformance.session import events
 
 
-def page(files: Iterable[Path], out: Path) -> str:
-    """The merged report of all ``files`` that can be read; its summary."""
-    good = [str(file) for file in files if _readable(file)]
+def merged_summary(folder: Path, out: Path) -> str:
+    """The summary of all events below ``folder`` that can be read; their page is written to ``out``."""
+    good = [str(file) for file in sorted(folder.rglob("*.events.jsonl")) if _readable(file)]
     if good:
         subprocess.run(["peft-conformance", "report", "merge", *good, "--out", str(out)], check=False)
-    found = out / "summary.md"
-    return found.read_text("utf-8") if found.is_file() else "There is no merged report.\n"
+    summary = out / "summary.md"
+    return summary.read_text("utf-8") if summary.is_file() else "There is no merged report.\n"
 
 
 def _readable(file: Path) -> bool:
@@ -36,29 +36,31 @@ def _readable(file: Path) -> bool:
     return True
 
 
-def main(found: Path, kept: Path, out: Path) -> None:
-    """Write everything."""
+def tonight(folder: Path) -> Night:
+    """What the events below ``folder`` say of the planned stacks."""
     planned = json.loads(os.environ.get("STACKS") or "[]")
-    previous = nights.load(kept / "night.json")
-    night, changes = nights.after(
-        previous,
-        nights.Night(
-            run=os.environ["GITHUB_RUN_NUMBER"],
-            link="{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(os.environ),
-            stacks=tuple(nights.stack(entry["stack"], found, settled=entry["settled"]) for entry in planned),
-        ),
+    return Night(
+        run=os.environ["GITHUB_RUN_NUMBER"],
+        link="{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(os.environ),
+        stacks=tuple(read_stack(entry["stack"], folder, settled=entry["settled"]) for entry in planned),
     )
-    if planned:
-        nights.keep(night, kept / "night.json")
+
+
+def main(folder: Path, nights: Path, out: Path) -> None:
+    """Write everything."""
+    previous = load_night(nights / "night.json")
+    night, changes = after(previous, tonight(folder))
+    if night.stacks:
+        keep_night(night, nights / "night.json")
     out.mkdir(parents=True, exist_ok=True)
-    said = {"red": night.red, "title": issue.title(night), "news": issue.news(night, changes)}
-    (out / "issue.json").write_text(json.dumps(said), "utf-8")
-    (out / "issue.md").write_text(issue.text(night, changes, previous), "utf-8")
-    summary = issue.text(night, changes, previous, everything=True)
+    headline = {"red": night.red, "title": issue_title(night), "news": issue_news(night, changes)}
+    (out / "issue.json").write_text(json.dumps(headline), "utf-8")
+    (out / "issue.md").write_text(issue_text(night, changes, previous), "utf-8")
+    summary = issue_text(night, changes, previous, everything=True)
     with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
-        file.write(f"## {issue.title(night)}\n\n{summary}\n")
+        file.write(f"## {issue_title(night)}\n\n{summary}\n")
         file.flush()
-        file.write(page(sorted(found.rglob("*.events.jsonl")), out))
+        file.write(merged_summary(folder, out))
 
 
 if __name__ == "__main__":

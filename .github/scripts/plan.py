@@ -21,9 +21,9 @@ def plan(listed: str) -> list[dict[str, str | bool]]:
     """
     stacks: list[dict[str, str | bool]] = []
     for session in json.loads(listed):
-        if found := re.fullmatch(r"[^(]+\((.+)\)", session["session"]):
+        if stack := re.fullmatch(r"[^(]+\((.+)\)", session["session"]):
             python, tags = session.get("python") or PYTHON, session.get("tags") or ()
-            stacks.append({"stack": found[1], "python": python, "settled": CURRENT not in tags})
+            stacks.append({"stack": stack[1], "python": python, "settled": CURRENT not in tags})
     if not stacks:
         raise ValueError("nox lists no stack")
     return stacks

@@ -24,11 +24,11 @@ def merge(
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for summary.md and index.html")],
 ) -> None:
     """Write a Markdown summary and a page: which versions can be used, and what fails where."""
-    from conformance.report.markdown import summary
-    from conformance.report.page import page
+    from conformance.report.markdown import summary_page
+    from conformance.report.page import html_page
 
     merged = _merged(files)
-    _write({out / "summary.md": summary(merged), out / "index.html": page(merged)}, merged)
+    _write({out / "summary.md": summary_page(merged), out / "index.html": html_page(merged)}, merged)
 
 
 @app.command()
@@ -37,27 +37,27 @@ def versions(
     out: Annotated[Path, typer.Option(metavar="FILE", help="the Markdown file, such as docs/versions.md")],
 ) -> None:
     """Write the table of versions, one word for each pair, and which families conform."""
-    from conformance.report import versions as page
+    from conformance.report.versions import versions_page
 
     merged = _merged(files)
-    _write({out: page.versions(merged)}, merged)
+    _write({out: versions_page(merged)}, merged)
 
 
 def _merged(files: Iterable[Path]) -> Merged:
-    from conformance.report.merged import check, merge
+    from conformance.report.merged import check_run, merge_runs
     from conformance.session.events import read
 
     runs = []
     for file in files:
         runs.append(read(file))
-        check(runs[-1], str(file))
-    return merge(runs)
+        check_run(runs[-1], str(file))
+    return merge_runs(runs)
 
 
 def _write(texts: dict[Path, str], merged: Merged) -> None:
     """Write all of ``texts`` or, if one cannot be written, none."""
     from conformance.core.errors import UserError
-    from conformance.report.phrases import totals
+    from conformance.report.sentences import totals
 
     fresh = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
     try:

@@ -24,10 +24,10 @@ def present(run: Run, format: Format) -> int:
     """Print ``run`` and give its exit code."""
     from rich.console import Console
 
-    from conformance.report import terminal as summary
+    from conformance.report.terminal import code_of, print_run
 
     if format is Format.JSON:
         print_json(run)
     else:
-        summary.show(run, Console(highlight=False))
-    return summary.code_of(run)
+        print_run(run, Console(highlight=False))
+    return code_of(run)

@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conformance.compat.versions import JUDGED
+from conformance.core.pair import AXES, Pair
 from conformance.session.events import Run
 
-SUITE = ("peft-conformance", "profile", "examples", "seed", "methods", "known failures")
-"""What should be the same in all runs: else the words for two pairs are not of one kind."""
+SETTINGS = ("peft-conformance", "profile", "examples", "seed", "methods", "known failures")
+"""What should be the same in all runs: otherwise the words for two pairs do not mean the same."""
 MACHINE = ("platform", "placed models")
-"""What may well differ between the runs of one pair."""
+"""What may differ between the runs of one pair."""
 
 Facts = dict[str, tuple[str, ...]]
 """Names and every value that occurs, sorted."""
 
 
+def judged_pair(run: Run) -> Pair:
+    """The pair that ``run`` judged, with a question mark for a version that its header does not name."""
+    return Pair(*(run.header.versions.get(axis, "?") for axis in AXES))
+
+
 def facts(runs: Iterable[Run]) -> Facts:
     """Everything that the headers of ``runs`` say, but for the pair and what was selected."""
-    found: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for run in runs:
-        for name, value in _said(run):
-            found.setdefault(name, set()).add(value)
-    return {name: tuple(sorted(values)) for name, values in sorted(found.items())}
+        for name, value in _facts_of(run):
+            values.setdefault(name, set()).add(value)
+    return {name: tuple(sorted(every)) for name, every in sorted(values.items())}
 
 
-def _said(run: Run) -> Iterator[tuple[str, str]]:
+def _facts_of(run: Run) -> Iterator[tuple[str, str]]:
     header = run.header
     yield from ((name, value) for name, value in header.versions.items() if name not in JUDGED)
     yield "python", header.python
@@ -38,16 +44,16 @@ def _said(run: Run) -> Iterator[tuple[str, str]]:
     yield from (("placed models", f"on {cell.lane}") for cell in run.cells if cell.lane)
 
 
-def contradictions(said: Facts) -> tuple[str, ...]:
-    """What the runs of one pair should agree in and do not."""
-    return tuple(_differs("its files", name, said) for name in said if name not in MACHINE and len(said[name]) > 1)
+def differences_in_pair(pair: Facts) -> tuple[str, ...]:
+    """In what the runs of one pair differ and should not."""
+    return tuple(_differs("its files", name, pair) for name in pair if name not in MACHINE and len(pair[name]) > 1)
 
 
-def strangers(runs: Iterable[Run]) -> tuple[str, ...]:
+def differences_in_settings(runs: Iterable[Run]) -> tuple[str, ...]:
     """In what the runs of all pairs were not judged alike."""
-    said = facts(runs)
-    return tuple(_differs("the files", name, said) for name in SUITE if len(said.get(name, ())) > 1)
+    every = facts(runs)
+    return tuple(_differs("the files", name, every) for name in SETTINGS if len(every.get(name, ())) > 1)
 
 
-def _differs(whose: str, name: str, said: Facts) -> str:
-    return f"{whose} differ in {name}: {' and '.join(said[name])}"
+def _differs(whose: str, name: str, values: Facts) -> str:
+    return f"{whose} differ in {name}: {' and '.join(values[name])}"

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
-from conformance.core.finding import Finding, encode
-from conformance.core.outcome import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, KNOWN, NOT_RUN, VIOLATES, WORDS, How
+from conformance.core.finding import Finding, Item, encode
+from conformance.core.outcome import ABSENT, BROKEN, CONFORMS, IMPOSSIBLE, KNOWN, NOT_RUN, VIOLATES, WORDS
 from conformance.session.events import Replayed, Run
 
 Key = tuple[str, ...]
 
 
 class Place(Struct, frozen=True, order=True):
-    """A result: the place of its pair, the newest being 0, its clause, its family."""
+    """A result: the place of its pair, the newest being 0, and its item."""
 
     pair: int
-    clause: str
-    family: str
-
-    @property
-    def item(self) -> str:
-        """``clause[family]``, as pytest and the command line name it."""
-        return f"{self.clause}[{self.family}]"
+    item: Item
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -44,7 +37,7 @@ class Reason(Struct, frozen=True, kw_only=True):
     others: int = 0
 
 
-class Known(Struct, frozen=True, kw_only=True):
+class KnownFailureReport(Struct, frozen=True, kw_only=True):
     """A known failure: what its entry says, what its replays said in which pairs, and which results met it."""
 
     id: str
@@ -57,92 +50,85 @@ class Known(Struct, frozen=True, kw_only=True):
     finding: Finding | None = None
 
 
-def failures(pairs: Sequence[Sequence[Run]]) -> tuple[Failure, ...]:
+def same_violation(finding: Finding) -> Key:
+    """Equal for violations that are shown as one: those of one method with the same key."""
+    return finding.item.method, *finding.key
+
+
+def failures_in(pairs: Sequence[Sequence[Run]]) -> tuple[Failure, ...]:
     """The violations, grouped: those of the newest pair first, and among them those that most results have."""
     groups: dict[Key, list[tuple[Place, Finding]]] = {}
-    for place, run in _runs(pairs):
+    for pair, run in _runs(pairs):
         for cell in run.cells:
             finding = cell.verdict.finding if cell.verdict and cell.word == VIOLATES else None
             if finding:
-                groups.setdefault(kind(finding), []).append((Place(place, cell.clause, cell.family), finding))
+                groups.setdefault(same_violation(finding), []).append((Place(pair, cell.item), finding))
     return tuple(sorted(map(_failure, groups.values()), key=lambda one: (one.at[0].pair, -len(one.at), one.at)))
 
 
-def kind(finding: Finding) -> Key:
-    """What makes violations of several releases one: the same crash in the same function, whichever clause met it.
-
-    Line numbers differ between releases and do not count.
-    """
-    where = re.sub(r":\d+", "", finding.where)
-    if finding.how is How.CRASH and where:
-        return finding.how.value, where, finding.difference.got.partition(":")[0]
-    return finding.clause, finding.how.value, where
-
-
 def _failure(group: list[tuple[Place, Finding]]) -> Failure:
-    group.sort(key=lambda found: (found[0], encode(found[1])))
-    items: dict[str, Finding] = {}
+    group.sort(key=lambda member: (member[0], encode(member[1])))
+    items: dict[Item, Finding] = {}
     for place, finding in group:
         items.setdefault(place.item, finding)
     first, *also = items.values()
     return Failure(finding=first, also=tuple(also), at=_once(place for place, _ in group))
 
 
-def undecided(pairs: Sequence[Sequence[Run]]) -> tuple[Reason, ...]:
+def reasons_in(pairs: Sequence[Sequence[Run]]) -> tuple[Reason, ...]:
     """Why which results have no decision; the broken ones first."""
     groups: dict[Key, list[tuple[Place, str]]] = {}
-    for name, place, why in _reasons(pairs):
-        # Refusals of different families differ by a class name; what broke or is missing is told to the letter.
-        key = (name, why) if name in (BROKEN, ABSENT, NOT_RUN) else (name, place.clause)
-        groups.setdefault(key, []).append((place, why))
-    return tuple(sorted((_reason(key[0], met) for key, met in groups.items()), key=_gravest_first))
+    for word, place, why in _reasons(pairs):
+        # Refusals of different families differ by a class name; what broke or is missing must be the same to the letter.
+        alike = (why,) if word in (BROKEN, ABSENT, NOT_RUN) else (place.item.clause, place.item.method)
+        groups.setdefault((word, *alike), []).append((place, why))
+    return tuple(sorted((_reason(key[0], group) for key, group in groups.items()), key=_gravest_first))
 
 
 def _reasons(pairs: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Place, str]]:
     for pair, run in _runs(pairs):
         for cell in run.cells:
             if cell.word not in (CONFORMS, KNOWN, VIOLATES, IMPOSSIBLE):
-                yield cell.word, Place(pair, cell.clause, cell.family), cell.reasons.strip()
+                yield cell.word, Place(pair, cell.item), cell.reasons.strip()
         for replay in run.known:
             if replay.state == BROKEN:
-                yield BROKEN, Place(pair, replay.item, replay.family), replay.why
+                yield BROKEN, Place(pair, Item(replay.item, replay.family, replay.method)), replay.why
 
 
-def _reason(name: str, met: list[tuple[Place, str]]) -> Reason:
-    text = min(met)[1]
-    others = len({why for _, why in met}) - 1
-    return Reason(word=name, text=text, at=_once(place for place, _ in met), others=others)
+def _reason(word: str, group: list[tuple[Place, str]]) -> Reason:
+    others = len({why for _, why in group}) - 1
+    return Reason(word=word, text=min(group)[1], at=_once(place for place, _ in group), others=others)
 
 
 def _gravest_first(reason: Reason) -> tuple[int, tuple[Place, ...], str]:
     return WORDS.index(reason.word), reason.at, reason.text
 
 
-def known(pairs: Sequence[Sequence[Run]]) -> tuple[Known, ...]:
+def known_failures_in(pairs: Sequence[Sequence[Run]]) -> tuple[KnownFailureReport, ...]:
     """The known failures that were replayed or met, by name."""
     replays: dict[str, list[tuple[int, Replayed]]] = {}
     met: dict[str, list[Place]] = {}
-    for place, run in _runs(pairs):
+    for pair, run in _runs(pairs):
         for replay in run.known:
-            replays.setdefault(replay.id, []).append((place, replay))
+            replays.setdefault(replay.id, []).append((pair, replay))
         for cell in run.cells:
             for id in cell.verdict.known if cell.verdict else ():
-                met.setdefault(id, []).append(Place(place, cell.clause, cell.family))
-    return tuple(_known(id, replays.get(id, []), met.get(id, [])) for id in sorted({*replays, *met}))
+                met.setdefault(id, []).append(Place(pair, cell.item))
+    return tuple(_known_failure(id, replays.get(id, []), met.get(id, [])) for id in sorted({*replays, *met}))
 
 
-def _known(id: str, replays: list[tuple[int, Replayed]], met: list[Place]) -> Known:
-    replays.sort(key=lambda found: (found[0], encode(found[1])))
+def _known_failure(id: str, replays: list[tuple[int, Replayed]], met: list[Place]) -> KnownFailureReport:
+    replays.sort(key=lambda replay: (replay[0], encode(replay[1])))
     states: dict[str, set[int]] = {}
-    for place, replay in replays:
-        states.setdefault(replay.state, set()).add(place)
-    told = next((replay for _, replay in replays if replay.reason or replay.function), None)
-    return Known(
+    for pair, replay in replays:
+        states.setdefault(replay.state, set()).add(pair)
+    entry = next((replay for _, replay in replays if replay.reason or replay.function), None)
+    return KnownFailureReport(
         id=id,
-        function=told.function if told else "",
-        reason=told.reason if told else "",
-        links=told.links if told else (),
-        states={state: tuple(sorted(places)) for state, places in sorted(states.items())},
+        function=entry.function if entry else "",
+        reason=entry.reason if entry else "",
+        links=entry.links if entry else (),
+        states={state: tuple(sorted(pairs)) for state, pairs in sorted(states.items())},
         why=tuple(dict.fromkeys(replay.why for _, replay in replays if replay.why)),
         at=_once(met),
         finding=next((replay.finding for _, replay in replays if replay.finding), None),

@@ -29,15 +29,13 @@ def repeat(finding: Finding) -> str:
 
 def finding_text(finding: Finding) -> str:
     """``finding`` as its reader meets it."""
-    head = f"{finding.clause}[{finding.family}] is violated: {finding.how.value}\n  {finding.statement}\n"
+    head = f"{finding.item} is violated: {finding.how.value}\n  {finding.statement}\n"
     return head + "\n".join(f"  {name:<9} {value}" for name, value in _lines(finding))
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
-    versions = [
-        f"{name} {finding.versions[name]}" for name in ("peft", "transformers", "torch") if name in finding.versions
-    ]
-    yield "versions", ", ".join(versions)
+    shown = [name for name in ("peft", "transformers", "torch") if name in finding.versions]
+    yield "versions", ", ".join(f"{name} {finding.versions[name]}" for name in shown)
     yield "case", repr(finding.case)
     yield "features", ", ".join(finding.features)
     yield from _difference(finding.difference)
@@ -56,16 +54,13 @@ def _difference(difference: Difference) -> Iterator[tuple[str, str]]:
     yield "got", _short(difference.got)
     yield "expected", _short(difference.expected)
     if difference.margin is not None:
-        yield "margin", margin(difference)
+        yield "margin", _margin(difference.margin, difference.error)
 
 
-def margin(difference: Difference) -> str:
+def _margin(margin: float, error: float | None) -> str:
     """By how much, against the error of the computation."""
-    said = f"{difference.margin:.3g}"
-    if difference.error:
-        times = (difference.margin or 0.0) / difference.error
-        said += f", which is {times:.3g} times the error of {difference.error:.3g}"
-    return said
+    times = f", which is {margin / error:.3g} times the error of {error:.3g}" if error else ""
+    return f"{margin:.3g}{times}"
 
 
 def _short(value: str) -> str:

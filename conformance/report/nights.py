@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from conformance.core.errors import UserError
-from conformance.core.outcome import Outcome, State
-from conformance.report import finding as findings
+from conformance.core.finding import Finding
+from conformance.core.outcome import BROKEN, NOT_RUN
+from conformance.report.environment_facts import judged_pair
+from conformance.report.failures import Key
+from conformance.report.finding import repeat
 from conformance.session.events import Run, read
 from conformance.session.exit_codes import MEANING
 
-NOT_RUN = State.NOT_RUN.value
-UNJUDGED = (None, Outcome.BROKEN.value, NOT_RUN)
+UNJUDGED = (None, BROKEN, NOT_RUN)
 """Words for an item of which tonight says nothing; ``None`` for one that was not reached."""
-
-
-TOLD = (0, 1)
+SOUND_CODES = (0, 1)
 """Exit codes of a run that tells no more than whether there are violations."""
 
 
-class Violation(Struct, frozen=True, kw_only=True):
-    """How an item is violated, and the line that repeats it."""
+class NightlyViolation(Struct, frozen=True, kw_only=True):
+    """How an item is violated, and the line that repeats it.
+
+    ``keys`` are the violations that were seen in the item (``Finding.key``): tonight's, then those of earlier nights, which
+    may be hidden behind it. Nights that were kept before there were keys have none.
+    """
 
     how: str
     repeat: str
+    keys: tuple[Key, ...] = ()
+
+    @classmethod
+    def of(cls, finding: Finding) -> NightlyViolation:
+        """What a night keeps of ``finding``."""
+        return cls(how=finding.how.value, repeat=repeat(finding), keys=(finding.key,))
+
+    def is_new(self, before: NightlyViolation | None) -> bool:
+        """Whether it was not seen in the item ``before``."""
+        return before is None or bool(before.keys and set(self.keys[:1]) - set(before.keys))
+
+    def after(self, before: NightlyViolation | None) -> NightlyViolation:
+        """It, with what was seen in the item before."""
+        return replace(self, keys=tuple(dict.fromkeys((*self.keys, *(before.keys if before else ())))))
 
 
 class Stack(Struct, frozen=True, kw_only=True):
     """One stack's night: ``code`` if it finished, else ``why`` it did not. ``words`` has every judged item.
 
-    ``settled`` are two releases that nobody can change any more: a violation there is told once, when it is ``new``.
+    ``settled`` are two releases that nobody can change any more: a violation there is reported once, when it is ``new``.
     ``open`` are violations of earlier nights on which this one had no word, or all of them where it is settled.
     """
 
@@ -44,13 +63,13 @@ class Stack(Struct, frozen=True, kw_only=True):
     code: int | None = None
     why: str = ""
     words: dict[str, str] = field(default_factory=dict)
-    violations: dict[str, Violation] = field(default_factory=dict)
-    open: dict[str, Violation] = field(default_factory=dict)
+    violations: dict[str, NightlyViolation] = field(default_factory=dict)
+    open: dict[str, NightlyViolation] = field(default_factory=dict)
 
     @property
     def red(self) -> bool:
         """Anything but a finished run that conforms or, where it is settled, tells nothing new."""
-        return self.code not in TOLD if self.settled and not self.new else self.code != 0
+        return self.code not in SOUND_CODES if self.settled and not self.new else self.code != 0
 
     @property
     def left(self) -> int:
@@ -58,7 +77,7 @@ class Stack(Struct, frozen=True, kw_only=True):
         return sum(word == NOT_RUN for word in self.words.values())
 
     @property
-    def said(self) -> str:
+    def result(self) -> str:
         """The result in words."""
         if self.code is None:
             return self.why
@@ -78,25 +97,25 @@ class Night(Struct, frozen=True, kw_only=True):
         return not self.stacks or any(stack.red for stack in self.stacks)
 
 
-class Item(Struct, frozen=True):
+class ChangedItem(Struct, frozen=True):
     """A violation in its stack; ``word`` is what the item is tonight."""
 
     stack: str
     name: str
-    violation: Violation
+    violation: NightlyViolation
     word: str | None
 
 
 class Changes(Struct, frozen=True, kw_only=True):
     """Tonight's violations and those of the night before."""
 
-    new: tuple[Item, ...] = ()
-    still: tuple[Item, ...] = ()
-    gone: tuple[Item, ...] = ()
-    unjudged: tuple[Item, ...] = ()
+    new: tuple[ChangedItem, ...] = ()
+    still: tuple[ChangedItem, ...] = ()
+    gone: tuple[ChangedItem, ...] = ()
+    unjudged: tuple[ChangedItem, ...] = ()
 
 
-def stack(name: str, folder: Path, *, settled: bool = False) -> Stack:
+def read_stack(name: str, folder: Path, *, settled: bool = False) -> Stack:
     """What the events of ``name`` say, which lie anywhere below ``folder``; no events are no success."""
     files = sorted(folder.rglob(f"{name}.events.jsonl"))
     if not files:
@@ -106,22 +125,20 @@ def stack(name: str, folder: Path, *, settled: bool = False) -> Stack:
         run = read(files[0])
     except UserError as error:
         return Stack(name=name, settled=settled, why=f"its events cannot be read: {error.message}")
-    return _of(name, run, settled)
+    return _stack(name, run, settled)
 
 
-def _of(name: str, run: Run, settled: bool) -> Stack:
-    violated = {str(cell.item): cell.verdict.finding for cell in run.cells if cell.verdict and cell.verdict.finding}
+def _stack(name: str, run: Run, settled: bool) -> Stack:
+    findings = {str(cell.item): cell.verdict.finding for cell in run.cells if cell.verdict and cell.verdict.finding}
     where = f", in {', '.join(run.running)}" if run.running else ""
     return Stack(
         name=name,
         settled=settled,
-        pair=" x ".join(f"{judged} {run.header.versions.get(judged, '?')}" for judged in ("peft", "transformers")),
+        pair=str(judged_pair(run)),
         code=run.footer.exit_code if run.footer else None,
         why="" if run.footer else f"did not finish: it stopped after {len(run.cells)} items{where}",
         words={str(cell.item): cell.word for cell in run.cells},
-        violations={
-            item: Violation(how=found.how.value, repeat=findings.repeat(found)) for item, found in violated.items()
-        },
+        violations={item: NightlyViolation.of(finding) for item, finding in findings.items()},
     )
 
 
@@ -132,34 +149,33 @@ def after(previous: Night | None, tonight: Night) -> tuple[Night, Changes]:
     that is no longer planned is forgotten.
     """
     before = {stack.name: {**stack.open, **stack.violations} for stack in previous.stacks} if previous else {}
-    pairs = [(stack, before.get(stack.name, {})) for stack in tonight.stacks]
-    kept = [_kept(stack, old) for stack, old in pairs]
-    current = [(stack, old) for stack, old in pairs if not stack.settled]
-    left = [(stack, old, {item for item in old if stack.words.get(item) in UNJUDGED}) for stack, old in current]
-    changes = Changes(
-        new=_items((stack, stack.violations, stack.violations.keys() - old.keys()) for stack, old in pairs),
-        still=_items((stack, stack.violations, stack.violations.keys() & old.keys()) for stack, old in current),
-        gone=_items((stack, old, old.keys() - stack.violations.keys() - lost) for stack, old, lost in left),
-        unjudged=_items((stack, old, lost) for stack, old, lost in left),
-    )
-    return msgspec.structs.replace(tonight, stacks=tuple(kept)), changes
+    compared = [_compared(stack, before.get(stack.name, {})) for stack in tonight.stacks]
+    changes = {
+        kind: tuple(item for _, changed in compared for item in getattr(changed, kind))
+        for kind in Changes.__struct_fields__
+    }
+    return replace(tonight, stacks=tuple(stack for stack, _ in compared)), Changes(**changes)
 
 
-def _kept(stack: Stack, old: dict[str, Violation]) -> Stack:
-    """``stack`` with what the next night has to know."""
-    left = {item: old[item] for item in old if stack.settled or stack.words.get(item) in UNJUDGED}
-    return msgspec.structs.replace(stack, open=left, new=len(stack.violations.keys() - old.keys()))
+def _compared(stack: Stack, old: dict[str, NightlyViolation]) -> tuple[Stack, Changes]:
+    """``stack`` with what the next night has to know, and what changed since ``old`` violations were open in it."""
+    violations = {item: violation.after(old.get(item)) for item, violation in stack.violations.items()}
+    new = {item for item, violation in violations.items() if violation.is_new(old.get(item))}
+    silent = {item for item in old if stack.words.get(item) in UNJUDGED}
+
+    def changed(items: Iterable[str]) -> tuple[ChangedItem, ...]:
+        every = {**old, **violations}
+        return tuple(ChangedItem(stack.name, item, every[item], stack.words.get(item)) for item in sorted(items))
+
+    changes = Changes(new=changed(new))
+    if not stack.settled:
+        gone = old.keys() - violations.keys() - silent
+        changes = replace(changes, still=changed(violations.keys() - new), gone=changed(gone), unjudged=changed(silent))
+    open = {item: old[item] for item in (old if stack.settled else silent)}
+    return replace(stack, violations=violations, open=open, new=len(new)), changes
 
 
-def _items(found: Iterable[tuple[Stack, dict[str, Violation], set[str]]]) -> tuple[Item, ...]:
-    def each() -> Iterator[Item]:
-        for stack, violations, items in found:
-            yield from (Item(stack.name, item, violations[item], stack.words.get(item)) for item in sorted(items))
-
-    return tuple(each())
-
-
-def load(path: Path) -> Night | None:
+def load_night(path: Path) -> Night | None:
     """The night that was kept at ``path``; nothing if there is none, or one of another shape."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Night)
@@ -167,7 +183,7 @@ def load(path: Path) -> Night | None:
         return None
 
 
-def keep(night: Night, path: Path) -> None:
+def keep_night(night: Night, path: Path) -> None:
     """Write ``night`` for the next one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(night))

@@ -6,43 +6,41 @@ from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-from msgspec import Struct
+from markupsafe import Markup
 
 from conformance.core.outcome import CONFORMS, INCOMPLETE, NOT_RUN, TABLE, title
-from conformance.report import phrases as prose
-from conformance.report.failures import Failure, Place
+from conformance.report import phrases, sentences
+from conformance.report.failures import Failure
 from conformance.report.finding import finding_text, link, repeat
-from conformance.report.merged import NO_ITEM, Merged, Pair
+from conformance.report.merged import NO_ITEM, Merged, PairReport
 
 FAILURES = 100
 """How many violations, and how many known failures, have their text in the page."""
-REASONS = 100
+UNDECIDED = 100
 """How many reasons for no decision are in the page."""
 TEXT = 2500
 """Characters of one text."""
-ALSO = 3
+MORE_LINES = 3
 """How many further lines that repeat a violation are with it."""
-SIZE = 1_950_000
-"""Bytes of a page; the results of the oldest pairs, one by one, are left out where they do not fit."""
-LINKS = 4000
-"""How many letters are links to what they stand for."""
+SIZE = 2_000_000
+"""A page has fewer bytes; the single results of the oldest pairs are left out where they do not fit."""
+CLASSES = {row.letter: row.css for row in TABLE.values()} | {NO_ITEM: TABLE[NOT_RUN].css}
+"""The class of each letter."""
 
-CLASSES = {TABLE[NOT_RUN].letter: "x", TABLE[INCOMPLETE].letter: "q", NO_ITEM: "x"}
-"""The class of a letter that is none."""
-
-
-Targets = dict[tuple[str, Place], str]
+Targets = dict[tuple[str, str, str], str]
+"""Where in the page the text is about a letter, by the letter, its clause and its subject."""
 
 
-class Grid(Struct, frozen=True):
-    """The results of one pair: for each clause of a chapter, its name and the cells of its row."""
+def html_page(merged: Merged) -> str:
+    """The page. Less than 2 MB for 100,000 results; its end says what is left out."""
+    environment = _environment()
+    template, context = environment.get_template("page.html.jinja"), _context(merged)
+    rest = template.render(context, grids={}, left_out=list(_left_out(merged, 0)))
+    grids = _grids(environment, merged, SIZE - len(rest.encode()))
+    return template.render(context, grids=grids, left_out=list(_left_out(merged, len(grids))))
 
-    chapters: dict[str, list[tuple[str, Markup]]]
 
-
-def page(merged: Merged) -> str:
-    """The page. Less than 2 MB for 100,000 results; what is left out of it is said at its end."""
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("conformance.report"),
         autoescape=True,
@@ -51,42 +49,33 @@ def page(merged: Merged) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(named=title, css=css, address=_address, clip=lambda said: prose.clip(said, TEXT))
-    environment.globals.update(prose=prose, text=finding_text, repeats=_repeats)
-    template, told = environment.get_template("page.html.jinja"), _context(merged)
-    rest = template.render(told, grids={}, left_out=list(_left_out(merged, 0)))
-    grids = _grids(merged, SIZE - len(rest.encode()))
-    return template.render(told, grids=grids, left_out=list(_left_out(merged, len(grids))))
+    environment.filters.update(named=title, css=lambda word: TABLE[word].css, address=_address)
+    environment.filters.update(clip=lambda text: phrases.clip(text, TEXT), finding_text=finding_text)
+    environment.globals.update(phrases=phrases, sentences=sentences, repeats=_repeats)
+    return environment
 
 
 def _context(merged: Merged) -> dict[str, Any]:
     """What the template shows, but for the results one by one."""
+    common = _common(merged)
     return {
         "merged": merged,
-        "answer": prose.usable_versions(merged),
+        "answer": sentences.usable_versions(merged),
         "words": merged.by_word(),
-        "pefts": merged.releases("peft"),
-        "transformers": merged.releases("transformers"),
-        "places": merged.places(),
         "failures": merged.failures[:FAILURES],
         "known": merged.known[:FAILURES],
-        "reasons": merged.undecided[:REASONS],
-        "mine": _by_pair(merged),
+        "reasons": merged.undecided[:UNDECIDED],
+        "by_pair": _by_pair(merged),
         "legend": [("" if row.text == INCOMPLETE else row.letter, row.text, row.meaning) for row in TABLE.values()],
-        "common": (common := _common(merged)),
+        "common": common,
         "own": [{name: pair.facts[name] for name in pair.facts if name not in common} for pair in merged.pairs],
         "NOT_RUN": NOT_RUN,
     }
 
 
-def css(word: str) -> str:
-    """The class of what ``word`` is said of."""
-    return CLASSES.get(TABLE[word].letter, TABLE[word].letter)
-
-
 def _common(merged: Merged) -> dict[str, tuple[str, ...]]:
-    """What all pairs have in common, which is said once."""
-    all_of = [pair.facts for pair in merged.pairs]
+    """What all pairs have in common, which is shown once."""
+    all_of = [report.facts for report in merged.pairs]
     first = all_of[0] if all_of else {}
     return {name: values for name, values in first.items() if all(facts.get(name) == values for facts in all_of)}
 
@@ -98,72 +87,57 @@ def _address(source: str) -> str:
 
 
 def _repeats(failure: Failure) -> list[str]:
-    return [repeat(finding) for finding in failure.also[:ALSO]]
+    return [repeat(finding) for finding in failure.also[:MORE_LINES]]
 
 
 def _by_pair(merged: Merged) -> dict[int, list[tuple[int, Failure]]]:
-    """Which of the failures that are told each pair has."""
-    found: dict[int, list[tuple[int, Failure]]] = {}
+    """Which of the failures that are shown each pair has."""
+    by_pair: dict[int, list[tuple[int, Failure]]] = {}
     for number, failure in enumerate(merged.failures[:FAILURES], 1):
         for pair in dict.fromkeys(place.pair for place in failure.at):
-            found.setdefault(pair, []).append((number, failure))
-    return found
+            by_pair.setdefault(pair, []).append((number, failure))
+    return by_pair
 
 
-def _targets(merged: Merged) -> Targets:
-    """Where in the page the text about a letter is, for as many letters as may be links."""
-    told = [("V", f"f{number}", one.at) for number, one in enumerate(merged.failures[:FAILURES], 1)]
-    told += [("K", f"k{number}", one.at) for number, one in enumerate(merged.known[:FAILURES], 1)]
-    found: Targets = {}
-    for letter, target, places in told:
+def _targets(merged: Merged) -> dict[int, Targets]:
+    """Where the text about each letter is, for each pair."""
+    texts = [("V", f"f{number}", one.at) for number, one in enumerate(merged.failures[:FAILURES], 1)]
+    texts += [("K", f"k{number}", one.at) for number, one in enumerate(merged.known[:FAILURES], 1)]
+    targets: dict[int, Targets] = {}
+    for letter, target, places in texts:
         for place in places:
-            if len(found) < LINKS:
-                found.setdefault((letter, place), target)
-    return found
+            key = (letter, place.item.clause, place.item.subject)
+            targets.setdefault(place.pair, {}).setdefault(key, target)
+    return targets
 
 
-def _grids(merged: Merged, size: int) -> dict[int, Grid]:
-    """The results of each pair, those of the newest first, as many as fit into ``size`` bytes."""
-    targets, grids, used = _targets(merged), {}, 0
-    for place, pair in enumerate(merged.pairs):
-        if pair.rows:
-            grid = _grid(place, pair, merged.families, targets)
-            used += _bytes(grid, merged.families)
-            if used > size:
+def _grids(environment: Environment, merged: Merged, size: int) -> dict[int, Markup]:
+    """The results of each pair, those of the newest first, as many as fit into fewer than ``size`` bytes."""
+    template = environment.get_template(
+        "grid.html.jinja", globals={"CLASSES": CLASSES, "PLAIN": TABLE[CONFORMS].letter}
+    )
+    targets, grids = _targets(merged), dict[int, Markup]()
+    for place, report in enumerate(merged.pairs):
+        if report.rows:
+            chapters = _chapters(report, merged.subjects, targets.get(place, {}))
+            grid = template.render(chapters=chapters, subjects=merged.subjects, finished=report.finished)
+            size -= len(grid.encode())
+            if size <= 0:
                 break
-            grids[place] = grid
+            grids[place] = Markup(grid)
     return grids
 
 
-def _bytes(grid: Grid, families: tuple[str, ...]) -> int:
-    """No less than ``grid`` takes in the page: its cells, its headers with their elements, and what is around it."""
-    names = sum(map(_length, families)) + sum(map(_length, grid.chapters))
-    rows = [_length(name) + len(cells) for rows in grid.chapters.values() for name, cells in rows]
-    return sum(rows) + 18 * len(rows) + names + 14 * len(families) + 50 * len(grid.chapters) + 180
-
-
-def _length(text: str) -> int:
-    return len(escape(text).encode())
-
-
-def _grid(place: int, pair: Pair, families: tuple[str, ...], targets: Targets) -> Grid:
-    chapters: dict[str, list[tuple[str, Markup]]] = {}
-    for clause, letters in pair.rows.items():
-        cells = "".join(
-            _cell(letter, targets.get((letter, Place(place, clause, family)), ""))
-            for family, letter in zip(families, letters, strict=True)
-        )
+def _chapters(
+    report: PairReport, subjects: tuple[str, ...], targets: Targets
+) -> dict[str, dict[str, list[tuple[str, str]]]]:
+    """For each clause of each chapter its letters, and where the text about each is, if there is any."""
+    chapters: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for clause, letters in report.rows.items():
+        cells = [(letter, targets.get((letter, clause, subjects[n]), "")) for n, letter in enumerate(letters)]
         chapter, _, name = clause.partition(".")
-        chapters.setdefault(chapter, []).append((name, Markup(cells)))
-    return Grid(chapters)
-
-
-def _cell(letter: str, target: str) -> str:
-    """One result: few bytes, since there are many. Letters and targets are ours."""
-    if letter == TABLE[CONFORMS].letter:
-        return "<td>c"
-    shown = f"<a href=#{target}>{letter}</a>" if target else letter
-    return f"<td class={CLASSES.get(letter, letter)}>{shown}"
+        chapters.setdefault(chapter, {})[name] = cells
+    return chapters
 
 
 def _left_out(merged: Merged, grids: int) -> Iterator[str]:
@@ -171,14 +145,11 @@ def _left_out(merged: Merged, grids: int) -> Iterator[str]:
     for what, count, most in (
         ("violation", len(merged.failures), FAILURES),
         ("known failure", len(merged.known), FAILURES),
-        ("reason for no decision", len(merged.undecided), REASONS),
+        ("reason for no decision", len(merged.undecided), UNDECIDED),
     ):
         if count > most:
             yield f"{what}: {count - most} of {count}"
-    missing = sum(bool(pair.rows) for pair in merged.pairs) - grids
+    missing = sum(bool(report.rows) for report in merged.pairs) - grids
     if missing:
-        yield f"the results, one by one, of {prose.plural(missing, 'pair')}: those of the oldest"
-    results = sum(len(one.at) for one in merged.failures) + sum(len(one.at) for one in merged.known)
-    if results > LINKS:
-        yield f"links from {results - LINKS} of {results} letters to what they stand for"
-    yield "what the base model alone gets wrong, and how long it took"
+        yield f"the single results of {phrases.plural(missing, 'pair')}, the oldest"
+    yield "what the base model alone gets wrong, and how long the runs took"

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from textwrap import fill, shorten
+from textwrap import fill, indent, shorten
 
 from rich.console import Console
 from rich.text import Text
 
 from conformance.core.finding import Cell, Finding
-from conformance.core.outcome import KNOWN, WORDS, How, Outcome
-from conformance.report import finding as findings
-from conformance.report.table import STYLES, matrix
+from conformance.core.outcome import BROKEN, KNOWN, TABLE, UNDECIDED_WORDS, VIOLATES, WORDS
+from conformance.report.environment_facts import judged_pair
+from conformance.report.failures import Key, same_violation
+from conformance.report.finding import finding_text, link, repeat
+from conformance.report.phrases import counted, plural
+from conformance.report.table import family_table
 from conformance.session.events import Replayed, Run
 from conformance.session.exit_codes import MEANING, exit_code
 
-UNDECIDED = WORDS[WORDS.index(Outcome.CONFORMS.value) + 1 :]
+Section = tuple[str, list[str], str]
+"""A title, paragraphs and a style. Without paragraphs it is not shown."""
 
 
-def show(run: Run, console: Console) -> None:
+def print_run(run: Run, console: Console) -> None:
     """Print all of it."""
     if run.cells:
-        console.print(matrix(run.cells))
+        console.print(family_table(run.cells))
     for lane, chapters in _lanes(run.cells).items():
         console.print(f"{', '.join(chapters)}: on {lane}", style="dim", markup=False)
-    for title, lines, style in _sections(run):
-        console.print()
-        console.print(Text(title, style=style))
-        for line in lines:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for title, paragraphs, style in _sections(run):
+        if paragraphs:
+            console.print()
+            console.print(Text(title, style=style))
+        for paragraph in paragraphs:
+            console.print(paragraph, markup=False, highlight=False, soft_wrap=True)
     console.print()
-    code = code_of(run)
-    console.print(Text(closing(run), style="bold " + ("green" if code == 0 else "red")), soft_wrap=True)
+    colour = "green" if code_of(run) == 0 else "red"
+    console.print(Text(closing(run), style=f"bold {colour}"), soft_wrap=True)
 
 
-def _lanes(cells: Iterable[Cell]) -> dict[str, list[str]]:
+def _lanes(cells: Iterable[Cell]) -> dict[str, dict[str, None]]:
     """Which chapters were judged on which devices, where it was not simply the CPU."""
-    found: dict[str, list[str]] = {}
+    lanes: dict[str, dict[str, None]] = {}
     for cell in cells:
-        chapter = cell.clause.partition(".")[0]
-        if cell.lane and chapter not in found.setdefault(cell.lane, []):
-            found[cell.lane].append(chapter)
-    return found
+        if cell.lane:
+            lanes.setdefault(cell.lane, {})[cell.item.chapter] = None
+    return lanes
 
 
 def code_of(run: Run) -> int:
@@ -51,80 +55,46 @@ def code_of(run: Run) -> int:
 
 def closing(run: Run) -> str:
     """The verdict in words, with the exit code and what it means."""
-    versions = run.header.versions
-    judged = " x ".join(f"{name} {versions[name]}" for name in ("peft", "transformers") if name in versions)
     code = code_of(run)
     if run.footer is None:
         at = f", stopped at {', '.join(run.running)}" if run.running else ""
-        said = f"this run is incomplete{at}: it proves nothing"
+        result = f"this run is incomplete{at}: it proves nothing"
     else:
-        gravest_first = sorted(run.footer.counts.items(), key=lambda count: _gravity(count[0]))
-        said = ", ".join(f"{number} {name}" for name, number in gravest_first) or "no item"
-        said += f" in {run.footer.seconds:.0f} s"
-    return f"{judged}: {said}. Exit code {code}: {MEANING[code]}."
+        gravest_first = dict(sorted(run.footer.counts.items(), key=lambda count: _gravity(count[0])))
+        result = f"{counted(gravest_first) or 'no item'} in {run.footer.seconds:.0f} s"
+    return f"{judged_pair(run)}: {result}. Exit code {code}: {MEANING[code]}."
 
 
-def _gravity(name: str) -> tuple[int, str]:
-    return (WORDS.index(name) if name in WORDS else len(WORDS), name)
-
-
-Section = tuple[str, list[str], str]
+def _gravity(word: str) -> tuple[int, str]:
+    return (WORDS.index(word) if word in WORDS else len(WORDS), word)
 
 
 def _sections(run: Run) -> Iterator[Section]:
-    broken = [cell for cell in run.cells if cell.word == Outcome.BROKEN.value]
-    if broken:
-        yield (
-            "Broken harness",
-            [f"  {cell.item}\n{_indented(cell.reasons)}" for cell in broken],
-            STYLES["broken harness"],
-        )
+    broken = [f"  {cell.item}\n{_indented(cell.reasons)}" for cell in run.cells if cell.word == BROKEN]
+    yield "Broken harness", broken, TABLE[BROKEN].style
     yield from _violations(run.cells)
-    lost = [replay for replay in run.known if replay.state == "broken harness"]
-    if lost:
-        yield (
-            "Broken replays",
-            [f"  {replay.item}\n{_indented(replay.why)}" for replay in lost],
-            STYLES["broken harness"],
-        )
-    mended = [f"  {replay.id}: {replay.why}; remove the entry" for replay in run.known if replay.state == "mended"]
-    if mended:
-        yield "Known failures that no longer fail", mended, STYLES[Outcome.VIOLATES.value]
-    known = list(_known(run.cells, run.known))
-    if known:
-        yield "Known failures", known, STYLES[KNOWN]
-    base = list(_about_transformers(run.cells))
-    if base:
-        yield "The base model alone fails too (about transformers, not judged)", base, ""
-    left_out = list(_left_out(run.cells))
-    if left_out:
-        yield "Not decided", left_out, "dim"
+    lost = [f"  {replay.item}\n{_indented(replay.why)}" for replay in run.known if replay.state == BROKEN]
+    yield "Broken replays", lost, TABLE[BROKEN].style
+    fixed = [f"  {replay.id}: {replay.why}; remove the entry" for replay in run.known if replay.state == "mended"]
+    yield "Known failures that no longer fail", fixed, TABLE[VIOLATES].style
+    yield "Known failures", list(_known(run.cells, run.known)), TABLE[KNOWN].style
+    yield "The base model alone fails too (about transformers, not judged)", list(_about_transformers(run.cells)), ""
+    yield "Not decided", list(_undecided(run.cells)), "dim"
 
 
 def _violations(cells: Iterable[Cell]) -> Iterator[Section]:
-    """One section per kind: the first in full, the others by what repeats them."""
-    groups: dict[tuple[str, ...], list[Finding]] = {}
+    """One section per violation: the first item in full, the others by what repeats them."""
+    groups: dict[Key, list[Finding]] = {}
     for cell in cells:
-        finding = cell.verdict.finding if cell.verdict and cell.word == Outcome.VIOLATES.value else None
-        if finding:
-            groups.setdefault(_kind(finding), []).append(finding)
-    for number, group in enumerate(groups.values(), 1):
-        also = [f"  also {_elsewhere(finding, group[0])}: {findings.repeat(finding)}" for finding in group[1:]]
-        yield (
-            f"Violation {number} of {len(groups)}",
-            [findings.finding_text(group[0]), *also],
-            STYLES[Outcome.VIOLATES.value],
-        )
-
-
-def _kind(finding: Finding) -> tuple[str, ...]:
-    """What makes two violations one: a crash at one place is the same crash, whichever clause met it."""
-    crash = finding.how is How.CRASH and finding.where
-    return (finding.how.value, finding.where) if crash else (finding.clause, finding.how.value, finding.where)
+        if cell.verdict and cell.verdict.finding and cell.word == VIOLATES:
+            groups.setdefault(same_violation(cell.verdict.finding), []).append(cell.verdict.finding)
+    for number, (first, *others) in enumerate(groups.values(), 1):
+        also = [f"  also {_elsewhere(finding, first)}: {repeat(finding)}" for finding in others]
+        yield f"Violation {number} of {len(groups)}", [finding_text(first), *also], TABLE[VIOLATES].style
 
 
 def _elsewhere(finding: Finding, first: Finding) -> str:
-    return f"in {finding.family}" if finding.clause == first.clause else f"as {finding.clause}[{finding.family}]"
+    return f"in {finding.item.subject}" if finding.clause == first.clause else f"as {finding.item}"
 
 
 def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:
@@ -137,7 +107,7 @@ def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:
             continue
         reason = fill(" ".join(replay.reason.split()), 96, initial_indent="    ", subsequent_indent="    ")
         yield f"  {replay.id}: {replay.state}; {_met(matched.pop(replay.id, []))}\n    {replay.function}\n{reason}"
-        yield from (f"    {findings.link(link)}" for link in replay.links)
+        yield from (f"    {link(source)}" for source in replay.links)
     yield from (f"  {id}: not replayed; {_met(met)}" for id, met in matched.items())
 
 
@@ -145,22 +115,18 @@ def _met(matches: list[tuple[Cell, int]]) -> str:
     """How often, and where, drawn examples matched an entry."""
     if not matches:
         return "met by no drawn example"
-    families = ", ".join(dict.fromkeys(cell.family for cell, _ in matches))
+    subjects = ", ".join(dict.fromkeys(cell.item.subject for cell, _ in matches))
     clauses = len({cell.clause for cell, _ in matches})
     examples = sum(number for _, number in matches)
-    return f"met by {_many(examples, 'example')} of {_many(clauses, 'clause')} in {families}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
+    return f"met by {plural(examples, 'example')} of {plural(clauses, 'clause')} in {subjects}"
 
 
 def _about_transformers(cells: Iterable[Cell]) -> Iterator[str]:
-    seen: dict[str, list[str]] = {}
+    subjects: dict[str, list[str]] = {}
     for cell in cells:
         for finding in filter(_supported, cell.verdict.evidence if cell.verdict else ()):
-            seen.setdefault(f"{cell.clause}: {finding.difference.what}", []).append(cell.family)
-    yield from (f"  {what}, in {', '.join(families)}" for what, families in seen.items())
+            subjects.setdefault(f"{cell.clause}: {finding.difference.what}", []).append(cell.item.subject)
+    yield from (f"  {what}, in {', '.join(of)}" for what, of in subjects.items())
 
 
 def _supported(finding: Finding) -> bool:
@@ -168,16 +134,18 @@ def _supported(finding: Finding) -> bool:
     return finding.case.padding == "left" or finding.case.roles.encoder_layers > 0
 
 
-def _left_out(cells: Iterable[Cell]) -> Iterator[str]:
-    """By clause and verdict; one reason stands for all families, whose reasons differ by a class name or not at all."""
-    grouped: dict[tuple[str, str], list[Cell]] = {}
+def _undecided(cells: Iterable[Cell]) -> Iterator[str]:
+    """By verdict, clause and method; one reason stands for all families, whose reasons differ by a class name at most."""
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.word in UNDECIDED:
-            grouped.setdefault((cell.word, cell.clause), []).append(cell)
-    for (name, clause), group in sorted(grouped.items()):
+        if cell.word in UNDECIDED_WORDS:
+            groups.setdefault((cell.word, cell.clause, cell.method), []).append(cell)
+    for (word, clause, _), group in sorted(groups.items()):
         why = shorten(group[0].reasons, 200, placeholder=" ...")
-        yield f"  {name}: {clause} in {', '.join(cell.family for cell in group)}" + (f"\n    {why}" if why else "")
+        yield f"  {word}: {clause} in {', '.join(cell.item.subject for cell in group)}" + (
+            f"\n    {why}" if why else ""
+        )
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.strip().splitlines())
+    return indent(text.strip(), "    ")

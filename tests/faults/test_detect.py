@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conformance.assertions.saving import ANSWER, LoadAndGenerate, load_and_generate
 from safetensors.torch import load_file
 
 from conformance.clauses import Clause, select
@@ -18,6 +17,7 @@ from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget
 from conformance.faults import Fault, Fired, detection, detections, faults, planted_maker, registry, table
 from conformance.faults.registry import FOUND_BY
+from conformance.runs.fresh_process import ANSWER, LoadAndGenerate, load_and_generate
 from conformance.runs.lab import Lab
 from conformance.runs.subject import MAKERS, Subject
 from conformance.worker.child import call_kept

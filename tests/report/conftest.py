@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from conformance.core.case import Case, Prefix, Row
-from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.finding import Cell, Difference, Finding, Item, Verdict
 from conformance.core.outcome import Blame, How, Outcome, State
+from conformance.report.merged import Merged, merge_runs
 from conformance.session.events import Footer, Header, Replayed, Run
 
 VERSIONS = {"python": "3.11.7", "peft": "0.21.2", "transformers": "5.23.0", "torch": "2.13.0"}
@@ -40,8 +42,16 @@ def finding() -> Finding:
 
 
 def judged(clause: str, family: str, outcome: Outcome, **rest: object) -> Cell:
-    verdict = Verdict(clause=clause, family=family, outcome=outcome, counts={outcome.value: 24}, **rest)  # type: ignore[arg-type]
-    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+    verdict = Verdict(outcome=outcome, counts={outcome.value: 24}, **rest)  # type: ignore[arg-type]
+    return Cell.judged(Item(clause, family), verdict)
+
+
+@pytest.fixture
+def two_methods(run: Run) -> Merged:
+    """That run with one family also judged with another method, which conforms where prefix tuning does not."""
+    items = [Item(clause, "llama", "P_TUNING") for clause in run.header.clauses]
+    others = [Cell.judged(item, Verdict(outcome=Outcome.CONFORMS, decisive=24)) for item in items]
+    return merge_runs([replace(run, cells=(*run.cells, *others))])
 
 
 @pytest.fixture
@@ -63,9 +73,9 @@ def run(finding: Finding) -> Run:
             reasons={"nothing slides": 24},
             evidence=(base,),
         ),
-        Cell.broken("masks.rows_alone", "qwen2", "Traceback:\nZeroDivisionError: a bug of ours"),
-        Cell(clause="equivalence.step_logits", family="t5", state=State.ABSENT, why="transformers 4.38 has no T5"),
-        NOT_RUN_CELL("equivalence.greedy_tokens", "t5", "the run was stopped before its turn"),
+        Cell.broken(Item("masks.rows_alone", "qwen2"), "Traceback:\nZeroDivisionError: a bug of ours"),
+        Cell.of(Item("equivalence.step_logits", "t5"), State.ABSENT, "transformers 4.38 has no T5"),
+        Cell.of(Item("equivalence.greedy_tokens", "t5"), State.NOT_RUN, "the run was stopped before its turn"),
         judged("masks.rows_alone", "t5", Outcome.REFUSED, reasons={"refused: ValueError: needs a cache": 24}),
     )
     known = (

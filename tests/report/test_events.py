@@ -81,11 +81,25 @@ def test_order_is_checked(tmp_path: Path, run: Run) -> None:
 
 def test_another_schema_version_and_unknown_keys_are_refused(tmp_path: Path, run: Run) -> None:
     line = encode(run.header)
-    for changed in (line.replace('"schema":1', '"schema":2'), line.replace('"schema":1', '"schema":1,"mood":"good"')):
+    for changed in (line.replace('"schema":2', '"schema":3'), line.replace('"schema":2', '"schema":2,"mood":"good"')):
         assert changed != line
         (tmp_path / "events").write_text(changed + "\n", "utf-8")
         with pytest.raises(UserError):
             read(tmp_path / "events")
+
+
+@pytest.mark.parametrize("name", ["broken", "mended"])
+def test_a_file_of_version_1_is_read_as_one_about_prefix_tuning(tmp_path: Path, golden: Path, name: str) -> None:
+    file = golden / "matrix" / f"{name}.jsonl"
+    assert '"schema":1' in file.read_text("utf-8")
+    assert '"method"' not in file.read_text("utf-8")
+    old = read(file)
+    assert old.header.schema == 1
+    assert {cell.method for cell in old.cells} | {replay.method for replay in old.known} == {"PREFIX_TUNING"}
+    assert len(old.cells) == 9
+    assert old.footer
+    again = read(written(tmp_path / "new.jsonl", replace(old, header=replace(old.header, schema=2))))
+    assert replace(again, header=old.header) == old
 
 
 def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:

@@ -13,24 +13,24 @@ from msgspec.structs import replace
 from conformance.core.case import from_json
 from conformance.core.finding import Difference, Finding
 from conformance.core.outcome import How
-from conformance.report.finding import link, repeat, text
+from conformance.report.finding import finding_text, link, repeat
 
 
 def test_it_reads_exactly_like_this(finding: Finding, golden: Path) -> None:
-    assert text(finding) + "\n" == (golden / "finding.txt").read_text("utf-8")
+    assert finding_text(finding) + "\n" == (golden / "finding.txt").read_text("utf-8")
 
 
 def test_a_crash_has_no_margin(finding: Finding, golden: Path) -> None:
     difference = Difference(what="generate raised", got="KeyError: 'layers'", expected="an answer")
     crash = replace(finding, how=How.CRASH, difference=difference, note="", sources=())
-    assert text(crash) + "\n" == (golden / "crash.txt").read_text("utf-8")
+    assert finding_text(crash) + "\n" == (golden / "crash.txt").read_text("utf-8")
 
 
 @settings(derandomize=True, database=None, deadline=None)
 @given(said=st.text(max_size=2000))
 def test_it_stays_short_whatever_was_got(said: str) -> None:
     difference = Difference(what=said or "w", got=said, expected=said, row=0, step=0, margin=1.0, error=0.0)
-    lines = text(_finding(difference, said)).split("\n")
+    lines = finding_text(_finding(difference, said)).split("\n")
     assert len(lines) <= 25
 
 

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.report.merged import Merged, merge
-from conformance.report.page import FAILURES, TEXT, page
+from conformance.core.outcome import TABLE
+from conformance.core.pair import Pair
+from conformance.report.merged import Merged, merge_runs
+from conformance.report.page import FAILURES, TEXT, html_page
 from conformance.session.events import read
 
 STYLES = Path(__file__).parents[2] / "conformance" / "report" / "templates" / "page.css"
@@ -40,17 +42,17 @@ class Elements(HTMLParser):
 @pytest.fixture
 def matrix(golden: Path) -> Merged:
     """Nine recorded files of eight pairs."""
-    return merge(read(file) for file in (golden / "matrix").glob("*.jsonl"))
+    return merge_runs(read(file) for file in (golden / "matrix").glob("*.jsonl"))
 
 
 def test_it_is_exactly_this_page(matrix: Merged, golden: Path) -> None:
-    assert page(matrix).replace(STYLES.read_text("utf-8"), "/* page.css */\n") == (golden / "page.html").read_text(
+    assert html_page(matrix).replace(STYLES.read_text("utf-8"), "/* page.css */\n") == (golden / "page.html").read_text(
         "utf-8"
     )
 
 
 def test_it_loads_nothing_and_runs_nothing(matrix: Merged) -> None:
-    elements = Elements(page(matrix))
+    elements = Elements(html_page(matrix))
     assert not {tag for tag, _ in elements.found} & {"script", "iframe", "img", "object", "embed", "form", "base"}
     assert [link["href"] for link in elements.all("link")] == ["data:,"]
     assert "@import" not in STYLES.read_text("utf-8")
@@ -58,7 +60,7 @@ def test_it_loads_nothing_and_runs_nothing(matrix: Merged) -> None:
 
 
 def test_every_link_leads_to_a_part_of_the_page_or_to_https(matrix: Merged) -> None:
-    elements = Elements(page(matrix))
+    elements = Elements(html_page(matrix))
     names = [str(attributes["id"]) for _, attributes in elements.found if attributes.get("id")]
     assert len(names) == len(set(names))
     for link in elements.all("a"):
@@ -77,26 +79,26 @@ def test_every_text_is_escaped_wherever_it_stands(odd: str) -> None:
 
 def shape(text: str) -> list[tuple[str, list[str]]]:
     """The elements of a page in which ``text`` is everywhere, with the names of their attributes."""
-    matrix = merge(read(file) for file in (STYLES.parents[3] / "tests" / "golden" / "matrix").glob("*.jsonl"))
+    matrix = merge_runs(read(file) for file in (STYLES.parents[3] / "tests" / "golden" / "matrix").glob("*.jsonl"))
     finding, known = matrix.failures[0].finding, matrix.known[0]
     difference = replace(finding.difference, what=text, got=text, expected=text)
     odd = replace(finding, clause=text, statement=text, family=text, difference=difference, where=text, sources=(text,))
     elements = Elements(
-        page(
+        html_page(
             replace(
                 matrix,
                 pairs=tuple(
                     replace(
                         pair,
-                        peft=f"{text}{n}",
+                        pair=Pair(f"{text}{n}", pair.pair.transformers),
                         notes=(text,),
                         why=(text,),
                         facts={text: (text,)},
-                        families={"known": (text,)},
+                        subjects={"known": (text,)},
                     )
                     for n, pair in enumerate(matrix.pairs)
                 ),
-                families=(text, *matrix.families[1:]),
+                subjects=(text, *matrix.subjects[1:]),
                 failures=(replace(matrix.failures[0], finding=odd, also=(odd,)),),
                 undecided=tuple(replace(reason, text=text) for reason in matrix.undecided),
                 known=(replace(known, id=text, function=text, reason=text, links=(text,), why=(text,), finding=odd),),
@@ -108,47 +110,54 @@ def shape(text: str) -> list[tuple[str, list[str]]]:
 
 
 def test_words_are_explained_and_every_table_has_headers(matrix: Merged) -> None:
-    text = page(matrix)
+    text = html_page(matrix)
     said = " ".join(Elements(text).said)
-    assert all(word in said and meaning in said for word, meaning in MEANINGS.items())
+    assert all(word in said and row.meaning in said for word, row in TABLE.items())
     for table in re.findall("<table.*?</table>", text, re.DOTALL):
         assert "<thead><tr><th scope=" in table
         assert re.search('<th scope="?row"?>', table)
 
 
 def test_nothing_of_an_unfinished_run_is_green(matrix: Merged) -> None:
-    text = page(matrix)
+    text = html_page(matrix)
     (details,) = re.findall(r'<details class="(.)">\n<summary><b>PEFT 0.14.0 with transformers 5.23.0</b>', text)
     assert details == "q"
-    place = matrix.places()["0.14.0", "5.23.0"]
+    place = matrix.places()[Pair("0.14.0", "5.23.0")]
     assert '<table class="grid grey">' in text.partition(f'id="p{place}"')[2].partition("</details>")[0]
     assert text.count('<table class="grid grey">') == 1
 
 
+def test_another_method_has_a_column_of_its_own(two_methods: Merged) -> None:
+    text = html_page(two_methods)
+    assert "<th scope=col>llama<th scope=col>llama/P_TUNING<th scope=col>qwen2<th scope=col>t5\n" in text
+    assert "<tr><th scope=row>step_logits<td class=V><a href=#f1>V</a><td>c<td class=V>" in text
+    assert "<tr><th scope=row>rows_alone<td class=K><a href=#k2>K</a><td>c<td class=B>B<td class=r>r\n" in text
+
+
 def test_a_letter_leads_to_what_it_stands_for_or_nowhere(matrix: Merged) -> None:
-    assert "<td class=V><a href=#f2>V</a>" in page(matrix)
-    assert "<td class=K><a href=#k1>K</a>" in page(matrix)
+    assert "<td class=V><a href=#f2>V</a>" in html_page(matrix)
+    assert "<td class=K><a href=#k1>K</a>" in html_page(matrix)
     also_known = replace(matrix.known[0], at=matrix.failures[1].at)
-    without = page(replace(matrix, failures=(), known=(also_known,)))
+    without = html_page(replace(matrix, failures=(), known=(also_known,)))
     assert "<td class=V>V" in without
     assert "<td class=V><a" not in without
 
 
 def test_what_is_left_out_is_said(matrix: Merged) -> None:
     many = replace(matrix, failures=matrix.failures[:1] * (FAILURES + 5))
-    text = page(many)
+    text = html_page(many)
     assert text.count('<div id="f') == FAILURES
     assert f"<li>violation: 5 of {FAILURES + 5}</li>" in text
     finding = replace(matrix.failures[0].finding, statement="x" * (TEXT + 5000))
-    text = page(replace(matrix, failures=(replace(matrix.failures[0], finding=finding),)))
+    text = html_page(replace(matrix, failures=(replace(matrix.failures[0], finding=finding),)))
     assert "more characters are in the events" in text
     assert "x" * (TEXT + 1) not in text
 
 
 def test_no_failure_no_known_one_and_no_pair_make_a_page_too() -> None:
-    text = page(merge([]))
-    assert '<div class="x"><dt>conforms</dt><dd>no pair does' in text
-    assert "None was found" in text
+    text = html_page(merge_runs([]))
+    assert '<div class="x"><dt>conforms</dt><dd>none of the pairs' in text
+    assert "No violation was found" in text
 
 
 def contrast(one: str, other: str) -> float:

@@ -9,14 +9,14 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from conformance.core.outcome import How
-from conformance.report.terminal import closing, code_of, show
+from conformance.report.terminal import closing, code_of, print_run
 from conformance.session.events import Run
 
 
 def shown(run: Run, **terminal: bool) -> str:
     """What ``run`` prints on a terminal 100 characters wide."""
     out = StringIO()
-    show(run, Console(file=out, width=100, highlight=False, **terminal))  # type: ignore[arg-type]
+    print_run(run, Console(file=out, width=100, highlight=False, **terminal))  # type: ignore[arg-type]
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -54,14 +54,31 @@ def test_a_crash_at_one_place_is_told_once_whichever_clause_met_it(run: Run) -> 
     assert cell.verdict.finding is not None
     crash = replace(cell.verdict.finding, how=How.CRASH)
     clauses = ("equivalence.step_logits", "masks.rows_alone", "decoding.repeatable")
-    cells = [
-        replace(cell, clause=clause, verdict=replace(cell.verdict, finding=replace(crash, clause=clause)))
-        for clause in clauses
-    ]
+    crashes = [replace(crash, clause=clause, where=f"peft/peft_model.py:{n} f") for n, clause in enumerate(clauses)]
+    cells = [replace(cell, clause=one.clause, verdict=replace(cell.verdict, finding=one)) for one in crashes]
     text = shown(replace(run, cells=tuple(cells), known=()))
     assert "Violation 1 of 1" in text
     assert text.count(crash.statement) == 1
     assert all(f"also as {clause}[llama]: peft-conformance replay --clause {clause} " in text for clause in clauses[1:])
+
+
+def test_another_method_has_a_row_and_violations_of_its_own(run: Run) -> None:
+    violated = run.cells[0]
+    assert violated.verdict
+    assert violated.verdict.finding
+    case = replace(violated.verdict.finding.case, method="P_TUNING")
+    finding = replace(violated.verdict.finding, case=case)
+    others = [
+        replace(violated, method="P_TUNING", verdict=replace(violated.verdict, finding=finding)),
+        replace(run.cells[2], method="P_TUNING"),
+        replace(run.cells[-1], method="P_TUNING"),
+    ]
+    text = shown(replace(run, cells=(*run.cells, *others)))
+    assert [line.split()[0] for line in text.splitlines()[:5]] == ["family", "llama", "qwen2", "t5", "llama/P_TUNING"]
+    assert "Violation 2 of 2\nequivalence.step_logits[llama/P_TUNING] is violated: wrong answer\n" in text
+    assert "short-mask: still fails; met by 48 examples of 1 clause in llama, llama/P_TUNING\n" in text
+    assert "  refused: masks.rows_alone in t5\n" in text
+    assert "  refused: masks.rows_alone in t5/P_TUNING\n" in text
 
 
 def test_the_devices_of_placed_models_are_told_below_the_table_once_for_each_lane(run: Run) -> None:

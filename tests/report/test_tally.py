@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.core.finding import Cell, Verdict
+from conformance.core.finding import Cell, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.session.events import Replay, Replayed
 from conformance.session.exit_codes import MEANING, counts, exit_code
 
+ITEM = Item("a.b", "llama")
+
 
 def cell(outcome: Outcome, **rest: object) -> Cell:
-    verdict = Verdict(clause="a.b", family="llama", outcome=outcome, **rest)  # type: ignore[arg-type]
-    return Cell(clause="a.b", family="llama", state=State.JUDGED, verdict=verdict)
+    return Cell.judged(ITEM, Verdict(outcome=outcome, **rest))  # type: ignore[arg-type]
 
 
 def replay(state: Replay) -> Replayed:
@@ -25,8 +26,8 @@ def replay(state: Replay) -> Replayed:
 
 CELLS = [
     *(cell(outcome) for outcome in Outcome),
-    NOT_RUN_CELL("a.b", "llama", "why"),
-    Cell.broken("a.b", "llama", "why"),
+    Cell.of(ITEM, State.NOT_RUN, "why"),
+    Cell.broken(ITEM, "why"),
 ]
 
 
@@ -39,9 +40,9 @@ CELLS = [
         ([cell(Outcome.CONFORMS)], [], False, 3),
         ([cell(Outcome.VIOLATES, known={"x": 3})], [replay("still fails")], True, 0),
         ([cell(Outcome.CONFORMS)], [replay("mended")], True, 4),
-        ([cell(Outcome.CONFORMS), Cell.broken("a.b", "llama", "it broke")], [replay("mended")], True, 3),
+        ([cell(Outcome.CONFORMS), Cell.broken(ITEM, "it broke")], [replay("mended")], True, 3),
         ([cell(Outcome.CONFORMS)], [replay("broken harness")], True, 3),
-        ([cell(Outcome.CONFORMS), NOT_RUN_CELL("a.b", "llama", "time")], [], True, 0),
+        ([cell(Outcome.CONFORMS), Cell.of(ITEM, State.NOT_RUN, "time")], [], True, 0),
     ],
 )
 def test_exit_codes(cells: list[Cell], known: list[Replayed], complete: bool, code: int) -> None:

@@ -123,9 +123,9 @@ def test_pre_commit_uses_the_linters_of_the_lint_group() -> None:
 
 def test_tox_tells_history_as_nox_does(tox: configparser.ConfigParser) -> None:
     body = (ROOT / "noxfile.py").read_text("utf-8").partition("\ndef history(")[2].partition("\n\n\n")[0]
-    assert 'session.run("python", "tests/history/tell.py", session.create_tmp(), *session.posargs)' in body
+    assert 'session.run("python", "tests/history/check.py", session.create_tmp(), *session.posargs)' in body
     assert (
-        "history: python tests{/}history{/}tell.py {env_tmp_dir} {posargs}" in tox["testenv"]["commands"].splitlines()
+        "history: python tests{/}history{/}check.py {env_tmp_dir} {posargs}" in tox["testenv"]["commands"].splitlines()
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.report import nights
+from conformance.report.nights import load_night
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import Played, Stage
@@ -53,7 +53,7 @@ def test_the_summary_tells_of_every_planned_stack(first: Played) -> None:
     for line in (
         "| fine | peft 0.21.2 x transformers 4.45.1 | \N{LARGE GREEN CIRCLE} conforms | 0 |",
         "| red | peft 0.13.2 x transformers 4.45.1 | \N{LARGE RED CIRCLE} violation | 1 |",
-        "did not finish: it stopped after 2 items, in masks.rows_alone[qwen2] | 0 |",
+        "did not finish: it stopped after 2 items, in masks.rows_alone\\[qwen2] | 0 |",
         "| lost |  | \N{LARGE RED CIRCLE} left no events: it could not be installed, or its machine was lost | 0 |",
     ):
         assert line in summary
@@ -103,7 +103,7 @@ def test_the_examples_of_a_red_run_are_there_in_the_next_night(shared: Stage, se
 def test_a_violation_in_a_stack_that_is_lost_is_not_gone_and_is_remembered(shared: Stage, third: Played) -> None:
     assert "### Not judged tonight: 1 violation\n\n- `masks.rows_alone[qwen2]` on lost: not reached" in body(third)
     assert "Gone" not in body(third)
-    kept = nights.load(shared.cache / "nights-1009-1" / "night.json")
+    kept = load_night(shared.cache / "nights-1009-1" / "night.json")
     assert kept
     assert {stack.name: list(stack.open) for stack in kept.stacks}["lost"] == ["masks.rows_alone[qwen2]"]
 
@@ -142,7 +142,7 @@ def test_what_settled_releases_violate_fails_nothing_and_is_told_once(stage: Sta
     second = stage.play("nightly.yml", "schedule", run=8)
     close = second.calls("gh")[-1]
     assert close[:3] == ["issue", "close", "12"]
-    assert close[-1].startswith("All current stacks conform, and of settled ones nothing is new, since run 8: ")
+    assert close[-1].startswith("All current stacks conform, and settled ones show nothing new, since run 8: ")
     assert "| red | peft 0.13.2 x transformers 4.45.1 | \N{MEDIUM WHITE CIRCLE} violation | 1 |" in second.summary(
         "report"
     )

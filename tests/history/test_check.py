@@ -14,7 +14,7 @@ import pytest
 from conformance.clauses import registry
 from conformance.core.case import Case, Row
 from conformance.core.features import features
-from conformance.core.finding import Cell, Difference, Finding, Verdict
+from conformance.core.finding import Cell, Difference, Finding, Item, Verdict
 from conformance.core.outcome import Blame, How, Outcome, State
 from conformance.families import families
 from conformance.session.events import Footer, Header, Judged, Writer
@@ -26,7 +26,7 @@ MISMATCH = "DeviceMismatch: Expected all tensors to be on the same device, but f
 
 
 def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("history_tell", HERE / "tell.py")
+    spec = importlib.util.spec_from_file_location("history_check", HERE / "check.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -35,14 +35,13 @@ def loaded() -> ModuleType:
     return module
 
 
-telling = loaded()
-STORIES = telling.msgspec.toml.decode((HERE / "stories.toml").read_bytes(), type=telling.Stories).story
-Tell = Callable[..., tuple[int, str]]
+checking = loaded()
+REGRESSIONS = checking.every_regression()
+Check = Callable[..., tuple[int, str]]
 
 
 def holds(clause: str, family: str, decisive: int = 20) -> Cell:
-    verdict = Verdict(clause=clause, family=family, outcome=Outcome.CONFORMS, decisive=decisive)
-    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+    return Cell.judged(Item(clause, family), Verdict(outcome=Outcome.CONFORMS, decisive=decisive))
 
 
 def violates(
@@ -58,15 +57,13 @@ def violates(
         how=how,
         difference=Difference(what="", got=got, expected=""),
         blame=Blame.PEFT,
-        versions={},
+        versions={"peft": "0.13.2", "transformers": "4.45.1"},
     )
-    verdict = Verdict(clause=clause, family=family, outcome=Outcome.VIOLATES, finding=finding, decisive=decisive)
-    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+    return Cell.judged(finding.item, Verdict(outcome=Outcome.VIOLATES, finding=finding, decisive=decisive))
 
 
 def broken(clause: str, family: str, decisive: int = 0) -> Cell:
-    verdict = Verdict(clause=clause, family=family, outcome=Outcome.BROKEN, decisive=decisive)
-    return Cell(clause=clause, family=family, state=State.JUDGED, verdict=verdict)
+    return Cell.judged(Item(clause, family), Verdict(outcome=Outcome.BROKEN, decisive=decisive))
 
 
 def written(path: Path, cells: Iterable[Cell], finished: bool = True) -> None:
@@ -91,55 +88,57 @@ def written(path: Path, cells: Iterable[Cell], finished: bool = True) -> None:
 
 
 @pytest.fixture
-def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Exit code and output for the installed ``pair``, whose runs find what is as history has it, but for ``cells``."""
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Exit code and output for the installed ``pair``, whose runs find what is expected, but for ``cells``."""
 
-    def told(pair: str, *cells: Cell, finished: bool = True, events: bool = True) -> tuple[int, str]:
+    def checked(pair: str, *cells: Cell, finished: bool = True, events: bool = True) -> tuple[int, str]:
         peft, _, transformers = pair.partition("x")
-        monkeypatch.setattr(telling, "version", {"peft": peft, "transformers": transformers}.get)
+        monkeypatch.setattr(checking, "version", {"peft": peft, "transformers": transformers}.get)
 
         def run(command: list[str], **_: object) -> SimpleNamespace:
             given = dict(zip(command[2::2], command[3::2], strict=True))
-            story = next(s for s in STORIES if ",".join(s.clauses) == given["--clauses"] and pair in s.bad + s.good)
-            found = as_history_has_it(story, pair, given["--families"].split(","))
-            found |= {cell.item: cell for cell in cells if cell.item in found or cell.clause not in story.clauses}
+            regression = next(
+                s for s in REGRESSIONS if ",".join(s.clauses) == given["--clauses"] and pair in s.bad + s.good
+            )
+            cells_of_run = as_expected(regression, pair, given["--families"].split(","))
+            cells_of_run |= {c.item: c for c in cells if c.item in cells_of_run or c.clause not in regression.clauses}
             if events:
-                written(Path(given["--report"]), found.values(), finished)
+                written(Path(given["--report"]), cells_of_run.values(), finished)
             return SimpleNamespace(returncode=1)
 
-        monkeypatch.setattr(telling.subprocess, "run", run)
-        code = telling.main(tmp_path / "events")
+        monkeypatch.setattr(checking.subprocess, "run", run)
+        code = checking.main(tmp_path / "events")
         return code, capsys.readouterr().out
 
-    return told
+    return checked
 
 
-def as_history_has_it(story: Any, pair: str, families: list[str]) -> dict[str, Cell]:
-    lengths = (1,) if "n_equals_prompt" in story.features else (3,)
+def as_expected(regression: Any, pair: str, families: list[str]) -> dict[Item, Cell]:
+    lengths = (1,) if "n_equals_prompt" in regression.features else (3,)
     cells = [
-        violates(clause, family, story.how, lengths, got=story.got)
-        if pair in story.bad and family in story.hit
+        violates(clause, family, regression.how, lengths, got=regression.got)
+        if pair in regression.bad and family in regression.hit
         else holds(clause, family)
-        for clause in story.clauses
+        for clause in regression.clauses
         for family in families
     ]
     return {cell.item: cell for cell in cells}
 
 
 @pytest.mark.parametrize("pair", [BEFORE, AFTER, "0.13.2x4.45.2"])
-def test_a_pair_that_is_as_history_has_it_passes(tell: Tell, pair: str) -> None:
-    code, output = tell(pair)
+def test_a_pair_that_is_as_expected_passes(check: Check, pair: str) -> None:
+    code, output = check(pair)
     assert code == 0
-    assert "0 not as history has it" in output
+    assert "0 not as expected" in output
     assert f"{pair} {'shows' if pair == BEFORE else 'does not show'}: PEFT issue 2134" in output
 
 
-def test_a_pair_of_which_nothing_is_told_is_wrong_use(tell: Tell) -> None:
-    assert tell("0.1.0x4.0.0")[0] == 2
+def test_a_pair_without_a_regression_is_wrong_use(check: Check) -> None:
+    assert check("0.1.0x4.0.0")[0] == 2
 
 
-def test_a_crash_that_is_not_of_the_story_is_listed_only_where_enough_conforms(tell: Tell) -> None:
-    code, output = tell(AFTER, violates("injection.present", "opt", How.CRASH, decisive=5))
+def test_a_crash_that_is_another_bug_is_listed_only_where_enough_conforms(check: Check) -> None:
+    code, output = check(AFTER, violates("injection.present", "opt", How.CRASH, decisive=5))
     assert code == 0
     assert "also found, not judged: injection.present[opt]: violates, crash" in output
 
@@ -155,7 +154,7 @@ def test_a_crash_that_is_not_of_the_story_is_listed_only_where_enough_conforms(t
         (AFTER, violates("injection.ignored_never", "mistral"), "the bug was not expected"),
         (AFTER, violates("injection.ignored_never", "opt", How.CRASH), "fewer than 5 examples conform"),
         (AFTER, broken("injection.present", "llama", decisive=9), "that says nothing"),
-        (AFTER, Cell(clause="injection.present", family="opt", state=State.NOT_RUN), "not judged"),
+        (AFTER, Cell.of(Item("injection.present", "opt"), State.NOT_RUN), "not judged"),
         ("0.13.2x4.46.3", holds("placement.split", "bloom"), "the bug was expected"),
         ("0.13.2x4.46.3", violates("placement.split", "llama"), "the bug was expected"),
         ("0.13.2x4.46.3", violates("placement.split", "llama", How.CRASH, got="KeyError: 1"), "the bug was expected"),
@@ -164,31 +163,31 @@ def test_a_crash_that_is_not_of_the_story_is_listed_only_where_enough_conforms(t
         ("0.13.2x4.45.2", violates("equivalence.step_logits", "t5", lengths=(2,)), "the bug was expected"),
     ],
 )
-def test_one_cell_out_of_place_is_told(tell: Tell, pair: str, cell: Cell, said: str) -> None:
-    code, output = tell(pair, cell)
+def test_one_cell_out_of_place_is_reported(check: Check, pair: str, cell: Cell, said: str) -> None:
+    code, output = check(pair, cell)
     assert code == 1
-    (line,) = [line for line in output.splitlines() if "not as history has it: " in line]
-    assert line.partition("not as history has it: ")[2].startswith(cell.item)
+    (line,) = [line for line in output.splitlines() if "not as expected: " in line]
+    assert line.partition("not as expected: ")[2].startswith(str(cell.item))
     assert said in line
 
 
-def test_an_unfinished_run_tells_nothing(tell: Tell) -> None:
-    code, output = tell(AFTER, finished=False)
+def test_an_unfinished_run_proves_nothing(check: Check) -> None:
+    code, output = check(AFTER, finished=False)
     assert code == 1
     assert "the run did not finish" in output
 
 
-def test_a_run_without_events_tells_nothing(tell: Tell) -> None:
-    code, output = tell(AFTER, events=False)
+def test_a_run_without_events_proves_nothing(check: Check) -> None:
+    code, output = check(AFTER, events=False)
     assert code == 1
     assert "the run left no events" in output
 
 
-def test_the_stories_name_what_there_is() -> None:
-    for story in STORIES:
-        assert set(story.clauses) <= set(registry.clauses())
-        assert set(story.families) <= set(families())
-        assert not set(story.bad) & set(story.good)
-        assert story.bad
-        assert story.good
-        assert story.links
+def test_the_regressions_name_what_there_is() -> None:
+    for regression in REGRESSIONS:
+        assert set(regression.clauses) <= set(registry.clauses())
+        assert set(regression.families) <= set(families())
+        assert not set(regression.bad) & set(regression.good)
+        assert regression.bad
+        assert regression.good
+        assert regression.links
