@@ -1,4 +1,4 @@
-"""The environments: `nox` runs the main job on the newest pair, `nox -l` lists the rest. tox.ini has them too."""
+"""The environments: `nox` runs the main job, `nox -l` lists the rest. tox.ini runs these sessions by their names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import nox
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-SOUND = "stack-peft-0.21.2-transformers-5.23.0"
-"""The newest pair of which all that it violates is known. The suite is tested on it: there, PEFT's generate has its prefix."""
+REFERENCE_STACK = "stack-peft-0.21.2-transformers-5.23.0"
+"""The latest pair whose violations are all known. The suite's own tests run on it: half of them need a PEFT that injects the prefix."""
 STACKS = tuple(name.removeprefix("stack-") for name in PYPROJECT["dependency-groups"] if name.startswith("stack-"))
 TAGS = {
     "current": ("newest", "peft-0.21.2-transformers-5.23.0", "main"),
@@ -24,7 +24,7 @@ TAGS = {
     ),
     "all": tuple(name for name in STACKS if name != "main"),
 }
-"""Stacks by tag: those in which whatever is found can still be mended, those in use today, and all releases."""
+"""Stacks by tag: those in which a bug can still be fixed, those in use today, and all releases."""
 REGRESSIONS = nox.project.load_toml(ROOT / "tests" / "history" / "regressions.toml")["regression"]
 PAIRS = {
     "x".join(pin.rpartition("==")[2] for pin in PYPROJECT["dependency-groups"][f"stack-{name}"][1:]): name
@@ -34,6 +34,7 @@ PAIRS = {
 HISTORY = sorted({PAIRS[pair] for regression in REGRESSIONS for pair in (*regression["bad"], *regression["good"])})
 """Stacks whose past is known."""
 WORKFLOWS = ".github/workflows"
+ON_ALL_CORES = ("--numprocesses", "auto", "--dist", "worksteal")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 """What a Chromium is called; tests/browser looks for the same names."""
 
@@ -61,24 +62,32 @@ def quiet(session: nox.Session) -> None:
 
 @nox.session
 def conform(session: nox.Session) -> None:
-    """Judge the newest pair of which all that it violates is known. Arguments go to `peft-conformance run`."""
-    install(session, SOUND)
+    """Judge the latest pair whose violations are all known. Arguments go to `peft-conformance run`."""
+    install(session, REFERENCE_STACK)
     session.run("peft-conformance", "run", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests. Arguments go to pytest, such as `-n 2` for two processes."""
-    install(session, SOUND, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    """Run the tests on all cores. Arguments go to pytest, such as a folder, or `-n 0` for one process."""
+    install(session, REFERENCE_STACK, "test")
+    session.run("python", "-m", "pytest", *ON_ALL_CORES, *session.posargs)
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """Run the tests that need no torch, in seconds. Arguments go to pytest."""
+    install(session, REFERENCE_STACK, "test")
+    session.run("python", "-m", "pytest", "-m", "light", *ON_ALL_CORES, *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the sources, their format, and the workflows."""
+    """Check the sources, their format, which way imports point, and the workflows."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("lint-imports", env={"PYTHONPATH": str(ROOT)})
     workflows = sorted(str(path.relative_to(ROOT)) for path in (ROOT / WORKFLOWS).glob("*.yml"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     # Without the linters of shell and Python that some machines have and others have not.
@@ -89,7 +98,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types, strictly."""
-    install(session, SOUND, "test", "typing")
+    install(session, REFERENCE_STACK, "test", "typing")
     session.run("mypy", *session.posargs)
 
 
@@ -100,14 +109,14 @@ def packaging(session: nox.Session) -> None:
     session.install("build[uv]")
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(dist))
     (wheel,) = dist.glob("*.whl")
-    install(session, SOUND, project=(f"peft-conformance[cli] @ {wheel.resolve().as_uri()}",))
+    install(session, REFERENCE_STACK, project=(f"peft-conformance[cli] @ {wheel.resolve().as_uri()}",))
     session.run("python", "tests/packaging/check.py")
 
 
 @nox.session
 def workflows(session: nox.Session) -> None:
     """Play the workflows of GitHub here, by act, without Docker; nothing is judged. Arguments go to pytest."""
-    install(session, SOUND, "test", "workflows")
+    install(session, REFERENCE_STACK, "test", "workflows")
     session.run("python", "-m", "pytest", "tests/workflows", *session.posargs)
 
 
@@ -121,7 +130,7 @@ def known(session: nox.Session) -> None:
 @nox.session(tags=["regression"])
 @nox.parametrize("stack", [nox.param(name, id=name) for name in HISTORY])
 def history(session: nox.Session, stack: str) -> None:
-    """Hold an old pair against its history: it shows the bugs it had, and not those that were mended."""
+    """Check an old pair against its history: it shows the bugs it had, and not those that it fixed."""
     install(session, f"stack-{stack}")
     session.run("python", "tests/history/check.py", session.create_tmp(), *session.posargs)
 
@@ -143,15 +152,15 @@ def stack(session: nox.Session, stack: str) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Find both releases that mended issue 2134, by bisection over environments that are built on the way."""
-    install(session, SOUND, "matrix")
+    """Find both releases that fixed issue 2134, by bisection over environments that are built on the way."""
+    install(session, REFERENCE_STACK, "matrix")
     session.run("python", "tests/matrix/check.py", *session.posargs)
 
 
 @nox.session
 def browser(session: nox.Session) -> None:
     """Open the report page in a real browser. Needs a Chromium; as root, apt-get installs Debian's."""
-    install(session, SOUND, "browser")
+    install(session, REFERENCE_STACK, "browser")
     if not any(map(shutil.which, CHROMIUM)) and shutil.which("apt-get") and getattr(os, "geteuid", lambda: 1)() == 0:
         session.run("apt-get", "update", "--quiet", external=True)
         session.run("apt-get", "install", "--yes", "--no-install-recommends", "chromium", external=True)
@@ -163,7 +172,7 @@ def browser(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure what the suite costs; fails beyond the bounds. benchmarks/README.md says how."""
-    install(session, SOUND)
+    install(session, REFERENCE_STACK)
     session.run("python", "benchmarks/overhead.py")
     session.run("python", "benchmarks/quick_profile.py")
     session.run("python", "benchmarks/simulated_devices.py")

@@ -28,7 +28,10 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "hypothesis"}
         ("import conformance.oracles, conformance.devices, conformance.devices.maps", HEAVY),
         ("from conformance.engine import known; known.load(known.shipped())", HEAVY - {"hypothesis"}),
         ("import conformance.matrix.run, conformance.matrix.replays", HEAVY - {"hypothesis"}),
-        ("import conformance.session.judge, conformance.pytest_plugin.items, conformance.cli.app", HEAVY - {"hypothesis"}),
+        (
+            "import conformance.session.judge, conformance.pytest_plugin.items, conformance.cli.app",
+            HEAVY - {"hypothesis"},
+        ),
         ("import conformance.report.page, conformance.report.markdown", HEAVY),
     ],
 )
@@ -84,6 +87,10 @@ def test_a_public_name_is_defined_once() -> None:
     for name, tree in SOURCES.items():
         room = name.partition("/")[0].removesuffix(".py")
         for node in tree.body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_") and room not in SAME_NAME:
+            if (
+                isinstance(node, (ast.FunctionDef, ast.ClassDef))
+                and not node.name.startswith("_")
+                and room not in SAME_NAME
+            ):
                 defined[node.name].add(name)
     assert {name: where for name, where in defined.items() if len(where) > 1} == {}
