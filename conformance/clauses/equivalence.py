@@ -8,7 +8,7 @@ from conformance.assertions.logits import agree, agree_on_tokens
 from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
 from conformance.core.relations import with_embeds
-from conformance.oracles import handmade_cache, handmade_loop, plain_attention, real_tokens
+from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
 
 if TYPE_CHECKING:
     from conformance.core.case import Case

@@ -19,7 +19,7 @@ from conformance.core.relations import (
     with_position_ids,
 )
 from conformance.core.signals import NotApplicable
-from conformance.oracles import handmade_cache
+from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
     from conformance.core.case import Case

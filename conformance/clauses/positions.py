@@ -11,7 +11,7 @@ from conformance.clauses.registry import clause
 from conformance.core.relations import filling_positions, without_prefix
 from conformance.core.signals import NotApplicable, RunFailed, violation
 from conformance.families import family_named
-from conformance.oracles import handmade_cache
+from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
     from conformance.core.case import Case

@@ -22,7 +22,7 @@ from conformance.core.finding import Finding
 from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.relations import unplaced
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation
-from conformance.oracles import Oracle, handmade_cache, handmade_loop, plain_attention, real_tokens
+from conformance.oracles.table import Oracle, handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.runs.judged_code import guarded
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from conformance.families.build import build
 from conformance.families.inputs import inputs_of
 from conformance.methods import method_named
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
-from conformance.oracles import Oracle, handmade_cache, handmade_loop
+from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.oracles.real_tokens import keys_values_of_text
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device

@@ -36,7 +36,7 @@ def judged(clause: Clause | str, lab: Lab | None = None) -> Example:
 
 
 def test_a_bug_in_peft_is_peft_s() -> None:
-    with faults()["peft_from_the_fifth_token"].planted(lambda: None) as maker:
+    with faults()["peft_from_the_fifth_token"].planted(lambda when=True: bool(when)) as maker:
         lab = Lab(maker)
         longer = CASE.__class__(**{name: getattr(CASE, name) for name in CASE.__struct_fields__} | {"new_tokens": 6})
         clause = clauses()["equivalence.step_logits"]

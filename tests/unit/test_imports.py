@@ -25,7 +25,7 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "hypothesis"}
         ("import conformance.families; conformance.families.families()", HEAVY),
         ("import conformance.families.traits", HEAVY),
         ("from conformance.methods import METHODS, method_named; list(map(method_named, METHODS))", HEAVY),
-        ("import conformance.oracles, conformance.devices, conformance.devices.maps", HEAVY),
+        ("import conformance.oracles.table, conformance.devices.maps", HEAVY),
         ("from conformance.engine import known; known.load(known.shipped())", HEAVY - {"hypothesis"}),
         ("import conformance.matrix.run, conformance.matrix.replays", HEAVY - {"hypothesis"}),
         (

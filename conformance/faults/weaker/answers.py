@@ -8,7 +8,7 @@ from conformance.assertions.logits import agree, agree_on_tokens, identical
 from conformance.clauses import equivalence
 from conformance.core import relations
 from conformance.core.case import Case
-from conformance.oracles import handmade_cache
+from conformance.oracles.table import handmade_cache
 from conformance.runs.lab import Lab
 
 step_logits = equivalence.step_logits
