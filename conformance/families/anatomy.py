@@ -14,7 +14,7 @@ ROTARY = "rotary_emb"
 _TABLE = re.compile(r"position|wpe")
 
 
-def check(model: nn.Module, family: Family, layers: int) -> None:
+def check_anatomy(model: nn.Module, family: Family, layers: int) -> None:
     """Raise :class:`~conformance.core.errors.UserError` if ``model``, of that many ``layers``, contradicts ``family.anatomy``."""
     for problem in _contradictions(dict(model.named_modules()), family, layers):
         raise UserError(
@@ -26,25 +26,24 @@ def check(model: nn.Module, family: Family, layers: int) -> None:
 
 
 def _contradictions(modules: dict[str, nn.Module], family: Family, layers: int) -> list[str]:
-    said = family.anatomy
-    held = modules.get(said.layers)
+    anatomy = family.anatomy
+    stack = modules.get(anatomy.layers)
     rotary = [name for name in modules if name.endswith(ROTARY)]
     tables = [name for name, m in modules.items() if isinstance(m, nn.Embedding) and _TABLE.search(name)]
-    seen = {"rotary": rotary, "learned": tables}.get(said.positions, [])
-    wrong = [
-        (held is None, f"anatomy.layers is {said.layers!r}, and {family.model} has no such module"),
+    contradictions = [
+        (stack is None, f"anatomy.layers is {anatomy.layers!r}, and {family.model} has no such module"),
         (
-            held is not None and not (isinstance(held, nn.ModuleList) and len(held) == layers),
-            f"anatomy.layers is {said.layers!r}, which does not hold the {layers} layers of the decoder",
+            stack is not None and not (isinstance(stack, nn.ModuleList) and len(stack) == layers),
+            f"anatomy.layers is {anatomy.layers!r}, which does not hold the {layers} layers of the decoder",
         ),
-        (said.positions == "rotary" and not seen, f"anatomy.positions is 'rotary', and there is no module {ROTARY!r}"),
+        (anatomy.positions == "rotary" and not rotary, f"anatomy.positions is 'rotary', and there is no module {ROTARY!r}"),
         (
-            said.positions == "learned" and said.table not in modules,
-            f"anatomy.table is {said.table!r}, and there is no such module",
+            anatomy.positions == "learned" and anatomy.table not in modules,
+            f"anatomy.table is {anatomy.table!r}, and there is no such module",
         ),
         (
-            said.positions == "none" and bool(rotary or tables),
+            anatomy.positions == "none" and bool(rotary or tables),
             f"anatomy.positions is 'none', and there is {(rotary + tables or [''])[0]!r}",
         ),
     ]
-    return [words for is_wrong, words in wrong if is_wrong]
+    return [words for wrong, words in contradictions if wrong]

@@ -77,7 +77,7 @@ def config_fields(family: Family, roles: Roles, config: type) -> dict[str, Any]:
         fields.update(_of_role(role, roles, names))
     fields.update(_window(names, roles))
     fields.update(rope_fields(names, roles))
-    fields.update(family.fix)
+    fields.update({} if family.text_config else family.fix)
     return fields
 
 
