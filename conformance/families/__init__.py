@@ -8,7 +8,7 @@ from pathlib import Path
 from conformance.core.errors import UserError, unknown
 from conformance.families.family import Family, read_family
 
-__all__ = ["Family", "adopt", "families", "family_named", "foreign", "is_shipped", "register"]
+__all__ = ["Family", "adopt", "families", "family_named", "flagships", "foreign", "is_shipped", "register"]
 
 _extra: dict[str, Family] = {}
 
@@ -30,12 +30,17 @@ def families() -> dict[str, Family]:
     return {**_shipped(), **_extra}
 
 
+def flagships() -> dict[str, Family]:
+    """The families that tests build and run: each reaches code that no other does."""
+    return {name: family for name, family in _shipped().items() if family.flagship}
+
+
 def family_named(name: str) -> Family:
     """The family called ``name``. Raises :class:`~conformance.core.errors.UserError` for an unknown name."""
-    known = families()
-    if name not in known:
-        raise unknown("family", name, known)
-    return known[name]
+    family = _extra.get(name) or _shipped().get(name)
+    if family is None:
+        raise unknown("family", name, families())
+    return family
 
 
 def is_shipped(name: str) -> bool:
