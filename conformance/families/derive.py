@@ -18,6 +18,7 @@ from conformance.core.case import PAD, START, VOCABULARY, Roles
 from conformance.core.signals import NotApplicable
 from conformance.families.family import Family
 
+
 class Field(Struct, frozen=True):
     """How config classes have taken a role.
 
