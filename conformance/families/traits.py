@@ -7,13 +7,13 @@ here follow from the family file, or are found out once, on the family's simples
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
 
 from msgspec import Struct
 
 from conformance.core.case import Case
+from conformance.core.errors import UserError
 from conformance.families import Family, family_named
 
 
@@ -28,11 +28,14 @@ def _probed(probe: str) -> Callable[[Family], bool]:
     """Found out by the probe of that name."""
 
     def holds(family: Family) -> bool:
-        # Probes build models: nothing of torch is imported before one is asked. A model that cannot be built or run has shown
-        # nothing; its own items say why.
-        with suppress(Exception):
+        # Probes build models: nothing of torch is imported before one is asked.
+        try:
             return bool(getattr(import_module("conformance.families.probes"), probe)(family))
-        return False
+        except UserError:
+            raise
+        except Exception:
+            # A model that cannot be built or run has shown nothing; its own items say why.
+            return False
 
     return holds
 
