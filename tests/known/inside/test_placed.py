@@ -49,7 +49,7 @@ def _with(model: Any, found: dict[str, Any], layers: int | None = None) -> Any:
 def _named_layers(model: Any) -> list[str]:
     """The full names of the decoder's layers."""
     whole = getattr(model, "whole", model)
-    layers = next(kind.anatomy.layers for kind in families().values() if kind.model == type(whole).__name__)
+    layers = next(family.anatomy.layers for family in families().values() if family.model == type(whole).__name__)
     return [f"{layers}.{name}" for name, _ in whole.get_submodule(layers).named_children()]
 
 
