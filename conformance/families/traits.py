@@ -52,7 +52,7 @@ TRAITS = {
     "encoder_decoder": Trait(
         "An encoder reads the text, a decoder writes the answer.", lambda family: family.encoder_decoder
     ),
-    "image_text": Trait("Images belong to the text.", lambda family: family.pixels is not None),
+    "with_images": Trait("Images belong to the text.", lambda family: family.pixels is not None),
     "fused_cache": Trait("The cache keeps rows and heads in one dimension, keys transposed.", _probed("fused_cache")),
     "counts_pads": Trait(
         "Given a mask and no positions, forward gives a left-padded text positions that count its pads.",

@@ -115,13 +115,13 @@ def test_what_a_model_of_other_traits_is_known_for_is_not_known_of_it(tmp_path: 
 
 @pytest.mark.parametrize(
     "id",
-    ["equivalence.step_logits", "equivalence.real_tokens_prefix", "injection.faithful", "masks.rows_alone"],
+    ["equivalence.step_logits", "equivalence.greedy_tokens", "injection.faithful", "masks.rows_alone"],
 )
 @pytest.mark.parametrize("maker", ["peft", "reference"])
 def test_another_kind_of_image_is_two_files(pictured: str, id: str, maker: str) -> None:
     cell = judged(id, pictured, maker)
     assert cell.word == "conforms", cell
-    assert traits(Case(family=pictured)) == {"rotary", "counts_pads", "image_text", "several_stacks"}
+    assert traits(Case(family=pictured)) == {"rotary", "counts_pads", "with_images", "several_stacks"}
 
 
 def test_another_kind_of_image_inherits_what_is_known_of_its_decoder(pictured: str) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-import conformance
 from conformance.core.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Prefix, Row
 from conformance.core.relations import row_alone, rows_reversed
 from conformance.families import families, family_named
@@ -21,7 +19,6 @@ CASE = Case(family="llama", rows=(Row(length=2, seed=1), Row(length=4, seed=2), 
 RIGHT = replace(CASE, padding="right")
 IDEFICS = family_named("idefics")
 PICTURED = replace(CASE, family="idefics", dtype="float64")
-PACKAGE = Path(conformance.__file__).parent
 
 
 def test_pads_stand_on_the_side_that_the_case_says() -> None:
@@ -139,11 +136,3 @@ def test_an_image_is_given_once_if_the_model_takes_what_it_made_of_it(accepts: b
     later = inputs_of(IDEFICS).for_next_token(beside, out, frozenset({ENCODED} if accepts else ()))
     assert later["image_attention_mask"].shape == (1, 1, 1)
     assert set(later) - {"image_attention_mask"} == {ENCODED if accepts else "pixel_values"}
-
-
-def test_no_other_module_names_an_argument_of_one_kind() -> None:
-    arguments = {name for family in families().values() for name in inputs_of(family).arguments}
-    sources = {path.relative_to(PACKAGE): path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
-    outside = {path: source for path, source in sources.items() if "inputs" not in path.parts}
-    assert len(outside) > 100
-    assert [path for path, source in outside.items() if any(name in source for name in arguments)] == []

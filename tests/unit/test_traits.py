@@ -23,7 +23,7 @@ FOUND = {
     "gemma3": {"rotary", "counts_pads"},
     "gpt2": {"learned_positions", "counts_pads"},
     "gpt_neox": {"rotary", "counts_pads"},
-    "idefics": {"rotary", "image_text", "several_stacks"},
+    "idefics": {"rotary", "with_images", "several_stacks"},
     "llama": {"rotary", "counts_pads"},
     "mistral": {"rotary", "counts_pads"},
     "opt": {"learned_positions"},
