@@ -45,10 +45,10 @@ def test_the_numbers_look_like_a_normal_distribution() -> None:
 
 
 def test_counters_are_32_bit_and_all_different() -> None:
-    found = counters(3, "w", 1 << 14)
-    assert int(found.min()) >= 0
-    assert int(found.max()) < 1 << 32
-    assert len(found.unique()) == 1 << 14
+    numbers = counters(3, "w", 1 << 14)
+    assert int(numbers.min()) >= 0
+    assert int(numbers.max()) < 1 << 32
+    assert len(numbers.unique()) == 1 << 14
 
 
 @pytest.mark.parametrize(("scale", "power"), [(1.0, 1.0), (0.3, 0.25), (8**-0.5, 0.25), (3.0, 4.0)])
