@@ -42,9 +42,9 @@ def train_until_learned(lab: Lab, subject: Subject, case: Case) -> None:
     import torch
 
     from conformance.core.signals import violation
-    from conformance.families.vocabulary import encode
+    from conformance.families.vocabulary import encode_text
 
-    target = torch.tensor([encode(ANSWER)])
+    target = torch.tensor([encode_text(ANSWER)])
     optimiser = torch.optim.Adam(subject.parameters().values(), lr=RATE)
     for _ in range(STEPS):
         logits = lab.forward_on(subject, case, target, grad=True).logits
@@ -64,9 +64,9 @@ def train_until_learned(lab: Lab, subject: Subject, case: Case) -> None:
 
 def generated_text(trace: Trace) -> str:
     """The text that generate answered."""
-    from conformance.families.vocabulary import decode
+    from conformance.families.vocabulary import decode_text
 
-    return decode(trace.tokens[0].tolist())
+    return decode_text(trace.tokens[0].tolist())
 
 
 def counted_labels(case: Case, row: int) -> int:

@@ -33,8 +33,8 @@ def _lowest_not_first(case: Case) -> bool:
     """
     placement = case.placement
     lowest = min((device for device in placement.named if isinstance(device, int)), default=None)
-    told = placement.order == "model" or len(set(placement.others)) == 1
-    return not placement.automatic and _two_devices(case) and not (told and placement.others[0] == lowest)
+    certain = placement.order == "model" or len(set(placement.others)) == 1
+    return not placement.automatic and _two_devices(case) and not (certain and placement.others[0] == lowest)
 
 
 FEATURES: dict[str, Callable[[Case], bool]] = {

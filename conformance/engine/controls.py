@@ -20,6 +20,7 @@ from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violat
 from conformance.devices.current import current, on_single_device, with_local_devices
 from conformance.engine import blame
 from conformance.families import family_named
+from conformance.families.traits import traits
 from conformance.runs.tolerance import FLOAT32_MARGIN
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         statement=clause.statement,
         family=case.family,
         case=case,
-        features=tuple(sorted(features(with_local_devices(case)))),
+        features=tuple(sorted(features(with_local_devices(case)) | traits(case))),
         how=how,
         difference=difference,
         # Without a prefix there is nobody else; with one, the evidence is gathered once it is confirmed.

@@ -1,7 +1,8 @@
 """Known failures: violations that are understood, and must not hide others.
 
-An entry matches a violation by clause, family, how, where it crashed, the features its Case needs and the versions; the
-search goes on past a match. Whether an entry still fails is decided by replaying its minimal Case, never by the search.
+An entry matches a violation by clause, method, how, where it crashed, the features its Case and its model need, and the
+versions; the search goes on past a match. It speaks of families only where one class is at fault, so that a model which
+nobody here has seen inherits it. Whether an entry still fails is decided by replaying its minimal Case, never by the search.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from conformance.core.case import Case
 from conformance.core.errors import UserError, unreadable
 from conformance.core.features import FEATURES
-from conformance.core.finding import Finding
+from conformance.core.finding import DEFAULT_METHOD, Finding
 from conformance.core.outcome import How
+from conformance.families.traits import TRAITS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,14 +33,16 @@ else:
 class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One understood violation.
 
-    ``clauses`` and ``families`` are names or globs; ``features`` must all be present, ``without`` all absent; ``where`` is a
-    glob of the innermost line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``);
-    ``peft`` and ``transformers`` are version ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
+    ``clauses``, ``families`` and ``methods`` are names or globs; ``features``, those of the Case and the traits of its model
+    (:mod:`conformance.families.traits`), must all be present, ``without`` all absent; ``where`` is a glob of the innermost
+    line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``); ``peft`` and ``transformers`` are version
+    ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
     """
 
     id: str
     clauses: tuple[str, ...]
-    families: tuple[str, ...]
+    families: tuple[str, ...] = ("*",)
+    methods: tuple[str, ...] = (DEFAULT_METHOD,)
     how: How
     features: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -63,6 +67,7 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return (
             any(fnmatchcase(finding.clause, glob) for glob in self.clauses)
             and any(fnmatchcase(finding.family, glob) for glob in self.families)
+            and any(fnmatchcase(finding.case.method, glob) for glob in self.methods)
             and finding.how is self.how
             and set(self.features) <= set(finding.features)
             and not set(self.without) & set(finding.features)
@@ -106,7 +111,7 @@ def _problems(entries: Iterable[KnownFailure]) -> Iterable[str]:
         if entry.id in seen:
             yield f"two entries are called {entry.id!r}"
         seen.add(entry.id)
-        for feature in {*entry.features, *entry.without} - set(FEATURES):
+        for feature in {*entry.features, *entry.without} - {*FEATURES, *TRAITS}:
             yield f"{entry.id}: no feature {feature!r}"
         for spec in (entry.peft, entry.transformers):
             try:

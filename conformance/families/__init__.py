@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from conformance.core.errors import UserError, unknown
-from conformance.families.family import Family, read
+from conformance.families.family import Family, read_family
 
-__all__ = ["Family", "adopt", "families", "family_named", "foreign", "register", "shipped"]
+__all__ = ["Family", "adopt", "families", "family_named", "flagships", "foreign", "is_shipped", "register"]
 
 _extra: dict[str, Family] = {}
 
@@ -22,7 +22,7 @@ def folder() -> Path:
 
 @cache
 def _shipped() -> dict[str, Family]:
-    return {found.name: found for found in map(read, sorted(folder().glob("*.toml")))}
+    return {family.name: family for family in map(read_family, sorted(folder().glob("*.toml")))}
 
 
 def families() -> dict[str, Family]:
@@ -30,22 +30,27 @@ def families() -> dict[str, Family]:
     return {**_shipped(), **_extra}
 
 
+def flagships() -> dict[str, Family]:
+    """The families that tests build and run: each reaches code that no other does."""
+    return {name: family for name, family in _shipped().items() if family.flagship}
+
+
 def family_named(name: str) -> Family:
     """The family called ``name``. Raises :class:`~conformance.core.errors.UserError` for an unknown name."""
-    known = families()
-    if name not in known:
-        raise unknown("family", name, known)
-    return known[name]
+    family = _extra.get(name) or _shipped().get(name)
+    if family is None:
+        raise unknown("family", name, families())
+    return family
 
 
-def shipped(name: str) -> bool:
+def is_shipped(name: str) -> bool:
     """Whether the family called ``name`` comes with this project."""
     return name in _shipped()
 
 
 def foreign(name: str) -> Family | None:
     """The family called ``name`` if it does not come with this project: another process cannot know it."""
-    return None if shipped(name) else family_named(name)
+    return None if is_shipped(name) else family_named(name)
 
 
 def register(path: Path) -> Family:
@@ -54,18 +59,18 @@ def register(path: Path) -> Family:
     Raises :class:`~conformance.core.errors.UserError` if it is malformed, or named like a shipped family: a Case says no more
     than the name, and would mean another model elsewhere.
     """
-    found = read(path)
-    if shipped(found.name):
+    family = read_family(path)
+    if is_shipped(family.name):
         raise UserError(
             "taken-family",
-            f"{path.name}: the name {found.name!r} is taken by a family that comes with this project",
+            f"{path.name}: the name {family.name!r} is taken by a family that comes with this project",
             "a Case names its family, and must mean the same model wherever it is replayed",
             "give the file and the family another name",
         )
-    adopt(found)
-    return found
+    adopt(family)
+    return family
 
 
-def adopt(found: Family) -> None:
+def adopt(family: Family) -> None:
     """Add a family that another process has read."""
-    _extra[found.name] = found
+    _extra[family.name] = family

@@ -13,9 +13,11 @@ from torch import nn
 
 from conformance.core.case import PAD, START, Case, base_of
 from conformance.core.errors import UserError
-from conformance.families import Family, anatomy, family_named
+from conformance.families import Family, family_named
+from conformance.families.anatomy import check_anatomy
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
+from conformance.families.inputs import inputs_of
 from conformance.families.weights import redraw
 
 MAX_PARAMETERS = 30_000_000
@@ -28,7 +30,8 @@ def absent(family: Family) -> str:
     """
     import transformers
 
-    missing = [name for name in (family.model, family.config) if not _exists(name)]
+    needed = filter(None, (family.model, family.config, family.text_config))
+    missing = [name for name in needed if not _exists(name)]
     return f"transformers {transformers.__version__} has no {missing[0]}" if missing else ""
 
 
@@ -57,8 +60,9 @@ def named(name: str) -> Any:
 def config(case: Case) -> Any:
     """The tiny config. Raises :class:`~conformance.core.signals.NotApplicable` where this release cannot say a role."""
     family = family_named(case.family)
-    made = named(family.config)
-    return made(**config_fields(family, case.roles, made))
+    whole, text = named(family.config), named(family.text_config or family.config)
+    fields = config_fields(family, case.roles, text)
+    return whole(text_config=text(**fields), **family.fix) if family.text_config else whole(**fields)
 
 
 def build(case: Case) -> nn.Module:
@@ -68,20 +72,21 @@ def build(case: Case) -> nn.Module:
 
 @lru_cache(maxsize=512)
 def _copies(case: Case) -> Callable[[], nn.Module]:
-    return copies_of(_made(case))
+    return copies_of(_new(case))
 
 
-def _made(case: Case) -> nn.Module:
+def _new(case: Case) -> nn.Module:
     family = family_named(case.family)
-    made = config(case)
+    tiny = config(case)
     if case.attention != "default":
-        made._attn_implementation = case.attention
+        tiny._attn_implementation = case.attention
     # Buffers that are random or uninitialised after __init__ would differ between two builds.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = named(family.model)(made)
-    anatomy.check(model, family, case.roles.layers)
+        model = named(family.model)(tiny)
+    check_anatomy(model, family, case.roles.layers)
     redraw(model, case.seed)
+    inputs_of(family).redraw(model)
     # Frozen from the start, as prompt learning freezes it: torch takes other kernels, with other last bits, otherwise.
     model = model.to(getattr(torch, case.dtype)).eval().requires_grad_(False)
     plain_generation(model, family)

@@ -27,8 +27,8 @@ def copies_of(model: nn.Module) -> Callable[[], nn.Module]:
 
 
 def _read(written: bytes, tensors: list[Tensor]) -> nn.Module:
-    made: nn.Module = _Reader(io.BytesIO(written), copy.deepcopy(tensors)).load()
-    return made
+    model: nn.Module = _Reader(io.BytesIO(written), copy.deepcopy(tensors)).load()
+    return model
 
 
 class _Writer(pickle.Pickler):
@@ -52,7 +52,7 @@ class _Reader(pickle.Unpickler):
 
     def __init__(self, file: io.BytesIO, tensors: list[Tensor]) -> None:
         super().__init__(file)
-        self.held: list[Tensor] = tensors
+        self.tensors: list[Tensor] = tensors
 
     def persistent_load(self, pid: int) -> Tensor:
-        return self.held[pid]
+        return self.tensors[pid]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from conformance.core.case import Roles
 from conformance.core.errors import UserError, unreadable
 from conformance.families.inputs import kinds
 
@@ -52,6 +53,26 @@ class Draw(Table, frozen=True):
         return max((7, *(window + 1 for window in self.windows))) + 6 + 6
 
     @property
+    def simplest(self) -> Roles:
+        """Of every role the first value."""
+        return Roles(
+            layers=self.layers[0],
+            encoder_layers=0 if self.encoder_layers == "none" else self.layers[0],
+            heads=self.heads[0],
+            kv_heads=self.heads[0],
+            head_dim=self.head_dim[0],
+            width=self.heads[0] * self.head_dim[0],
+            ffn=self.ffn[0],
+            positions=self.positions[0],
+            tied=self.tied[0],
+            activation=self.activation[0],
+            rope=self.rope[0],
+            rotary=self.rotary[0],
+            window=self.windows[0] if any(self.sliding[0]) else 0,
+            sliding=self.sliding[0],
+        )
+
+    @property
     def roles(self) -> tuple[tuple[object, ...], ...]:
         """The values of every role that has to take one."""
         sizes = (self.layers, self.heads, self.head_dim, self.ffn, self.positions)
@@ -76,11 +97,13 @@ class Pixels(Table, frozen=True):
 class Family(Table, frozen=True):
     """A kind of model and, in one sentence, the hazard it stands for.
 
-    ``model`` and ``config`` are class names of transformers, or ``module:Class``; ``task`` is PEFT's task type; ``fix``
-    holds config fields with the same value in every member; ``learns`` marks the families that are taught ``1+1=`` in
+    ``model`` and ``config`` are class names of transformers, or ``module:Class``; ``text_config`` is the class of the config
+    that a model of several parts keeps for its text, to which roles are then said; ``task`` is PEFT's task type; ``fix``
+    holds fields of ``config`` with the same value in every member; ``learns`` marks the families that are taught ``1+1=`` in
     ``lifecycle.learned_mapping_survives``; ``bias_by_distance`` says that attention depends on the distance between
     positions in the cache (ALiBi, relative biases), so that the order of the virtual tokens matters by design. ``inputs`` is
-    the kind of input, a module of :mod:`conformance.families.inputs`; ``pixels`` its images.
+    the kind of input, a module of :mod:`conformance.families.inputs`; ``pixels`` its images. ``flagship`` says in a sentence
+    which code of PEFT or transformers only this family reaches: those are the ones that tests build and run.
     """
 
     schema: Literal[1]
@@ -89,6 +112,7 @@ class Family(Table, frozen=True):
     model: str
     config: str
     anatomy: Anatomy
+    text_config: str = ""
     task: Literal["CAUSAL_LM", "SEQ_2_SEQ_LM"] = "CAUSAL_LM"
     draw: Draw = Draw()
     fix: dict[str, Any] = {}
@@ -96,6 +120,7 @@ class Family(Table, frozen=True):
     pixels: Pixels | None = None
     learns: bool = False
     bias_by_distance: bool = False
+    flagship: str = ""
 
     @property
     def encoder_decoder(self) -> bool:
@@ -103,7 +128,7 @@ class Family(Table, frozen=True):
         return self.task == "SEQ_2_SEQ_LM"
 
 
-def read(path: Path) -> Family:
+def read_family(path: Path) -> Family:
     """Read one family file. Raises :class:`~conformance.core.errors.UserError` for unknown keys or contradictory ranges."""
     try:
         family = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Family, strict=False)
@@ -116,17 +141,24 @@ def read(path: Path) -> Family:
             "a family file is TOML whose tables and keys CONTRIBUTING.md lists; unknown keys are refused",
             "mend the key it names",
         ) from error
-    for problem in contradictions(family, path.stem):
+    if family.inputs not in kinds():
+        raise UserError(
+            "unknown-inputs",
+            f"{path.name}: there is no kind of input {family.inputs!r}",
+            f"a kind of input is a file in conformance/families/inputs: {', '.join(kinds())}",
+            "name one of these, or add a file for another kind of input",
+        )
+    for problem in _contradictions(family, path.stem):
         raise UserError(
             "contradictory-family", f"{path.name}: {problem}", "no Case could be drawn from it", "make the two agree"
         )
     return family
 
 
-def contradictions(family: Family, stem: str) -> list[str]:
+def _contradictions(family: Family, stem: str) -> list[str]:
     """What in the file cannot hold together, in words."""
     draw = family.draw
-    said = [
+    checks = [
         (family.name != stem, f"name is {family.name!r} but the file is called {stem!r}"),
         (
             any(any(p) for p in draw.sliding) and not draw.windows,
@@ -145,8 +177,11 @@ def contradictions(family: Family, stem: str) -> list[str]:
             family.anatomy.positions == "rotary" and any(size % 2 for size in draw.head_dim),
             "rotary heads need an even draw.head_dim",
         ),
-        (family.inputs not in kinds(), f"inputs is {family.inputs!r}, which is none of {', '.join(kinds())}"),
-        (bool(family.pixels) and family.inputs == "text", "pixels are given but inputs is 'text'"),
+        (bool(family.pixels) and family.inputs == "text", "[pixels] belongs to inputs of images, and inputs is 'text'"),
+        (
+            not family.pixels and family.inputs != "text",
+            f"inputs is {family.inputs!r}, which has images, and there is no [pixels]",
+        ),
         (not all(draw.roles), "a role has no value to take"),
         (draw.grouped and set(draw.heads) <= {1}, "draw.grouped needs a value of draw.heads above 1"),
         (
@@ -154,4 +189,4 @@ def contradictions(family: Family, stem: str) -> list[str]:
             f"draw.positions must hold {draw.room}: prefix, text and answer",
         ),
     ]
-    return [words for wrong, words in said if wrong]
+    return [words for wrong, words in checks if wrong]

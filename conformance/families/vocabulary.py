@@ -18,17 +18,17 @@ def tokenizer() -> Tokenizer:
 
     letters = [chr(code) for code in range(33, 33 + VOCABULARY - FIRST_TEXT_TOKEN)]
     vocabulary = {letter: FIRST_TEXT_TOKEN + index for index, letter in enumerate(letters)}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    return made
+    letter_by_letter = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    letter_by_letter.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letter_by_letter.decoder = decoders.ByteLevel()
+    return letter_by_letter
 
 
-def encode(text: str) -> list[int]:
+def encode_text(text: str) -> list[int]:
     """The token ids of ``text``, one per character."""
     return tokenizer().encode(text).ids
 
 
-def decode(ids: list[int]) -> str:
+def decode_text(ids: list[int]) -> str:
     """The text of ``ids``."""
     return tokenizer().decode(ids)

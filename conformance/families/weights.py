@@ -40,7 +40,7 @@ def counters(seed: int, name: str, size: int) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def normal(seed: int, name: str, shape: tuple[int, ...] | torch.Size) -> Tensor:
+def normal_numbers(seed: int, name: str, shape: tuple[int, ...] | torch.Size) -> Tensor:
     """About N(0, 1) in float32: the sum of four 3-bit uniforms, in quarters, from -3.5 to 3.5; 5 significant bits.
 
     Remembered, since the same weights are built for several subjects of one Case: copy it, never change it.
@@ -69,7 +69,7 @@ def redraw(model: nn.Module, seed: int) -> None:
                 continue
             seen.add(id(parameter))
             name = neutral(f"{path}.{short}" if path else short)
-            parameter.copy_(_value(module, parameter, normal(seed, name, parameter.shape)))
+            parameter.copy_(_value(module, parameter, normal_numbers(seed, name, parameter.shape)))
 
 
 def _value(module: nn.Module, parameter: Tensor, drawn: Tensor) -> Tensor:

@@ -69,9 +69,9 @@ class PrefixTuning(Method):
 
     def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
         """Scaled so that the rows that result have a standard deviation of about 1."""
-        from conformance.families.weights import near, normal
+        from conformance.families.weights import near, normal_numbers
 
-        value = normal(case.prefix.seed, f"prefix/{name}", shape)
+        value = normal_numbers(case.prefix.seed, f"prefix/{name}", shape)
         if name == EMBEDDING and case.prefix.order == "reversed":
             return value.flip(0)
         if name in (IN_WEIGHT, OUT_WEIGHT):

@@ -102,7 +102,7 @@ def one_step(
         width += front.shape[1]
     if family.encoder_decoder:
         return {**step, **alone}, width
-    step.update(inputs_of(family).for_piece(alone, width, blind))
+    step.update(inputs_of(family).for_piece(alone, piece, width, blind))
     step["attention_mask"] = torch.ones(1, past + width, dtype=torch.long)
     if "position_ids" in parameters_of_forward(base):
         step["position_ids"] = torch.arange(past, past + width)[None] + case.position_shift

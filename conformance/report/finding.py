@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from conformance.core.finding import Difference, Finding
-from conformance.families import shipped
+from conformance.families import is_shipped
 
 LONGEST = 240
 """Characters of a value that are shown; the rest is in the events."""
@@ -24,7 +24,7 @@ def repeat(finding: Finding) -> str:
     if finding.devices:
         line += f" --devices {finding.devices}"
     # A family file is called like its family; only the reader knows where it lies.
-    return line if shipped(finding.family) else f"{line} --family-file {finding.family}.toml"
+    return line if is_shipped(finding.family) else f"{line} --family-file {finding.family}.toml"
 
 
 def finding_text(finding: Finding) -> str:

@@ -185,7 +185,8 @@ class Lab:
                 given["attention_mask"] = torch.cat(
                     [given["attention_mask"], answered.to(given["attention_mask"])], dim=1
                 )
-            given.update(inputs.for_longer_text(beside, first.sequences.shape[1]))
+            later = inputs.for_longer_text(beside, first.sequences.shape[1])
+            given = {name: value for name, value in given.items() if name not in beside} | later
             cache = {caches.argument(subject.base): caches.returned(first)}
             out = guarded("generate", lambda: subject.generate(**given, **cache, max_new_tokens=2))
         found: Tensor = out.sequences.cpu()

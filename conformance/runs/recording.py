@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from conformance.core.case import Case
 from conformance.devices.place_model import execution_device
 from conformance.devices.simulated.transfers import Transfers, transfers, uncounted
 from conformance.families import Family
-from conformance.families.anatomy import ROTARY
+from conformance.families.anatomy import position_hooks
 from conformance.families.build import decoder_layers
 from conformance.runs.trace import Forward
 
@@ -30,6 +29,11 @@ class Recorder:
     layer_ran: bool = False
     transfers: Transfers = field(default_factory=Transfers)
     moved: list[int] = field(default_factory=list)
+
+    def note(self, positions: Tensor) -> None:
+        """What the base model asked for in this forward, once: families with two kinds of layers ask twice."""
+        if len(self.positions) < len(self.forwards):
+            self.positions.append(positions)
 
     def finished(self) -> tuple[Forward, ...]:
         """The forwards, each with the positions that were seen in it, and what was moved."""
@@ -65,7 +69,7 @@ def recording(base: nn.Module, family: Family, case: Case) -> Iterator[Recorder]
     hooks = [base.register_forward_pre_hook(before, with_kwargs=True)]
     hooks.append(decoder_layers(base, family)[0].register_forward_pre_hook(layer))
     # Of a placed model the table of positions may wait on disk.
-    hooks.extend([] if case.placed else _position_hooks(base, family, recorder))
+    hooks.extend([] if case.placed else position_hooks(base, family, recorder.note))
     try:
         with transfers() as recorder.transfers:
             yield recorder
@@ -85,44 +89,3 @@ def _query_length(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         a for a in args if isinstance(a, Tensor)
     ]
     return int(given[0].shape[1]) if given else 0
-
-
-def _position_hooks(base: nn.Module, family: Family, recorder: Recorder) -> list[Any]:
-    if family.anatomy.positions == "rotary":
-        rotary = _rotary(base)
-        return [rotary.register_forward_pre_hook(_rotary_hook(recorder), with_kwargs=True)] if rotary else []
-    if family.anatomy.positions == "learned":
-        return [base.get_submodule(family.anatomy.table).register_forward_hook(_table_hook(recorder))]
-    return []
-
-
-_rotaries: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
-
-
-def _rotary(base: nn.Module) -> nn.Module | None:
-    """The module that makes the angles, looked for once per model."""
-    if base not in _rotaries:
-        _rotaries[base] = next((m for name, m in base.named_modules() if name.endswith(ROTARY)), None)
-    return _rotaries[base]
-
-
-def _rotary_hook(recorder: Recorder) -> Callable[..., None]:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = [
-            t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and not t.is_floating_point() and t.ndim > 1
-        ]
-        # Families with two kinds of layers ask twice per forward for the same positions.
-        if given and len(recorder.positions) < len(recorder.forwards):
-            recorder.positions.append(given[0].detach().clone())
-
-    return hook
-
-
-def _table_hook(recorder: Recorder) -> Callable[..., None]:
-    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        # Which rows of the table were read, whatever the arguments were called: the drawn rows differ from each other.
-        table = module.weight.detach()  # type: ignore[operator]
-        rows = (output.detach().unsqueeze(-2) == table).all(-1).int().argmax(-1)
-        recorder.positions.append(rows - getattr(module, "offset", 0))
-
-    return hook

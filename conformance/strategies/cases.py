@@ -7,7 +7,6 @@ Every clause of a family draws from the same strategies with the same seed, henc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -18,10 +17,7 @@ from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Draw, Family
 from conformance.methods import method_named
 from conformance.strategies.placements import placement
-from conformance.strategies.stratum import Stratum
-
-Drawer = Callable[[SearchStrategy[Any]], Any]
-
+from conformance.strategies.stratum import Drawer, Stratum
 
 STRATA = (
     Stratum(name="plain", rows=(1,), padding=("even",), prefix_length=("free",), projection=(0,), layers=(1, 2, 3)),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 from msgspec import Struct
 
 from conformance.core.case import Device, Placement
-from conformance.strategies.stratum import Stratum
+from conformance.strategies.stratum import Drawer, Stratum
 
 Pattern = tuple[Device, ...]
-Drawer = Callable[[Any], Any]
 
 
 class Maps(Struct, frozen=True, kw_only=True):
@@ -30,7 +28,7 @@ class Maps(Struct, frozen=True, kw_only=True):
     adapter: tuple[str, ...] = ("made",)
 
 
-PLAIN = ("name", "model", False)
+SPELLED_PLAINLY = ("name", "model", False)
 SPELLED = (("number", "model", False), ("device", "model", False), ("name", "reversed", False))
 SMALL: dict[str, Any] = {"layers": (2, 3), "rows": (2, 1), "prompt": (3, 2, 4)}
 
@@ -67,7 +65,7 @@ MAPS = (
         maps=Maps(
             layers=(("cpu", 0), ("disk", 1), (0, "cpu", "disk"), ("cpu", "disk")),
             others=((0,), (0, "cpu"), (1,)),
-            spelled=(PLAIN, *SPELLED),
+            spelled=(SPELLED_PLAINLY, *SPELLED),
         ),
         padding=("some", "even"),
         **SMALL,
@@ -77,7 +75,7 @@ MAPS = (
         maps=Maps(
             layers=((0,), (0, 1), ("cpu", 0), ("disk", 1)),
             others=(("disk",), ("cpu",), ("cpu", 0)),
-            spelled=(PLAIN, *SPELLED),
+            spelled=(SPELLED_PLAINLY, *SPELLED),
         ),
         padding=("even", "some"),
         projection=(0, 4),

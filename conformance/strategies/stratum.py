@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from conformance.strategies.placements import Maps
+
+
+Drawer = Callable[[Any], Any]
+"""What Hypothesis gives to a composite strategy: it draws from another one."""
 
 
 class Stratum(Struct, frozen=True, kw_only=True):

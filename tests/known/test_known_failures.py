@@ -21,8 +21,8 @@ from conformance.core.outcome import Outcome
 from conformance.engine import known
 from conformance.engine.controls import confirm, run_with_control
 from conformance.engine.known import KnownFailure
-from conformance.methods import prefix_tuning as prefix
-from conformance.methods.reference import ReferencePrefix
+from conformance.methods.prefix_tuning import PREFIX_TUNING, PrefixTuning
+from conformance.methods.reference.cache import ReferencePrefix
 from conformance.runs.lab import Lab
 
 SIZING = "_prepare_prompt_learning_config"
@@ -42,12 +42,12 @@ def cache_under_its_old_name(entry: KnownFailure) -> Iterator[None]:
         inner = self.base_model_prepare_inputs_for_generation
 
         def old(*args: Any, **kwargs: Any) -> Any:
-            given = inner(*args, **kwargs)
-            return {caches.OLD if name == caches.NEW else name: value for name, value in given.items()}
+            arguments = inner(*args, **kwargs)
+            return {caches.OLD if name == caches.NEW else name: value for name, value in arguments.items()}
 
         with mock.patch.object(self, "base_model_prepare_inputs_for_generation", old):
-            given = prepare(self, *args, **kwargs)
-        return {caches.NEW if name == caches.OLD else name: value for name, value in given.items()}
+            arguments = prepare(self, *args, **kwargs)
+        return {caches.NEW if name == caches.OLD else name: value for name, value in arguments.items()}
 
     with mock.patch.object(PeftModelForCausalLM, "prepare_inputs_for_generation", mended):
         yield
@@ -80,10 +80,10 @@ def pads_use_up_the_window(entry: KnownFailure) -> Iterator[None]:
 
     @wraps(prepare)
     def mended(self: Any, *args: Any, **kwargs: Any) -> Any:
-        given = prepare(self, *args, **kwargs)
-        mask = given["attention_mask"].long()
-        given["attention_mask"] = ReferencePrefix.attention(wrapper, mask, given["input_ids"].shape[1])  # type: ignore[arg-type]
-        return given
+        arguments = prepare(self, *args, **kwargs)
+        mask = arguments["attention_mask"].long()
+        arguments["attention_mask"] = ReferencePrefix.attention(wrapper, mask, arguments["input_ids"].shape[1])  # type: ignore[arg-type]
+        return arguments
 
     with mock.patch.object(PeftModelForCausalLM, "prepare_inputs_for_generation", mended):
         yield
@@ -119,14 +119,15 @@ def rows_of_their_own(entry: KnownFailure) -> Iterator[None]:
 
     def get_prompt(self: Any, batch_size: int, **_: Any) -> Any:
         raw = dict(self.prompt_encoder[self.active_adapter].named_parameters())
-        filled = prefix.keys_values(prefix.project(raw), entry.case, prefix.plain_layout(entry.case))
+        flat = PREFIX_TUNING.rows(raw)
+        filled = PREFIX_TUNING.injected(flat, entry.case, PREFIX_TUNING.layout(entry.case)).cache
         rows = [(keys.expand(batch_size, -1, -1, -1), values.expand(batch_size, -1, -1, -1)) for keys, values in filled]
         return caches.make(self.base_model, rows)
 
     with (
         mock.patch.object(peft_model, SIZING, sized),
         mock.patch.object(PeftModelForSeq2SeqLM, "get_prompt", get_prompt),
-        mock.patch.object(prefix, "doubled_layout", prefix.plain_layout),
+        mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
     ):
         yield
 

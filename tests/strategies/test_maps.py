@@ -16,26 +16,26 @@ from conformance.core.case import Case, from_json
 from conformance.core.features import FEATURES, features
 from conformance.devices.maps import device_map
 from conformance.engine.search import PROFILES, drawn
-from conformance.families import Family, families, family_named
+from conformance.families import Family, family_named, flagships
 from conformance.families.build import build, decoder_layers
 from conformance.strategies import MAPS
 
-NAMES = tuple(families())
+NAMES = tuple(flagships())
 DEVICES = ("cuda:0", "cuda:1", "cuda:2")
-PLACED = {id: found for id, found in clauses().items() if found.placed}
+PLACED = {id: clause for id, clause in clauses().items() if clause.placed}
 
 
 @cache
-def met(kind: str, start: int, examples: int = PROFILES["quick"]) -> tuple[Case, ...]:
+def met(name: str, start: int, examples: int = PROFILES["quick"]) -> tuple[Case, ...]:
     """The placed Cases that one item meets."""
-    return tuple(case for stratum in MAPS for case in drawn(kind, stratum, examples, start))
+    return tuple(case for stratum in MAPS for case in drawn(name, stratum, examples, start))
 
 
 def kinds(case: Case) -> frozenset[str]:
     """What a Case is an example of."""
     placement = case.placement
     by_hand = not placement.automatic
-    said = {
+    holds = {
         "three devices": len({device for device in placement.named if isinstance(device, int)}) == 3,
         "numbers": by_hand and placement.spelling == "number",
         "torch.device": by_hand and placement.spelling == "device",
@@ -51,7 +51,7 @@ def kinds(case: Case) -> frozenset[str]:
         "even": len(case.rows) > 1 and not case.padded,
         "room for all": placement.automatic and sum(placement.memory) >= 100,
     }
-    return features(case) | {name for name, holds in said.items() if holds}
+    return features(case) | {name for name, here in holds.items() if here}
 
 
 BY_RELATION = {"beams", "static_cache"}
@@ -79,9 +79,9 @@ REACHED = {
 def test_every_kind_of_map_is_reached_by_the_first_case_of_each_stratum(name: str) -> None:
     """By construction: no seed changes these Cases, so none can miss what they are examples of."""
     first = met(name, 0, 1)
-    found = set().union(*map(kinds, first))
-    assert found >= OF_MAPS | REACHED
-    assert not found & BY_RELATION
+    seen = set().union(*map(kinds, first))
+    assert seen >= OF_MAPS | REACHED
+    assert not seen & BY_RELATION
     assert [met(name, start, 1) == first for start in (1, 2, 1234)] == [True] * 3
 
 
@@ -122,19 +122,19 @@ def test_every_map_is_legal_for_its_model(name: str) -> None:
             )
 
 
-def _is_legal(model: nn.Module, kind: Family, found: dict[str, object]) -> None:
+def _is_legal(model: nn.Module, family: Family, devices: dict[str, object]) -> None:
     tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
     places: dict[int, set[str]] = {}
     for name, tensor in tensors:
-        keys = [key for key in found if not key or f"{name}.".startswith(f"{key}.")]
+        keys = [key for key in devices if not key or f"{name}.".startswith(f"{key}.")]
         assert keys, f"{name} has no place"
-        places.setdefault(id(tensor), set()).add(str(found[max(keys, key=len)]))
+        places.setdefault(id(tensor), set()).add(str(devices[max(keys, key=len)]))
     assert {len(devices) for devices in places.values()} == {1}
-    whole = {type(layer).__name__ for layer in decoder_layers(model, kind)}
+    whole = {type(layer).__name__ for layer in decoder_layers(model, family)}
     whole |= set(getattr(model, "_no_split_modules", None) or ())
     blocks = [name for name, module in model.named_modules() if type(module).__name__ in whole]
     assert blocks
-    assert [key for key in found for block in blocks if key.startswith(f"{block}.")] == []
+    assert [key for key in devices for block in blocks if key.startswith(f"{block}.")] == []
 
 
 def test_the_same_seed_draws_the_same_maps_and_another_does_not() -> None:

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from conformance.core.case import Case, from_json
 from conformance.core.features import FEATURES, features
 from conformance.engine.search import PROFILES
-from conformance.families import Family, families, family_named
+from conformance.families import Family, family_named, flagships
 from conformance.families.build import build, config
 from conformance.strategies import STRATA, cases
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = tuple(families())
+NAMES = tuple(flagships())
 BY_RELATION = {
     "right_padded",
     "mask_omitted",
@@ -35,7 +35,7 @@ ABOUT_MAPS = set(FEATURES) - set(list(FEATURES)[: list(FEATURES).index("beams")]
 """Features of placed models, which have strata of their own: `test_maps.py`."""
 
 
-def drawn(kind: Family, start: int, examples: int = PROFILES["quick"]) -> list[Case]:
+def drawn(family: Family, start: int, examples: int = PROFILES["quick"]) -> list[Case]:
     """The Cases that one item meets, as the engine draws them."""
     met: list[Case] = []
     for stratum in STRATA:
@@ -48,7 +48,7 @@ def drawn(kind: Family, start: int, examples: int = PROFILES["quick"]) -> list[C
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
         )
-        @given(cases(kind, stratum))
+        @given(cases(family, stratum))
         def meet(case: Case) -> None:
             met.append(case)
 
@@ -56,9 +56,9 @@ def drawn(kind: Family, start: int, examples: int = PROFILES["quick"]) -> list[C
     return met
 
 
-def possible(kind: Family) -> set[str]:
+def possible(family: Family) -> set[str]:
     """The features that a Case of the family can have, from what its file says."""
-    draw = kind.draw
+    draw = family.draw
     windows = {"sliding", "n_below_window", "n_reaches_window", "window_edge", "crosses_window"}
     needed = {
         "even_encoder_layers": draw.encoder_layers != "none",
@@ -76,7 +76,7 @@ def possible(kind: Family) -> set[str]:
 def boundaries(case: Case) -> set[str]:
     """The boundaries of FACTS.md 1 on which a Case stands."""
     n, window = case.prefix.length, case.roles.window if any(case.roles.sliding) else None
-    said = {
+    holds = {
         "n = 1": n == 1,
         "n = prompt": n == case.longest > 1,
         "n > prompt": n > case.longest,
@@ -89,38 +89,38 @@ def boundaries(case: Case) -> set[str]:
         "window < n": window is not None and window < n,
         "padded, window <= n": case.padded and window is not None and window <= n,
     }
-    return {name for name, holds in said.items() if holds}
+    return {name for name, here in holds.items() if here}
 
 
-def reached(kind: Family, start: int, examples: int) -> tuple[set[str], set[str]]:
-    met = drawn(kind, start, examples)
+def reached(family: Family, start: int, examples: int) -> tuple[set[str], set[str]]:
+    met = drawn(family, start, examples)
     return set().union(*map(features, met)), set().union(*map(boundaries, met))
 
 
-def expected_boundaries(kind: Family) -> set[str]:
+def expected_boundaries(family: Family) -> set[str]:
     plain = {"n = 1", "n = prompt", "n > prompt", "prompt of 1", "all pads but one", "3 layers, odd", "even layers"}
-    return plain | ({"window - 1", "window", "window < n", "padded, window <= n"} if kind.draw.windows else set())
+    return plain | ({"window - 1", "window", "window < n", "padded, window <= n"} if family.draw.windows else set())
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("start", "examples"), [(0, PROFILES["quick"]), *((start, 1) for start in (1, 2, 3, 1234))])
 def test_every_feature_and_boundary_is_reached_with_any_seed(name: str, start: int, examples: int) -> None:
     """By construction: already the first Case of each stratum, which no seed changes, reaches all of them."""
-    found, stood = reached(family_named(name), start, examples)
-    assert found >= possible(family_named(name))
+    seen, stood = reached(family_named(name), start, examples)
+    assert seen >= possible(family_named(name))
     assert stood >= expected_boundaries(family_named(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_family_cannot_have_is_never_drawn(name: str) -> None:
-    found, _ = reached(family_named(name), 7, 6)
-    assert found == possible(family_named(name))
+    seen, _ = reached(family_named(name), 7, 6)
+    assert seen == possible(family_named(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_drawn_case_is_valid(name: str) -> None:
-    kind = family_named(name)
-    for case in drawn(kind, 1):
+    family = family_named(name)
+    for case in drawn(family, 1):
         assert from_json(case.to_json()) == case
         assert case.roles.heads % case.roles.kv_heads == 0
         assert (case.roles.window > 0) == any(case.roles.sliding)
@@ -137,16 +137,16 @@ def test_the_first_case_of_every_stratum_builds(name: str) -> None:
 
 def test_no_family_has_too_little_room() -> None:
     """``Draw.room``, which a family file is held against, says how many positions a drawn Case takes at most."""
-    for kind in families().values():
-        taken = [c.prefix.length + c.longest + c.new_tokens for c in drawn(kind, 3, 6)]
-        assert max(taken) <= kind.draw.room
+    for family in flagships().values():
+        taken = [c.prefix.length + c.longest + c.new_tokens for c in drawn(family, 3, 6)]
+        assert max(taken) <= family.draw.room
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
 def test_the_same_seed_draws_the_same_cases_and_another_does_not(name: str) -> None:
-    kind = family_named(name)
-    assert drawn(kind, 5) == drawn(kind, 5)
-    assert drawn(kind, 5) != drawn(kind, 6)
+    family = family_named(name)
+    assert drawn(family, 5) == drawn(family, 5)
+    assert drawn(family, 5) != drawn(family, 6)
 
 
 def test_two_strategies_of_one_stratum_draw_the_same_cases() -> None:
@@ -161,12 +161,12 @@ sys.path[:0] = {paths!r}
 from hypothesis import HealthCheck, Phase, given, seed, settings
 if {noisy!r}:
     import extra_constants, conformance.runs.lab, conformance.engine.known, conformance.session.events
-from conformance.families import family
+from conformance.families import family_named
 from conformance.strategies import STRATA, cases
 for stratum in STRATA:
     @seed(0)
     @settings(max_examples=12, database=None, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
-    @given(cases(family("gemma3"), stratum))
+    @given(cases(family_named("gemma3"), stratum))
     def meet(case):
         print(case.to_json())
     meet()

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from msgspec.structs import replace
+from torch import Tensor, nn
 
-from conformance.clauses import clauses
-from conformance.core.case import Case
+from conformance.core.case import Case, Row
 from conformance.core.errors import UserError
-from conformance.engine import search as engine
-from conformance.families import Family, anatomy, families, family_named
+from conformance.core.finding import Item
+from conformance.engine.search import Budget, drawn
+from conformance.families import Family, family_named, flagships
+from conformance.families.anatomy import check_anatomy, position_hooks
 from conformance.families.build import build
-from conformance.session import held
-from conformance.session import judge as bench
+from conformance.families.inputs import request
+from conformance.session import judge as session
 from conformance.strategies import STRATA
 
 
 def first(name: str) -> Case:
-    return engine.drawn(name, STRATA[1], 1, 0)[0]
+    return drawn(name, STRATA[1], 1, 0)[0]
 
 
-@pytest.mark.parametrize("name", families())
+@pytest.mark.parametrize("name", flagships())
 def test_the_shipped_files_are_right(name: str) -> None:
     case = first(name)
-    anatomy.check(build(case), family_named(name), case.roles.layers)
+    check_anatomy(build(case), family_named(name), case.roles.layers)
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "words"),
+    ("name", "changes", "words"),
     [
         ("llama", {"layers": "model.blocks"}, "anatomy.layers is 'model.blocks', and LlamaForCausalLM has no such"),
         ("llama", {"layers": "model.norm"}, "does not hold the 3 layers"),
@@ -38,23 +41,71 @@ def test_the_shipped_files_are_right(name: str) -> None:
         ("gpt2", {"table": "transformer.positions"}, "anatomy.table is 'transformer.positions', and there is no such"),
     ],
 )
-def test_what_the_built_model_contradicts_is_refused(name: str, said: dict[str, str], words: str) -> None:
-    kind = family_named(name)
-    wrong: Family = replace(kind, anatomy=replace(kind.anatomy, **said))
+def test_what_the_built_model_contradicts_is_refused(name: str, changes: dict[str, str], words: str) -> None:
+    family = family_named(name)
+    wrong: Family = replace(family, anatomy=replace(family.anatomy, **changes))
     case = first(name)
     with pytest.raises(UserError, match="contradictory-family") as refused:
-        anatomy.check(build(case), wrong, case.roles.layers)
+        check_anatomy(build(case), wrong, case.roles.layers)
     assert words in refused.value.message
 
 
 def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*given: object) -> None:
+    def refuse(*args: object) -> None:
         raise UserError("contradictory-family", "llama.toml: wrong", "because", "mend [anatomy]")
 
-    monkeypatch.setattr(anatomy, "check", refuse)
+    monkeypatch.setitem(build.__globals__, "check_anatomy", refuse)
     build.__globals__["_copies"].cache_clear()
-    held._held.clear()
-    cell = bench.judge(clauses()["decoding.repeatable"], family_named("llama"), engine.Budget(examples=1), ())
+    session._current.clear()
+    cell = session.judge(Item("decoding.repeatable", "llama"), Budget(examples=1), ())
     assert cell.word == "broken harness"
     assert "cure:  mend [anatomy]" in str(cell)
     assert "Traceback" not in str(cell)
+
+
+@pytest.mark.parametrize(
+    ("name", "positions"),
+    [
+        ("llama", [[0, 1, 2]]),  # the same for all rows, pads counted
+        ("gpt2", [[0, 1, 2]]),
+        ("idefics", [[1, 1, 0], [0, 1, 2]]),
+        ("opt", [[-1, -1, 0], [0, 1, 2]]),
+        ("bloom", None),
+        ("t5", None),
+    ],
+)
+def test_positions_are_seen_where_the_family_file_says(name: str, positions: list[list[int]] | None) -> None:
+    case = Case(family=name, roles=first(name).roles, rows=(Row(length=1), Row(length=3)))
+    family, model, seen = family_named(name), build(case), list[Tensor]()
+    hooks = position_hooks(model, family, seen.append)
+    decoder = {"decoder_input_ids": torch.ones(2, 1, dtype=torch.long)} if family.encoder_decoder else {}
+    model(**request(case, family), **decoder)
+    assert [shown.tolist() for shown in seen[:1]] == ([] if positions is None else [positions])
+    assert bool(hooks) == (positions is not None)
+
+
+class Angles(nn.Module):
+    def forward(self, x: Tensor, position_ids: Tensor) -> Tensor:
+        return x
+
+
+class TwoParts(nn.Module):
+    """A vision tower and a decoder that both rotate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vision = nn.ModuleDict({"rotary_emb": Angles()})
+        self.text = nn.ModuleDict({"layers": nn.ModuleList(), "rotary_emb": Angles()})
+
+    def forward(self, x: Tensor) -> None:
+        self.vision["rotary_emb"](x, torch.tensor([[7]]))
+        self.text["rotary_emb"](x, position_ids=torch.tensor([[1, 2]]))
+
+
+def test_of_two_modules_that_rotate_the_one_beside_the_layers_is_seen() -> None:
+    seen: list[Tensor] = []
+    anatomy = replace(family_named("llama").anatomy, layers="text.layers")
+    model = TwoParts()
+    position_hooks(model, replace(family_named("llama"), anatomy=anatomy), seen.append)
+    model(torch.zeros(1, 2))
+    assert [positions.tolist() for positions in seen] == [[[1, 2]]]

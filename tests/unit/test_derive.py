@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from conformance.compat import configs
 from conformance.core.case import PAD, START, VOCABULARY, Roles
 from conformance.core.signals import NotApplicable
-from conformance.families.derive import accepted, config_fields
+from conformance.families.derive import FIELDS, accepted, config_fields
 from conformance.families.family import Anatomy, Draw, Family
 
-KIND = Family(
+FAMILY = Family(
     schema=1,
     name="made",
     hazard="None.",
@@ -81,7 +81,7 @@ class Old:
         dropout_rate: float = 0.1,
         **rest: Any,
     ) -> None:
-        self.given = rest
+        self.rest = rest
 
 
 class OldWithWindow(Old):
@@ -110,7 +110,7 @@ def test_names_are_read_from_dataclasses_and_from_signatures() -> None:
 
 
 def test_a_dataclass_config_gets_every_role_under_its_own_name() -> None:
-    assert config_fields(KIND, ROLES, Today) == {
+    assert config_fields(FAMILY, ROLES, Today) == {
         "vocab_size": VOCABULARY,
         "pad_token_id": PAD,
         "bos_token_id": START,
@@ -130,14 +130,15 @@ def test_a_dataclass_config_gets_every_role_under_its_own_name() -> None:
         "layerdrop": 0.0,
         "flavour": "plain",
     }
-    made = {name: value for name, value in config_fields(KIND, ROLES, Today).items() if name != "flavour"}
-    assert Today(**made).hidden_size == 24
+    accepted_here = {name: value for name, value in config_fields(FAMILY, ROLES, Today).items() if name != "flavour"}
+    assert Today(**accepted_here).hidden_size == 24
 
 
 def test_a_plain_class_config_gets_the_names_of_its_time() -> None:
-    found = config_fields(KIND, replace(PLAIN, ffn=12, positions=32, activation="relu"), Old)
+    arguments = config_fields(FAMILY, replace(PLAIN, ffn=12, positions=32, activation="relu"), Old)
     assert {
-        name: found[name] for name in ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "activation_function")
+        name: arguments[name]
+        for name in ("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "activation_function")
     } == {
         "n_layer": 3,
         "n_head": 4,
@@ -146,12 +147,12 @@ def test_a_plain_class_config_gets_the_names_of_its_time() -> None:
         "n_positions": 32,
         "activation_function": "relu",
     }
-    assert (found["embd_pdrop"], found["dropout_rate"]) == (0.0, 0.0)
-    assert found["tie_word_embeddings"] is False
+    assert (arguments["embd_pdrop"], arguments["dropout_rate"]) == (0.0, 0.0)
+    assert arguments["tie_word_embeddings"] is False
 
 
 @pytest.mark.parametrize(
-    ("roles", "config", "said"),
+    ("roles", "config", "words"),
     [
         (replace(PLAIN, kv_heads=2), Old, "no field for kv_heads"),
         (replace(PLAIN, head_dim=8), Old, "no field for head_dim"),
@@ -160,20 +161,20 @@ def test_a_plain_class_config_gets_the_names_of_its_time() -> None:
         (replace(PLAIN, window=5, sliding=(True, False)), OldWithWindow, "cannot alternate"),
     ],
 )
-def test_a_role_that_the_class_cannot_say_is_not_applicable(roles: Roles, config: type, said: str) -> None:
-    with pytest.raises(NotApplicable, match=said):
-        config_fields(KIND, roles, config)
+def test_a_role_that_the_class_cannot_say_is_not_applicable(roles: Roles, config: type, words: str) -> None:
+    with pytest.raises(NotApplicable, match=words):
+        config_fields(FAMILY, roles, config)
 
 
 def test_a_role_that_the_class_does_anyway_needs_no_field() -> None:
-    assert "num_key_value_heads" not in config_fields(KIND, PLAIN, Old)
+    assert "num_key_value_heads" not in config_fields(FAMILY, PLAIN, Old)
 
 
 def test_rotary_embeddings_of_old_classes() -> None:
-    found = config_fields(KIND, replace(PLAIN, rope="linear", rotary=25), OldRotary)
-    assert found["rotary_pct"] == 0.25
-    assert found["rope_scaling"] == {"rope_type": "linear", "type": "linear", "factor": 2.0}
-    assert "rope_scaling" not in config_fields(KIND, replace(PLAIN, rope="default"), OldRotary)
+    arguments = config_fields(FAMILY, replace(PLAIN, rope="linear", rotary=25), OldRotary)
+    assert arguments["rotary_pct"] == 0.25
+    assert arguments["rope_scaling"] == {"rope_type": "linear", "type": "linear", "factor": 2.0}
+    assert "rope_scaling" not in config_fields(FAMILY, replace(PLAIN, rope="default"), OldRotary)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +192,8 @@ def test_rotary_embeddings_of_old_classes() -> None:
     ],
 )
 def test_windows(sliding: tuple[bool, ...], window: int, config: type, expected: dict[str, Any]) -> None:
-    found = config_fields(KIND, replace(PLAIN, sliding=sliding, window=window), config)
-    assert {name: found[name] for name in ("sliding_window", "layer_types") if name in found} == expected
+    arguments = config_fields(FAMILY, replace(PLAIN, sliding=sliding, window=window), config)
+    assert {name: arguments[name] for name in ("sliding_window", "layer_types") if name in arguments} == expected
 
 
 def test_an_encoder_decoder_counts_both_stacks_and_starts_its_decoder() -> None:
@@ -205,8 +206,8 @@ def test_an_encoder_decoder_counts_both_stacks_and_starts_its_decoder() -> None:
         d_kv: int = 64
         feed_forward_proj: str = "relu"
 
-    kind = replace(KIND, task="SEQ_2_SEQ_LM", draw=Draw(encoder_layers="free"))
-    found = config_fields(kind, replace(PLAIN, encoder_layers=5, activation="gated-gelu"), Two)
+    family = replace(FAMILY, task="SEQ_2_SEQ_LM", draw=Draw(encoder_layers="free"))
+    arguments = config_fields(family, replace(PLAIN, encoder_layers=5, activation="gated-gelu"), Two)
     wanted = {
         "num_layers": 5,
         "num_decoder_layers": 3,
@@ -214,11 +215,46 @@ def test_an_encoder_decoder_counts_both_stacks_and_starts_its_decoder() -> None:
         "feed_forward_proj": "gated-gelu",
         "decoder_start_token_id": START,
     }
-    assert {name: found[name] for name in wanted} == wanted
+    assert {name: arguments[name] for name in wanted} == wanted
+
+
+def test_every_role_is_in_the_table_or_is_told_by_several_fields() -> None:
+    assert set(FIELDS) | {"rope", "rotary", "window", "sliding"} == set(Roles.__struct_fields__)
+
+
+def test_a_number_that_a_class_does_not_have_is_not_needed() -> None:
+    names = config_fields(FAMILY, replace(PLAIN, ffn=12, positions=32), OldWithWindow)
+    assert not {"n_inner", "n_positions"} & set(names)
+
+
+def test_what_agrees_with_a_role_is_set_where_the_class_has_it() -> None:
+    @dataclass
+    class Embedding(Today):
+        word_embed_proj_dim: int = 768
+
+    assert config_fields(FAMILY, ROLES, Embedding)["word_embed_proj_dim"] == 24
+    assert "word_embed_proj_dim" not in config_fields(FAMILY, ROLES, Today)
+
+
+def test_what_a_family_has_none_of_is_not_said() -> None:
+    @dataclass
+    class OneStack(Base):
+        num_layers: int = 6
+        num_attention_heads: int = 8
+        hidden_size: int = 8
+        hidden_act: str = "relu"
+
+    fields_of_one = config_fields(FAMILY, PLAIN, OneStack)
+    assert fields_of_one["num_layers"] == 3
+    assert "hidden_act" not in fields_of_one
+
+
+def test_what_a_family_of_several_parts_fixes_is_not_the_text_configs() -> None:
+    assert "flavour" not in config_fields(replace(FAMILY, text_config="C"), ROLES, Today)
 
 
 def test_what_a_family_fixes_wins() -> None:
-    assert config_fields(replace(KIND, fix={"hidden_act": "relu"}), ROLES, Today)["hidden_act"] == "relu"
+    assert config_fields(replace(FAMILY, fix={"hidden_act": "relu"}), ROLES, Today)["hidden_act"] == "relu"
 
 
 def test_the_first_releases_that_scale_take_a_type_and_a_factor_and_no_other_kind(

@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conformance.families.family_named import Family, read
 
 from conformance import families
+from conformance.core.case import Roles
 from conformance.core.errors import UserError
+from conformance.families.family import Family, read_family
 
 TEXT = """
 schema = 1
@@ -36,14 +37,14 @@ def file(folder: Path, top: str = "", anatomy: str = "", draw: str = "", **chang
 
 
 def test_a_family_file_is_read(tmp_path: Path) -> None:
-    found = read(file(tmp_path, draw="sliding = [[true, false], []]\nwindows = [5, 3]\nheads = [2, 4]"))
-    assert (found.name, found.draw.heads, found.draw.windows) == ("tiny", (2, 4), (5, 3))
-    assert found.draw.sliding == ((True, False), ())
-    assert not found.encoder_decoder
+    family = read_family(file(tmp_path, draw="sliding = [[true, false], []]\nwindows = [5, 3]\nheads = [2, 4]"))
+    assert (family.name, family.draw.heads, family.draw.windows) == ("tiny", (2, 4), (5, 3))
+    assert family.draw.sliding == ((True, False), ())
+    assert not family.encoder_decoder
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ({"top": "colour = 1"}, "`colour`"),
         ({"draw": "depth = [1]"}, "`depth`"),
@@ -60,16 +61,16 @@ def test_a_family_file_is_read(tmp_path: Path) -> None:
         ({"rotary": "wheels"}, "wheels"),
     ],
 )
-def test_a_malformed_family_file_is_refused(tmp_path: Path, text: dict[str, str], said: str) -> None:
+def test_a_malformed_family_file_is_refused(tmp_path: Path, text: dict[str, str], words: str) -> None:
     with pytest.raises(UserError) as error:
-        read(file(tmp_path, **text))
+        read_family(file(tmp_path, **text))
     assert error.value.code == "malformed-family"
     assert error.value.message.startswith("tiny.toml is not a family file")
-    assert said in error.value.message
+    assert words in error.value.message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ({'"tiny"': '"large"'}, "name is 'large' but the file is called 'tiny'"),
         ({"draw": "sliding = [[true]]"}, "draw.windows is empty"),
@@ -87,16 +88,26 @@ def test_a_malformed_family_file_is_refused(tmp_path: Path, text: dict[str, str]
             ({"draw": f"{role} = []"}, "a role has no value to take")
             for role in ("tied", "activation", "rope", "rotary", "sliding")
         ),
+        ({"top": "[pixels]\nsize = 2"}, "[pixels] belongs to inputs of images, and inputs is 'text'"),
+        ({"top": 'inputs = "idefics"'}, "inputs is 'idefics', which has images, and there is no [pixels]"),
         ({"draw": "grouped = true\nheads = [1]"}, "draw.grouped needs"),
         ({"draw": "positions = [64, 18]"}, "draw.positions must hold 19"),
         ({"draw": "positions = [32]\nsliding = [[true]]\nwindows = [5, 20]"}, "draw.positions must hold 33"),
     ],
 )
-def test_a_family_file_that_contradicts_itself_is_refused(tmp_path: Path, text: dict[str, str], said: str) -> None:
+def test_a_family_file_that_contradicts_itself_is_refused(tmp_path: Path, text: dict[str, str], words: str) -> None:
     with pytest.raises(UserError) as error:
-        read(file(tmp_path, **text))
+        read_family(file(tmp_path, **text))
     assert error.value.code == "contradictory-family"
-    assert said in error.value.message
+    assert words in error.value.message
+
+
+def test_an_unknown_kind_of_input_is_refused_with_the_kinds_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        read_family(file(tmp_path, top='inputs = "llava"'))
+    assert (error.value.code, error.value.message) == ("unknown-inputs", "tiny.toml: there is no kind of input 'llava'")
+    assert error.value.cause.endswith("conformance/families/inputs: idefics, text")
+    assert "add a file" in error.value.cure
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[anatomy", b""])
@@ -104,12 +115,12 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tiny.toml"
     path.write_bytes(content)
     with pytest.raises(UserError, match="malformed-family"):
-        read(path)
+        read_family(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unreadable-file"):
-        read(tmp_path / "tiny.toml")
+        read_family(tmp_path / "tiny.toml")
 
 
 def test_an_unknown_family_is_refused() -> None:
@@ -120,9 +131,9 @@ def test_an_unknown_family_is_refused() -> None:
 def test_a_family_of_another_repository_joins_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(families, "_extra", {})
     before = list(families.families())
-    found = families.register(file(tmp_path))
+    family = families.register(file(tmp_path))
     assert list(families.families()) == [*before, "tiny"]
-    assert families.family_named("tiny") is found
+    assert families.family_named("tiny") is family
 
 
 def test_a_family_that_is_refused_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,22 +143,51 @@ def test_a_family_that_is_refused_leaves_no_trace(tmp_path: Path, monkeypatch: p
     assert "tiny" not in families.families()
 
 
-@pytest.mark.parametrize("kind", families.families().values(), ids=lambda kind: str(kind.name))
-def test_a_shipped_family_says_its_hazard_in_one_sentence(kind: Family) -> None:
-    assert kind.hazard.endswith(".")
-    assert 30 <= len(kind.hazard) <= 160
+@pytest.mark.parametrize("family", families.families().values(), ids=families.families())
+def test_a_shipped_family_says_its_hazard_in_one_sentence(family: Family) -> None:
+    assert family.hazard.endswith(".")
+    assert 30 <= len(family.hazard) <= 160
+
+
+def test_a_flagship_says_in_a_sentence_of_its_own_why_it_is_one() -> None:
+    reasons = [family.flagship for family in families.flagships().values()]
+    assert all(reason.endswith(".") and 20 <= len(reason) <= 120 for reason in reasons)
+    assert len({*reasons, *(family.hazard for family in families.flagships().values())}) == 2 * len(reasons)
+
+
+def test_tests_run_the_flagships_which_are_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "_extra", {})
+    before = families.flagships()
+    families.register(file(tmp_path, top='flagship = "It is mine."'))
+    assert families.flagships() == before
+    assert {"bloom", "gemma3", "gpt2", "gpt_neox", "idefics", "llama", "mistral", "opt", "qwen2", "t5"} <= set(before)
+
+
+def test_the_simplest_model_has_the_first_value_of_every_role(tmp_path: Path) -> None:
+    draw = "layers = [2, 1]\nheads = [3, 1]\nhead_dim = [4, 8]\nsliding = [[true, false], []]\nwindows = [5, 3]\ntied = [true]"
+    assert read_family(file(tmp_path, draw=draw)).draw.simplest == Roles(
+        layers=2, heads=3, kv_heads=3, head_dim=4, width=12, tied=True, window=5, sliding=(True, False)
+    )
+    both = read_family(file(tmp_path, top='task = "SEQ_2_SEQ_LM"', draw='layers = [2]\nencoder_layers = "free"'))
+    assert both.draw.simplest.encoder_layers == 2
 
 
 @pytest.mark.parametrize("model", ["nowhere_at_all:MyModel", "json:MyModel"])
 def test_a_class_of_ones_own_that_cannot_be_imported_is_a_mistake_not_an_absence(tmp_path: Path, model: str) -> None:
     from conformance.families.build import absent
 
-    kind = read(file(tmp_path, LlamaForCausalLM=model))
+    family = read_family(file(tmp_path, LlamaForCausalLM=model))
     with pytest.raises(UserError, match=f"no-such-class: {model} cannot be imported"):
-        absent(kind)
+        absent(family)
+
+
+def test_the_class_of_the_texts_config_is_needed_too(tmp_path: Path) -> None:
+    from conformance.families.build import absent
+
+    assert "has no Llama9Config" in absent(read_family(file(tmp_path, top='text_config = "Llama9Config"')))
 
 
 def test_a_class_that_this_release_of_transformers_lacks_is_absent(tmp_path: Path) -> None:
     from conformance.families.build import absent
 
-    assert "has no LlamaForNothing" in absent(read(file(tmp_path, LlamaForCausalLM="LlamaForNothing")))
+    assert "has no LlamaForNothing" in absent(read_family(file(tmp_path, LlamaForCausalLM="LlamaForNothing")))

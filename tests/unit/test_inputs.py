@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,12 +10,15 @@ from msgspec.structs import replace
 
 from conformance.core.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Prefix, Row
 from conformance.core.relations import row_alone, rows_reversed
-from conformance.families import family_named
-from conformance.families.inputs import request
-from conformance.families.inputs.text import padding_mask, pixels, position_ids, prefix_text, text, token_ids
+from conformance.families import families, family_named
+from conformance.families.inputs import inputs_of, kinds, request
+from conformance.families.inputs.idefics import ENCODED
+from conformance.families.inputs.text import INPUTS, images, padding_mask, position_ids, prefix_text, text, token_ids
 
 CASE = Case(family="llama", rows=(Row(length=2, seed=1), Row(length=4, seed=2), Row(length=1, seed=3)), seed=6)
 RIGHT = replace(CASE, padding="right")
+IDEFICS = family_named("idefics")
+PICTURED = replace(CASE, family="idefics", dtype="float64")
 
 
 def test_pads_stand_on_the_side_that_the_case_says() -> None:
@@ -61,24 +66,73 @@ def test_given_positions_count_the_text_and_leave_the_pads_at_0() -> None:
 
 @pytest.mark.parametrize(("mask", "dtype"), [("long", torch.int64), ("bool", torch.bool), ("float", torch.float32)])
 def test_the_mask_says_the_same_in_every_dtype(mask: str, dtype: torch.dtype) -> None:
-    given_mask = request(replace(CASE, mask=mask), family_named("llama"))["attention_mask"]
-    assert given_mask.dtype == dtype
-    assert torch.equal(given_mask.long(), padding_mask(CASE))
+    passed = request(replace(CASE, mask=mask), family_named("llama"))["attention_mask"]
+    assert passed.dtype == dtype
+    assert torch.equal(passed.long(), padding_mask(CASE))
 
 
 def test_a_request_holds_what_the_case_says_and_no_more() -> None:
-    kind = family_named("llama")
-    assert set(request(CASE, kind)) == {"input_ids", "attention_mask"}
-    assert set(request(replace(CASE, mask="omitted"), kind)) == {"input_ids"}
-    assert set(request(replace(CASE, given_positions=True), kind)) == {"input_ids", "attention_mask", "position_ids"}
+    llama = family_named("llama")
+    assert set(request(CASE, llama)) == {"input_ids", "attention_mask"}
+    assert set(request(replace(CASE, mask="omitted"), llama)) == {"input_ids"}
+    assert set(request(replace(CASE, given_positions=True), llama)) == {"input_ids", "attention_mask", "position_ids"}
+    images = {"pixel_values", "image_attention_mask"}
+    assert set(request(PICTURED, IDEFICS)) == {"input_ids", "attention_mask"} | images
+
+
+def test_there_is_a_kind_of_input_for_each_file_of_the_folder() -> None:
+    assert kinds() == ["idefics", "text"]
+    assert {name: inputs_of(family).arguments for name, family in families().items() if family.inputs != "text"} == {
+        "idefics": {"pixel_values", "image_attention_mask", "image_encoder_embeddings"}
+    }
+
+
+def test_text_has_nothing_beside_it() -> None:
+    assert INPUTS.arguments == frozenset()
+    assert INPUTS.beside(CASE, family_named("llama"), 4) == {}
+    tokens, width = torch.tensor([[5, 6]]), 2
+    for later in (INPUTS.for_piece({}, tokens, width), INPUTS.for_next_token({}, None, frozenset())):
+        assert later == {}
+    assert INPUTS.for_longer_text({}, 9) == {}
+    assert INPUTS.in_text(tokens) is tokens
 
 
 def test_an_image_belongs_to_its_row() -> None:
-    case, kind = replace(CASE, family="idefics", dtype="float64"), family_named("idefics")
-    given_pixels = pixels(case, kind)
-    assert given_pixels["pixel_values"].shape == (3, 1, 3, 4, 4)
-    assert given_pixels["pixel_values"].dtype == torch.float64
-    assert given_pixels["image_attention_mask"].shape == (3, 4, 1)
-    turned = pixels(rows_reversed(case), kind)["pixel_values"]
-    assert torch.equal(turned.flip(0), given_pixels["pixel_values"])
-    assert not torch.equal(turned, given_pixels["pixel_values"])
+    beside = inputs_of(IDEFICS).beside(PICTURED, IDEFICS, 4)
+    pixels = beside["pixel_values"]
+    assert pixels.shape == (3, 1, 3, 4, 4)
+    assert pixels.dtype == torch.float64
+    assert beside["image_attention_mask"].tolist() == [[[1]] * 4] * 3
+    turned = inputs_of(IDEFICS).beside(rows_reversed(PICTURED), IDEFICS, 4)["pixel_values"]
+    assert torch.equal(turned.flip(0), pixels)
+    assert not torch.equal(turned, pixels)
+    alone = inputs_of(IDEFICS).beside(row_alone(PICTURED, 1), IDEFICS, 4)["pixel_values"]
+    assert torch.equal(alone, pixels[1:2])
+
+
+def test_the_numbers_of_an_image_never_change() -> None:
+    """Golden, as those of the weights are."""
+    image = images(replace(PICTURED, dtype="float32"), IDEFICS)[0, 0, 0]
+    assert image.tolist() == [-2.75, -1.5, -1.25, -0.75]
+
+
+def test_a_piece_that_is_to_be_blind_sees_no_image() -> None:
+    beside = inputs_of(IDEFICS).beside(PICTURED, IDEFICS, 1)
+    tokens = torch.tensor([[5, 6, 7]])
+    piece = inputs_of(IDEFICS).for_piece(beside, tokens, 3, blind=2)
+    assert piece["image_attention_mask"].tolist() == [[[0], [0], [1]]]
+    assert piece["pixel_values"] is beside["pixel_values"]
+
+
+def test_a_longer_text_sees_what_its_end_saw() -> None:
+    beside = inputs_of(IDEFICS).beside(row_alone(PICTURED, 0), IDEFICS, 2)
+    assert inputs_of(IDEFICS).for_longer_text(beside, 5)["image_attention_mask"].shape == (1, 5, 1)
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_an_image_is_given_once_if_the_model_takes_what_it_made_of_it(accepts: bool) -> None:
+    beside = inputs_of(IDEFICS).beside(row_alone(PICTURED, 0), IDEFICS, 2)
+    out = SimpleNamespace(image_hidden_states=torch.ones(1, 1, 4, 8))
+    later = inputs_of(IDEFICS).for_next_token(beside, out, frozenset({ENCODED} if accepts else ()))
+    assert later["image_attention_mask"].shape == (1, 1, 1)
+    assert set(later) - {"image_attention_mask"} == {ENCODED if accepts else "pixel_values"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from conformance.core.case import Case, Prefix, Roles
-from conformance.families.weights import normal
+from conformance.families.weights import normal_numbers
 from conformance.methods.method import Layout
 from conformance.methods.prefix_tuning import (
     EMBEDDING,
@@ -33,7 +33,7 @@ CASE = Case(
 def test_flat_rows_undo_keys_values(layers: int, kv_heads: int, head_dim: int, n: int, dtype: str) -> None:
     roles = Roles(layers=layers, heads=kv_heads, kv_heads=kv_heads, head_dim=head_dim)
     case = Case(family="llama", roles=roles, prefix=Prefix(length=n), dtype=dtype)  # type: ignore[arg-type]
-    flat = normal(1, "flat", (n, 2 * layers * kv_heads * head_dim)).to(getattr(torch, dtype))
+    flat = normal_numbers(1, "flat", (n, 2 * layers * kv_heads * head_dim)).to(getattr(torch, dtype))
     filled = PREFIX_TUNING.injected(flat, case, PREFIX_TUNING.layout(case)).cache
     assert [tuple(t.shape) for pair in filled for t in pair] == [(1, kv_heads, n, head_dim)] * (2 * layers)
     assert torch.equal(PREFIX_TUNING.raw_holding(filled, case, PREFIX_TUNING.layout(case))[EMBEDDING], flat)
@@ -82,7 +82,7 @@ def test_the_layout_of_a_fused_cache() -> None:
 
 def test_a_fused_layout_is_undone_too() -> None:
     layout = keys_then_values_layout(CASE)
-    flat = normal(1, "flat", (5, 48))
+    flat = normal_numbers(1, "flat", (5, 48))
     assert torch.equal(
         PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, CASE, layout).cache, CASE, layout)[EMBEDDING], flat
     )
@@ -92,7 +92,7 @@ def test_a_fused_layout_is_undone_too() -> None:
 def test_rows_that_serve_no_layer_are_zero() -> None:
     case = Case(family="t5", roles=Roles(layers=2, encoder_layers=3), prefix=Prefix(length=2))
     layout = encoder_decoder_layout(case)
-    flat = normal(1, "flat", (2, 6 * 8))
+    flat = normal_numbers(1, "flat", (2, 6 * 8))
     again = PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, case, layout).cache, case, layout)[
         EMBEDDING
     ].reshape(2, 6, 8)

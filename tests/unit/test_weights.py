@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from conformance.families.weights import counters, near, neutral, normal, redraw
+from conformance.families.weights import counters, near, neutral, normal_numbers, redraw
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None)
 names = st.sampled_from(("wte.weight", "layers.0.mlp.weight", "prefix/embedding.weight"))
@@ -16,39 +16,39 @@ def test_the_numbers_never_change() -> None:
     """Golden: a Case must give the same model on every machine and in every release."""
     assert counters(0, "w", 4).tolist() == [3895980825, 3202862760, 3372786548, 3258344060]
     assert counters(7, "layers.1.weight", 3).tolist() == [3784358, 1509130992, 2549257756]
-    assert normal(0, "w", (2, 4)).tolist() == [[-0.5, 3.0, -1.5, -0.25], [-2.0, 1.0, -0.25, 0.25]]
+    assert normal_numbers(0, "w", (2, 4)).tolist() == [[-0.5, 3.0, -1.5, -0.25], [-2.0, 1.0, -0.25, 0.25]]
 
 
 @given(st.integers(0, 99), names, st.integers(0, 40), st.integers(0, 40))
 @SETTINGS
 def test_a_number_depends_on_its_index_only_whatever_the_size(seed: int, name: str, small: int, more: int) -> None:
-    assert torch.equal(normal(seed, name, (small + more,))[:small], normal(seed, name, (small,)))
-    assert torch.equal(normal(seed, name, (small, 3)).flatten(), normal(seed, name, (small * 3,)))
+    assert torch.equal(normal_numbers(seed, name, (small + more,))[:small], normal_numbers(seed, name, (small,)))
+    assert torch.equal(normal_numbers(seed, name, (small, 3)).flatten(), normal_numbers(seed, name, (small * 3,)))
 
 
 @given(st.integers(0, 99), names)
 @SETTINGS
 def test_the_numbers_are_dyadic_and_exact_in_every_dtype(seed: int, name: str) -> None:
-    drawn = normal(seed, name, (257,)) * near(5**-0.5)
+    drawn = normal_numbers(seed, name, (257,)) * near(5**-0.5)
     for dtype in (torch.bfloat16, torch.float16, torch.float64):
         assert torch.equal(drawn.to(dtype).float(), drawn)
     assert torch.equal((drawn * 8).round(), drawn * 8)
 
 
 def test_the_numbers_look_like_a_normal_distribution() -> None:
-    drawn = torch.cat([normal(seed, "w", (4096,)) for seed in range(4)])
+    drawn = torch.cat([normal_numbers(seed, "w", (4096,)) for seed in range(4)])
     assert abs(float(drawn.mean())) < 0.03
     assert 1.05 < float(drawn.std()) < 1.25
     assert float(drawn.abs().max()) == 3.5
-    one, other = normal(0, "w", (4096,)), normal(0, "v", (4096,))
+    one, other = normal_numbers(0, "w", (4096,)), normal_numbers(0, "v", (4096,))
     assert abs(float((one * other).mean())) < 0.06
 
 
 def test_counters_are_32_bit_and_all_different() -> None:
-    found = counters(3, "w", 1 << 14)
-    assert int(found.min()) >= 0
-    assert int(found.max()) < 1 << 32
-    assert len(found.unique()) == 1 << 14
+    numbers = counters(3, "w", 1 << 14)
+    assert int(numbers.min()) >= 0
+    assert int(numbers.max()) < 1 << 32
+    assert len(numbers.unique()) == 1 << 14
 
 
 @pytest.mark.parametrize(("scale", "power"), [(1.0, 1.0), (0.3, 0.25), (8**-0.5, 0.25), (3.0, 4.0)])
@@ -92,19 +92,19 @@ def tiny() -> Tiny:
 
 def test_tied_parameters_are_drawn_once_as_the_embedding(tiny: Tiny) -> None:
     assert tiny.head.weight is tiny.embed.weight
-    assert torch.equal(tiny.embed.weight, normal(5, "embed.weight", (11, 4)))
+    assert torch.equal(tiny.embed.weight, normal_numbers(5, "embed.weight", (11, 4)))
 
 
 def test_zero_gates_are_opened(tiny: Tiny) -> None:
-    assert torch.equal(tiny.gate, normal(5, "gate", (1,)) / 8)
+    assert torch.equal(tiny.gate, normal_numbers(5, "gate", (1,)) / 8)
     assert bool((tiny.gate != 0).all())
 
 
 def test_vectors_keep_their_constant_and_matrices_get_the_scale_of_their_input(tiny: Tiny) -> None:
-    assert torch.equal(tiny.norm.weight, 1 + normal(5, "norm.weight", (4,)) / 8)
-    assert torch.equal(tiny.up.bias, normal(5, "up.bias", (64,)) / 8)
-    assert torch.equal(tiny.up.weight, normal(5, "up.weight", (64, 4)) / 2)
-    assert torch.equal(tiny.conv.weight, normal(5, "conv.weight", (64, 4)) / 8)
+    assert torch.equal(tiny.norm.weight, 1 + normal_numbers(5, "norm.weight", (4,)) / 8)
+    assert torch.equal(tiny.up.bias, normal_numbers(5, "up.bias", (64,)) / 8)
+    assert torch.equal(tiny.up.weight, normal_numbers(5, "up.weight", (64, 4)) / 2)
+    assert torch.equal(tiny.conv.weight, normal_numbers(5, "conv.weight", (64, 4)) / 8)
 
 
 def test_the_seed_changes_every_parameter_and_the_same_seed_none() -> None:

@@ -1,4 +1,7 @@
-"""Inputs, one file per kind. A family file names its kind, ``inputs = "idefics"``; a kind is the ``INPUTS`` of its module."""
+"""Inputs, one file per kind. A family file names its kind, ``inputs = "idefics"``; a kind is the ``INPUTS`` of its module.
+
+Every kind but ``text`` is of images, which the family file describes in ``[pixels]``.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,17 @@ def kinds() -> list[str]:
 
 def inputs_of(family: Family) -> Inputs:
     """The kind of input that ``family`` takes."""
-    found: Inputs = import_module(f"{__name__}.{family.inputs}").INPUTS
-    return found
+    inputs: Inputs = import_module(f"{__name__}.{family.inputs}").INPUTS
+    return inputs
 
 
 def request(case: Case, family: Family) -> dict[str, Tensor]:
     """What the user passes to forward and to generate, except ``inputs_embeds``, which need the model."""
-    from conformance.families.inputs import text
+    from conformance.families.inputs.text import MASKS, padding_mask, position_ids, token_ids
 
-    return text.request(case, family, inputs_of(family))
+    arguments = {"input_ids": token_ids(case), **inputs_of(family).beside(case, family, case.longest)}
+    if case.mask != "omitted":
+        arguments["attention_mask"] = padding_mask(case).to(MASKS[case.mask])
+    if case.given_positions:
+        arguments["position_ids"] = position_ids(case, padding_mask(case))
+    return arguments

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from conformance.core.case import Case
-from conformance.families.inputs.text import Inputs
-from conformance.families.weights import normal
+from conformance.families.inputs.text import Inputs, images
 
 if TYPE_CHECKING:
-    from conformance.families.family import Family
+    from conformance.families import Family
 
 PIXELS, SEES, ENCODED = "pixel_values", "image_attention_mask", "image_encoder_embeddings"
 """The arguments of forward; the last is how it is given images that it has encoded before."""
@@ -25,24 +24,20 @@ class Idefics(Inputs):
 
     def beside(self, case: Case, family: Family, width: int) -> dict[str, Tensor]:
         """One image per row, seen by all of its ``width`` tokens."""
-        if family.pixels is None:
-            return {}
-        shape = (1, family.pixels.channels, family.pixels.size, family.pixels.size)
-        images = [normal(case.seed, f"image/{row.seed}", shape) for row in case.rows]
         sees = torch.ones(len(case.rows), width, 1, dtype=torch.long)
-        return {PIXELS: torch.stack(images).to(getattr(torch, case.dtype)), SEES: sees}
+        return {PIXELS: images(case, family).unsqueeze(1), SEES: sees}
 
-    def for_piece(self, beside: dict[str, Tensor], width: int, blind: int = 0) -> dict[str, Tensor]:
+    def for_piece(self, beside: dict[str, Tensor], tokens: Tensor, width: int, blind: int = 0) -> dict[str, Tensor]:
         """The first ``blind`` tokens see no image."""
         return {**beside, SEES: (torch.arange(width) >= blind).long()[None, :, None]}
 
     def for_next_token(self, beside: dict[str, Tensor], out: Any, accepted: frozenset[str]) -> dict[str, Tensor]:
         """What the base model has made of the pixels, if it takes that, in place of the pixels."""
         later = {**beside, SEES: beside[SEES][:, -1:]}
-        made = getattr(out, "image_hidden_states", None)
-        if made is not None and ENCODED in accepted:
+        encoded = getattr(out, "image_hidden_states", None)
+        if encoded is not None and ENCODED in accepted:
             later.pop(PIXELS, None)
-            later[ENCODED] = made
+            later[ENCODED] = encoded
         return later
 
     def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:

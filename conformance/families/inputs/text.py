@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from conformance.core.case import FIRST_TEXT_TOKEN, PAD, VOCABULARY, Case, Row
-from conformance.families.vocabulary import encode
-from conformance.families.weights import counters
+from conformance.families import family_named
+from conformance.families.inputs import inputs_of
+from conformance.families.vocabulary import encode_text
+from conformance.families.weights import counters, normal_numbers
 
 if TYPE_CHECKING:
-    from conformance.families.family import Family
+    from conformance.families import Family
 
 MASKS = {"long": torch.long, "bool": torch.bool, "float": torch.float32}
 
@@ -20,8 +22,9 @@ MASKS = {"long": torch.long, "bool": torch.bool, "float": torch.float32}
 def text(case: Case, row: Row) -> Tensor:
     """The row's tokens, shape ``(length,)``, int64; never the pad id."""
     if row.text:
-        return torch.tensor(encode(row.text))
-    return FIRST_TEXT_TOKEN + counters(case.seed, f"row/{row.seed}", row.length) % (VOCABULARY - FIRST_TEXT_TOKEN)
+        return torch.tensor(encode_text(row.text))
+    drawn = counters(case.seed, f"row/{row.seed}", row.length) % (VOCABULARY - FIRST_TEXT_TOKEN)
+    return inputs_of(family_named(case.family)).in_text(FIRST_TEXT_TOKEN + drawn)
 
 
 def prefix_text(case: Case) -> Tensor:
@@ -50,21 +53,37 @@ def position_ids(case: Case, mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1 + case.position_shift).clamp(min=0) * mask
 
 
+def images(case: Case, family: Family) -> Tensor:
+    """One image for each row, ``(rows, channels, size, size)``, in the Case's dtype. Like a text it depends on its row alone."""
+    pixels = family.pixels
+    assert pixels is not None, "a kind of input other than text has [pixels]: read_family sees to it"
+    shape = (pixels.channels, pixels.size, pixels.size)
+    drawn = [normal_numbers(case.seed, f"image/{row.seed}", shape) for row in case.rows]
+    return torch.stack(drawn).to(getattr(torch, case.dtype))
+
+
 class Inputs:
     """A kind of input: what stands beside the text. This one is text alone; other kinds are files of their own.
 
-    All that a method here is given or gives are arguments of the base model's forward, by name.
+    What stands ``beside`` it are arguments of the base model's forward, by name.
     """
 
     arguments: frozenset[str] = frozenset()
     """The names of all arguments that only this kind has."""
 
+    def redraw(self, model: Any) -> None:
+        """Change what was drawn of the base ``model``, in place, where this kind of input cannot do with just any weights."""
+
+    def in_text(self, tokens: Tensor) -> Tensor:
+        """The ``tokens`` of a row, ``(length,)``, as this kind of model reads them: some may stand for an image."""
+        return tokens
+
     def beside(self, case: Case, family: Family, width: int) -> dict[str, Tensor]:
         """For the whole batch, whose texts are ``width`` tokens long."""
         return {}
 
-    def for_piece(self, beside: dict[str, Tensor], width: int, blind: int = 0) -> dict[str, Tensor]:
-        """For a forward over ``width`` tokens, the first ``blind`` of which are to see the text only."""
+    def for_piece(self, beside: dict[str, Tensor], tokens: Tensor, width: int, blind: int = 0) -> dict[str, Tensor]:
+        """For a forward over ``width`` positions, the last of them ``tokens``; the first ``blind`` are to see the text only."""
         return beside
 
     def for_next_token(self, beside: dict[str, Tensor], out: Any, accepted: frozenset[str]) -> dict[str, Tensor]:
@@ -77,13 +96,3 @@ class Inputs:
 
 
 INPUTS = Inputs()
-
-
-def request(case: Case, family: Family, inputs: Inputs = INPUTS) -> dict[str, Tensor]:
-    """What the user passes to forward and to generate, except ``inputs_embeds``, which need the model."""
-    given = {"input_ids": token_ids(case), **inputs.beside(case, family, case.longest)}
-    if case.mask != "omitted":
-        given["attention_mask"] = padding_mask(case).to(MASKS[case.mask])
-    if case.given_positions:
-        given["position_ids"] = position_ids(case, padding_mask(case))
-    return given

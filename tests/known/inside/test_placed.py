@@ -39,23 +39,23 @@ def _asked(mended: Mend) -> Iterator[None]:
         yield
 
 
-def _with(model: Any, found: dict[str, Any], layers: int | None = None) -> Any:
+def _with(model: Any, hf_map: dict[str, Any], layers: int | None = None) -> Any:
     """``model`` as far as ``get_layer_device_map`` looks at it, with another map, or another number of layers."""
     config = model.config if layers is None else SimpleNamespace(num_hidden_layers=layers)
     whole = getattr(model, "whole", model)
-    return SimpleNamespace(hf_device_map=found, config=config, whole=whole)
+    return SimpleNamespace(hf_device_map=hf_map, config=config, whole=whole)
 
 
 def _named_layers(model: Any) -> list[str]:
     """The full names of the decoder's layers."""
     whole = getattr(model, "whole", model)
-    layers = next(kind.anatomy.layers for kind in families().values() if kind.model == type(whole).__name__)
+    layers = next(family.anatomy.layers for family in families().values() if family.model == type(whole).__name__)
     return [f"{layers}.{name}" for name, _ in whole.get_submodule(layers).named_children()]
 
 
-def _of_its_own(found: dict[str, Any], layer: str) -> Any:
+def _of_its_own(hf_map: dict[str, Any], layer: str) -> Any:
     """The device of ``layer``: that of the longest key that it is under."""
-    return found[max((key for key in found if not key or f"{layer}.".startswith(f"{key}.")), key=len)]
+    return hf_map[max((key for key in hf_map if not key or f"{layer}.".startswith(f"{key}.")), key=len)]
 
 
 @contextmanager
@@ -63,8 +63,8 @@ def keys_above() -> Iterator[None]:
     """A layer that no key names has the device of the key above it."""
 
     def mended(model: Any, ask: Ask) -> dict[int, Any]:
-        found = model.hf_device_map
-        return ask(_with(model, found | {layer: _of_its_own(found, layer) for layer in _named_layers(model)}))
+        hf_map = model.hf_device_map
+        return ask(_with(model, hf_map | {layer: _of_its_own(hf_map, layer) for layer in _named_layers(model)}))
 
     with _asked(mended):
         yield
@@ -75,8 +75,8 @@ def keys_of_other_layers() -> Iterator[None]:
     """Of the keys with a number, those of the decoder's layers decide: they come last."""
 
     def mended(model: Any, ask: Ask) -> dict[int, Any]:
-        found, own = model.hf_device_map, set(_named_layers(model))
-        return ask(_with(model, dict(sorted(found.items(), key=lambda item: item[0] in own))))
+        hf_map, own = model.hf_device_map, set(_named_layers(model))
+        return ask(_with(model, dict(sorted(hf_map.items(), key=lambda item: item[0] in own))))
 
     with _asked(mended):
         yield
@@ -99,8 +99,8 @@ def nowhere_but_the_cpu() -> Iterator[None]:
     """Where the map has no device, the CPU computes."""
 
     def mended(model: Any, ask: Ask) -> dict[int, Any]:
-        found = model.hf_device_map
-        return ask(_with(model, {"": "cpu:0"} if set(found.values()) <= set(AWAY) else found))
+        hf_map = model.hf_device_map
+        return ask(_with(model, {"": "cpu:0"} if set(hf_map.values()) <= set(AWAY) else hf_map))
 
     with _asked(mended):
         yield
@@ -164,9 +164,9 @@ def weights_found_on_disk() -> Iterator[None]:
         for key in list(offload_index or ()):
             offload_index[f"base_model.{key}"] = offload_index.pop(key)
 
-    def inferred(model: Any, **told: Any) -> Any:
+    def inferred(model: Any, **arguments: Any) -> Any:
         if not any(parameter.is_meta for parameter in model.parameters()):
-            return infer(model, **told)
+            return infer(model, **arguments)
         again = {f"base_model.{key}": device for key, device in model.base_model.hf_device_map.items()}
         first = next(iter(again.values()))
         return {"prompt_encoder": first, **again, "word_embeddings": first}
