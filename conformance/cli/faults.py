@@ -15,7 +15,7 @@ WIDTH = 110
 """Long names are not broken in a narrow window."""
 
 
-def faults(
+def plant_faults(
     ids: Annotated[
         list[str] | None, typer.Argument(help="Faults to plant; all of them if none is named.", metavar="FAULT")
     ] = None,
@@ -32,7 +32,7 @@ def faults(
     transformers.logging.set_verbosity_error()
     warnings.simplefilter("ignore")
     rows = []
-    for row in import_module("conformance.faults").table(ids or (), seeds):
+    for row in import_module("conformance.faults").detections(ids or (), seeds):
         rows.append(msgspec.to_builtins(row))
         typer.echo(f"{row.fault}: {'found' if row.clauses else 'SURVIVES'}", err=True)
     if format is Format.JSON:

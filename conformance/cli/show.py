@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from conformance.session.events import Run
 
 
-def show(file: Path, format: FormatOption = Format.TEXT) -> None:
+def show_file(file: Path, format: FormatOption = Format.TEXT) -> None:
     """Show the run that an events file holds, and exit as it did; 3 for one that did not finish."""
     from conformance.session.events import read
 
-    raise typer.Exit(present(read(file), format))
+    raise typer.Exit(print_run(read(file), format))
 
 
-def present(run: Run, format: Format) -> int:
+def print_run(run: Run, format: Format) -> int:
     """Print ``run`` and give its exit code."""
     from rich.console import Console
 
-    from conformance.report import terminal as summary
+    from conformance.report import terminal
 
     if format is Format.JSON:
         print_json(run)
     else:
-        summary.show(run, Console(highlight=False))
-    return summary.code_of(run)
+        terminal.show(run, Console(highlight=False))
+    return terminal.code_of(run)

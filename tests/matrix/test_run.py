@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.matrix.run import together
 from conformance.session.events import Run, read
+from conformance.session.exit_codes import gravest_code
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index
@@ -212,7 +212,7 @@ def test_the_gravest_run_decides(index: Index, call: Call, monkeypatch: pytest.M
     ("codes", "expected"), [([0, 1, 3], 3), ([4, 1, 0], 1), ([4, 0, 5], 4), ([5, 0], 0), ([5, 5], 5), ([], 5)]
 )
 def test_codes_add_up_by_gravity(codes: Iterable[int], expected: int) -> None:
-    assert together(codes) == expected
+    assert gravest_code(codes) == expected
 
 
 @pytest.mark.parametrize(

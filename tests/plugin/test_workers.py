@@ -24,7 +24,7 @@ def timeless(path: Path) -> dict[str, object]:
         built["verdict"].pop("cpu_seconds")
         return built
 
-    return {cell.item: plain(cell) for cell in read(path).cells}
+    return {str(cell.item): plain(cell) for cell in read(path).cells}
 
 
 def test_two_workers_find_what_one_process_finds(consumer: Consumer, pytester: pytest.Pytester) -> None:
@@ -53,7 +53,7 @@ def test_a_dead_worker_breaks_its_item_and_no_other(consumer: Consumer, pytester
     result = consumer(*clauses, "-n", "1", "--conformance-report", "events.jsonl")
     result.assert_outcomes(passed=1, failed=1, skipped=1)
     run = read(pytester.path / "events.jsonl")
-    words = {cell.item: cell.verdict.outcome.value for cell in run.cells if cell.verdict}
+    words = {str(cell.item): cell.verdict.outcome.value for cell in run.cells if cell.verdict}
     assert words["miniature.dies[llama]"] == "broken harness"
     assert words["miniature.holds[llama]"] == "conforms"
     assert run.footer is not None
