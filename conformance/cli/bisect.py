@@ -58,19 +58,19 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
     register_files(family_file)
     run = read(events) if events else None
-    the_case, reported = find_case(case, read_known(known)[1], run)
-    the_clause = clause_for(clause, reported)
-    family_named(the_case.family)
+    chosen_case, reported = find_case(case, read_known(known)[1], run)
+    chosen_clause = clause_for(clause, reported)
+    family_named(chosen_case.family)
     axes = AXES if axis is Which.BOTH else (axis.value,)
     start, end = _start(bad, run), parse(good) if good else None
-    replays = Replays(Store(store), the_case, the_clause.id, family_file or ())
+    replays = Replays(Store(store), chosen_case, chosen_clause.id, family_file or ())
     search = partial(along, start=start, end=end, replays=replays, pre=pre)
     end_children_on_sigterm()
     if format is Format.JSON:
         searched = [search(name, report=lambda seen: None) for name in axes]
-        print_json({"case": the_case, "clause": the_clause.id, "runs": replays.runs, "axes": searched})
+        print_json({"case": chosen_case, "clause": chosen_clause.id, "runs": replays.runs, "axes": searched})
     else:
-        typer.echo(f"Case {the_case.id} against {the_clause.id}")
+        typer.echo(f"Case {chosen_case.id} against {chosen_clause.id}")
         searched = [_search_aloud(search, name, start) for name in axes]
     raise typer.Exit(3 if replays.broken else 0 if all(each.found.older for each in searched) else 5)
 

@@ -40,12 +40,12 @@ def replay_case(
     from conformance.session.selection import devices_named, read_known
 
     register_files(family_file)
-    the_case, reported = find_case(case, read_known(known)[1], read(events) if events else None)
-    the_clause, on = clause_for(clause, reported), devices_named(devices)
-    family_named(the_case.family)
+    chosen_case, reported = find_case(case, read_known(known)[1], read(events) if events else None)
+    chosen_clause, on = clause_for(clause, reported), devices_named(devices)
+    family_named(chosen_case.family)
     if format is Format.TEXT:
-        typer.echo(f"replaying Case {the_case.id} against {the_clause.id} on {judged()}")
-    example = run_case(the_clause, the_case, confirmed=True, devices=on)
+        typer.echo(f"replaying Case {chosen_case.id} against {chosen_clause.id} on {judged()}")
+    example = run_case(chosen_clause, chosen_case, confirmed=True, devices=on)
     if isinstance(example, str):
         typer.echo(f"absent: {example}", err=format is Format.JSON)
         raise typer.Exit(5)

@@ -113,7 +113,8 @@ def test_what_was_asked_something_else_is_run_again(
 
 def test_more_workers_are_no_other_question(matrix: Call) -> None:
     matrix("4.45.1")
-    assert "1 finished" in matrix("4.45.1", *HOLDS, "--workers", "2", "--dry-run")[1]
+    for workers in ("2", "auto"):
+        assert "1 finished" in matrix("4.45.1", *HOLDS, "--workers", workers, "--dry-run")[1]
 
 
 def test_a_plan_is_printed_and_nothing_is_made(index: Index, matrix: Call, out: Path) -> None:
@@ -224,6 +225,8 @@ def test_codes_add_up_by_gravity(codes: Iterable[int], expected: int) -> None:
         (("--peft", "0.13.2", "--out", "out", "--store", "index.json"), "unwritable-store"),
         (("--peft", "0.13.2", "--out", "out", "--families", "lama"), "unknown-family"),
         (("--peft", "0.13.2", "--out", "out", "--profile", "fast"), "unknown-profile"),
+        (("--peft", "0.13.2", "--out", "out", "--methods", "LORA"), "unknown-method"),
+        (("--peft", "0.13.2", "--out", "out", "--workers", "many"), "bad-workers"),
     ],
 )
 def test_wrong_use_is_refused_before_anything_is_built(
