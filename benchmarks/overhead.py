@@ -91,7 +91,7 @@ def by_row(model: Any, filled: caches.KeysValues, case: Case, index: int, answer
         input_ids=ids,
         attention_mask=torch.ones(1, n + width, dtype=torch.long),
         position_ids=torch.arange(n, n + width)[None],
-        past_key_values=caches.make(model, filled),
+        past_key_values=caches.filled_cache(model, filled),
     ).logits
     return logits[0, -len(answer) :]
 

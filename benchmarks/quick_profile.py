@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conformance.clauses.registry import clauses
 from conformance.compat.versions import judged
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 WORKERS = 2
 CPU_BOUND, FIRST_BOUND = 120.0, 5.0
@@ -61,7 +61,7 @@ def measured(part: str, chosen: list[str], imports: float) -> bool:
         report = Path(folder) / "quick.events.jsonl"
         code, first, total = run(chosen, report)
         cpu = children_cpu_seconds() - before
-        judged_cells = [cell for cell in read(report).cells if cell.verdict]
+        judged_cells = [cell for cell in read_events(report).cells if cell.verdict]
     examples = sum(sum(cell.verdict.counts.values()) for cell in judged_cells if cell.verdict) / len(judged_cells)
     print(f"{part}: {len(judged_cells)} verdicts, {examples:.0f} examples each, exit code {code}")
     print(f"  CPU {cpu:.1f} s (bound {CPU_BOUND:g}), wall {total:.1f} s")

@@ -1,7 +1,7 @@
 """What conformance.yml does: install what is asked for, judge it, tell the result. `judge.py install`, `run` or `summary`.
 
 An input of the workflow is an environment variable, ``ASKED_FAMILIES`` for ``families``; an empty one was not given.
-Needs nothing but Python until it has installed the rest.
+Needs nothing but Python until it has installed the rest: the table of options takes nothing else.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from conformance.core.options import Given, Option, arguments, taken_by
+
 SUITE = Path(__file__).parents[2]
 JUDGED = ("peft", "transformers")
 VIOLATION = 1
 """The exit code of `peft-conformance run` for violations."""
 UPSTREAM = "git+https://github.com/huggingface"
-OPTIONS = ("families", "clauses", "profile", "time", "seed", "known")
-"""Inputs that are options of `peft-conformance run`, under the same names."""
 
 
 class WrongUse(Exception):
@@ -59,13 +61,20 @@ def packages(given: Mapping[str, str]) -> list[str]:
     return [*pair, f"peft-conformance[cli] @ {SUITE.resolve().as_uri()}", *shlex.split(given.get("extra-install", ""))]
 
 
-def options(given: Mapping[str, str], report: Path, processors: int) -> list[str]:
+def input_of(option: Option) -> str:
+    """The input of the workflow that is ``option``: nothing can be given repeatedly there, so many files are one text."""
+    return f"{option.name}s" if option.kind == "files" else option.name
+
+
+def options(inputs: Mapping[str, str], report: Path) -> list[str]:
     """The arguments of `peft-conformance run`."""
-    said = [f"--{name}={given[name]}" for name in OPTIONS if name in given]
-    said += [f"--family-file={file}" for file in shlex.split(given.get("family-files", ""))]
-    said += ["--database=local"] * (given.get("remember") == "true")
-    said += [f"--workers={processors}"] * (processors > 1)
-    return [*said, f"--report={report}"]
+    given: Given = {
+        option.name: tuple(shlex.split(inputs[name])) if option.kind == "files" else (inputs[name],)
+        for option in taken_by("workflow")
+        if (name := input_of(option)) in inputs
+    }
+    database = {"database": ("local",)} if inputs.get("remember") == "true" else {}
+    return arguments({**given, **database, "report": (str(report),)}, "run")
 
 
 def call(*command: str) -> int:
@@ -86,19 +95,19 @@ def append(variable: str, text: str) -> None:
 def judge(given: Mapping[str, str], report: Path) -> int:
     """Judge, and leave the exit code as the output ``exit-code``; 0 for violations if they are only to be reported."""
     report.parent.mkdir(parents=True, exist_ok=True)
-    code = call("peft-conformance", "run", *options(given, report, os.cpu_count() or 1))
+    code = call("peft-conformance", "run", *options(given, report))
     append("GITHUB_OUTPUT", f"exit-code={code}\n")
     return 0 if code == VIOLATION and given.get("report-only") == "true" else code
 
 
 def summarise(report: Path) -> int:
     """The summary of the job: what the events say, or that there are none."""
-    said = "Nothing was judged: see the log.\n"
+    summary = "Nothing was judged: see the log.\n"
     if report.is_file() and report.stat().st_size:
         page = report.with_name("report")
         merged = call("peft-conformance", "report", "merge", str(report), "--out", str(page)) == 0
-        said = (page / "summary.md").read_text("utf-8") if merged else "The events cannot be shown: see the log.\n"
-    append("GITHUB_STEP_SUMMARY", said)
+        summary = (page / "summary.md").read_text("utf-8") if merged else "The events cannot be shown: see the log.\n"
+    append("GITHUB_STEP_SUMMARY", summary)
     return 0
 
 

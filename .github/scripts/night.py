@@ -30,7 +30,7 @@ def merged_summary(folder: Path, out: Path) -> str:
 
 def _readable(file: Path) -> bool:
     try:
-        events.read(file)
+        events.read_events(file)
     except UserError:
         return False
     return True

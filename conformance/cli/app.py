@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -9,18 +10,18 @@ from typer.core import TyperGroup
 
 from conformance.cli.bisect import bisect
 from conformance.cli.calibrate import calibrate
-from conformance.cli.clauses import clauses
+from conformance.cli.clauses import list_clauses
 from conformance.cli.doctor import doctor
 from conformance.cli.explain import explain
-from conformance.cli.families import families
-from conformance.cli.faults import faults
-from conformance.cli.known import app as known
-from conformance.cli.matrix import app as matrix
-from conformance.cli.replay import replay
-from conformance.cli.report import app as report
+from conformance.cli.families import list_families
+from conformance.cli.faults import plant_faults
+from conformance.cli.known import known_app
+from conformance.cli.matrix import matrix_app
+from conformance.cli.replay import replay_case
+from conformance.cli.report import report_app
 from conformance.cli.run import run
-from conformance.cli.schema import schema
-from conformance.cli.show import show
+from conformance.cli.schema import print_schema
+from conformance.cli.show import show_file
 
 
 class Interruptible(TyperGroup):
@@ -43,8 +44,20 @@ app = typer.Typer(
     "Exit codes: 0 conforms, 1 violation, 2 wrong use, 3 broken harness or incomplete, "
     "4 a known failure no longer fails, 5 nothing was tested.",
 )
-for verb in (run, families, clauses, explain, show, replay, bisect, faults, doctor, calibrate, schema):
-    app.command()(verb)
-app.add_typer(known, name="known")
-app.add_typer(matrix, name="matrix")
-app.add_typer(report, name="report")
+VERBS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "families": list_families,
+    "clauses": list_clauses,
+    "explain": explain,
+    "show": show_file,
+    "replay": replay_case,
+    "bisect": bisect,
+    "faults": plant_faults,
+    "doctor": doctor,
+    "calibrate": calibrate,
+    "schema": print_schema,
+}
+for name, verb in VERBS.items():
+    app.command(name)(verb)
+for name, verbs in {"known": known_app, "matrix": matrix_app, "report": report_app}.items():
+    app.add_typer(verbs, name=name)

@@ -13,7 +13,7 @@ from conformance.core.errors import UserError
 if TYPE_CHECKING:
     from conformance.devices.inventory import Inventory
 
-PAIR = 2
+TWO = 2
 
 
 class Disagreement(Struct, frozen=True):
@@ -49,21 +49,21 @@ def calibrate(devices: DevicesOption = None, format: FormatOption = Format.TEXT)
     from conformance.compat.versions import versions
 
     real, simulated = _sides(devices)
-    count = min(len(real.names), PAIR)
+    count = min(len(real.names), TWO)
     ends = outcomes("", count), outcomes(",".join(real.names), count)
-    found = Calibration(
+    calibration = Calibration(
         versions=versions(),
         lane=simulated.lane,
-        simulated=(*simulated.names, "cpu")[:PAIR] if count == PAIR else (simulated.names[0], "cpu"),
-        real=(*real.names, "cpu")[:PAIR],
+        simulated=(*simulated.names, "cpu")[:TWO] if count == TWO else (simulated.names[0], "cpu"),
+        real=(*real.names, "cpu")[:TWO],
         probes=len(ends[0]),
         disagreements=disagreements(*ends),
     )
     if format is Format.JSON:
-        print_json(found)
+        print_json(calibration)
     else:
-        typer.echo(_told(found))
-    raise typer.Exit(1 if found.disagreements else 0)
+        typer.echo(_calibration_text(calibration))
+    raise typer.Exit(1 if calibration.disagreements else 0)
 
 
 def _sides(devices: str | None) -> tuple[Inventory, Inventory]:
@@ -79,7 +79,7 @@ def _sides(devices: str | None) -> tuple[Inventory, Inventory]:
             "name one or two, such as --devices cuda:0,cuda:1",
         )
     simulated = inventory()
-    if len(simulated.names) < PAIR:
+    if len(simulated.names) < TWO:
         raise UserError(
             "nothing-simulated",
             "no devices can be simulated here",
@@ -103,7 +103,7 @@ def outcomes_here(request: Probing) -> dict[str, str]:
     from conformance.devices.simulated.probes import PROBES, outcome
 
     names = current().names
-    pair = names[:PAIR] if request.count == PAIR else (names[0], "cpu")
+    pair = names[:TWO] if request.count == TWO else (names[0], "cpu")
     return {probe.name: outcome(probe, pair) for probe in PROBES}
 
 
@@ -112,11 +112,11 @@ def disagreements(simulated: dict[str, str], real: dict[str, str]) -> tuple[Disa
     return tuple(Disagreement(name, end, real[name]) for name, end in simulated.items() if end != real[name])
 
 
-def _told(found: Calibration) -> str:
-    sides = f"{found.lane} {', '.join(found.simulated)} against real {', '.join(found.real)}"
-    lines = [f"calibrating {sides}, torch {found.versions['torch']}; {found.probes} probes"]
-    width = max([len(one.probe) for one in found.disagreements], default=0)
-    lines += [f"  {one.probe:<{width}}  simulated: {one.simulated}, real: {one.real}" for one in found.disagreements]
-    number = len(found.disagreements)
-    said = "They agree" if not number else f"{number} probe{'' if number == 1 else 's'} disagree{'s' * (number == 1)}"
-    return "\n".join([*lines, f"{said}. Exit code {1 if number else 0}."])
+def _calibration_text(of: Calibration) -> str:
+    sides = f"{of.lane} {', '.join(of.simulated)} against real {', '.join(of.real)}"
+    lines = [f"calibrating {sides}, torch {of.versions['torch']}; {of.probes} probes"]
+    width = max([len(one.probe) for one in of.disagreements], default=0)
+    lines += [f"  {one.probe:<{width}}  simulated: {one.simulated}, real: {one.real}" for one in of.disagreements]
+    number = len(of.disagreements)
+    result = "They agree" if not number else f"{number} probe{'' if number == 1 else 's'} disagree{'s' * (number == 1)}"
+    return "\n".join([*lines, f"{result}. Exit code {1 if number else 0}."])

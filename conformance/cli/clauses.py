@@ -9,11 +9,11 @@ import typer
 from conformance.cli.common import Format, FormatOption, print_json
 
 
-def clauses(format: FormatOption = Format.TEXT) -> None:
+def list_clauses(format: FormatOption = Format.TEXT) -> None:
     """List the clauses by chapter, one sentence each."""
-    from conformance.clauses.registry import clauses as all_clauses
+    from conformance.clauses.registry import clauses
 
-    known = all_clauses().values()
+    known = clauses().values()
     if format is Format.JSON:
         print_json([{"id": c.id, "chapter": c.chapter, "statement": c.statement, "sources": c.sources} for c in known])
         return

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import Enum
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
+
+from conformance.core.options import Option, Taker, option_named, taken_by
 
 
 class Format(str, Enum):
@@ -17,20 +22,55 @@ class Format(str, Enum):
     JSON = "json"
 
 
+def _typer_option(option: Option, default: Any = ...) -> Any:
+    words = option.help + {"names": " or repeated", "files": "; may be repeated"}.get(option.kind, "")
+    return typer.Option(default, f"--{option.name}", metavar=option.metavar, help=words)
+
+
 FormatOption = Annotated[Format, typer.Option("--format", help="text for people, json for programs")]
-KnownOption = Annotated[
-    str | None, typer.Option("--known", metavar="FILE", help="known-failures file, or none (default: the shipped one)")
-]
-DevicesOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES", help="real devices for placed models, such as cuda:0,cuda:1 (default: simulated ones)"
-    ),
-]
-FamilyFileOption = Annotated[
-    list[Path] | None,
-    typer.Option("--family-file", metavar="FILE", help="register the family this TOML file describes; may be repeated"),
-]
+KnownOption = Annotated[str | None, _typer_option(option_named("known"))]
+DevicesOption = Annotated[str | None, _typer_option(option_named("devices"))]
+FamilyFileOption = Annotated[list[Path] | None, _typer_option(option_named("family-file"))]
+
+
+def takes_options(taker: Taker, **defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take all options that the table has for ``taker``; its parameter ``given`` is what was given for each.
+
+    ``defaults`` take the place of the table's.
+    """
+    table = taken_by(taker)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(**values: Any) -> None:
+            given = {option.name: _values(option, values.pop(option.parameter)) for option in table}
+            command(given=given, **values)
+
+        signature = inspect.signature(command, eval_str=True)
+        parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
+        place = list(signature.parameters).index("given")
+        parameters[place : place + 1] = [_parameter(option, defaults) for option in table]
+        called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return decorate
+
+
+def _parameter(option: Option, defaults: dict[str, str]) -> inspect.Parameter:
+    made = _typer_option(option, defaults.get(option.parameter, option.default))
+    kind = list[str] | None if option.kind in ("names", "files") else str | None
+    return inspect.Parameter(option.parameter, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=kind)
+
+
+def _values(option: Option, value: str | list[str] | None) -> tuple[str, ...]:
+    """One text for names however they were given, and for files absolute paths: children run in other folders."""
+    values = [value] if isinstance(value, str) else value or []
+    if option.kind == "names":
+        return (",".join(values),) if values else ()
+    if option.kind in ("file", "files"):
+        return tuple(text if text == "none" else str(Path(text).absolute()) for text in values)
+    return tuple(values)
 
 
 def print_json(value: Any) -> None:
@@ -38,9 +78,9 @@ def print_json(value: Any) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def register(files: list[Path] | None) -> None:
+def register_files(files: list[Path] | None) -> None:
     """Register family files of other repositories."""
-    from conformance.families import register as add
+    from conformance.families import register
 
     for file in files or ():
-        add(file)
+        register(file)

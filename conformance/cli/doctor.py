@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points, version
 
 import typer
 from msgspec import Struct
@@ -14,7 +13,7 @@ from conformance.cli.common import DevicesOption, Format, FormatOption, print_js
 from conformance.core.errors import UserError
 
 
-class Check(Struct, frozen=True):
+class Diagnosis(Struct, frozen=True):
     """One thing that was looked at."""
 
     what: str
@@ -26,34 +25,36 @@ class Check(Struct, frozen=True):
 def doctor(devices: DevicesOption = None, format: FormatOption = Format.TEXT) -> None:
     """Say whether this environment can judge anything; exit 2 if not."""
     done = []
-    for check in _checks(devices):
-        done.append(check)
+    for diagnosis in _diagnoses(devices):
+        done.append(diagnosis)
         if format is Format.TEXT:
-            mark = "ok" if check.fine else "FAILS" if check.needed else "absent"
-            typer.echo(f"{mark:<7}{check.what:<15} {check.said}")
+            mark = "ok" if diagnosis.fine else "FAILS" if diagnosis.needed else "absent"
+            typer.echo(f"{mark:<7}{diagnosis.what:<15} {diagnosis.said}")
     if format is Format.JSON:
         print_json(done)
-    raise typer.Exit(2 if any(check.needed and not check.fine for check in done) else 0)
+    raise typer.Exit(2 if any(each.needed and not each.fine for each in done) else 0)
 
 
-def _checks(devices: str | None) -> Iterator[Check]:
-    yield _asked("packages", _versions)
-    yield _asked("families", _families)
-    yield _asked("clauses", _clauses)
-    yield _asked("known failures", _known)
+def _diagnoses(devices: str | None) -> Iterator[Diagnosis]:
+    yield _tried("packages", _versions)
+    yield _tried("families", _families)
+    yield _tried("clauses", _clauses)
+    yield _tried("known failures", _known)
     registered = any(point.value == "conformance.plugin" for point in entry_points(group="pytest11"))
-    yield Check("pytest plugin", registered, "registered" if registered else "not registered: install the distribution")
-    yield _asked("temporary files", _temporary)
+    yield Diagnosis(
+        "pytest plugin", registered, "registered" if registered else "not registered: install the distribution"
+    )
+    yield _tried("temporary files", _temporary)
     yield _workers()
-    yield _asked("torch", _torch)
-    yield _asked("device maps", lambda: _lane(devices))
+    yield _tried("torch", _torch)
+    yield _tried("device maps", lambda: _lane(devices))
 
 
-def _asked(what: str, ask: Callable[[], str]) -> Check:
+def _tried(what: str, attempt: Callable[[], str]) -> Diagnosis:
     try:
-        return Check(what, True, ask())
+        return Diagnosis(what, True, attempt())
     except (UserError, ImportError, OSError) as error:
-        return Check(what, False, str(error))
+        return Diagnosis(what, False, str(error))
 
 
 def _versions() -> str:
@@ -88,12 +89,13 @@ def _temporary() -> str:
     return f"writable in {tempfile.gettempdir()}"
 
 
-def _workers() -> Check:
-    cores = f"{os.cpu_count()} cores"
-    try:
-        return Check("workers", True, f"{cores}, pytest-xdist {version('pytest-xdist')}", needed=False)
-    except PackageNotFoundError:
-        return Check("workers", False, f"{cores}, but no pytest-xdist: run takes --workers 0 only", needed=False)
+def _workers() -> Diagnosis:
+    from conformance.cli.launch import cores, has_xdist
+
+    xdist = f"pytest-xdist {version('pytest-xdist')}: run takes a process a core where that pays" if has_xdist() else ""
+    return Diagnosis(
+        "workers", bool(xdist), f"{cores()} cores, {xdist or 'no pytest-xdist: run takes one process'}", False
+    )
 
 
 def _torch() -> str:

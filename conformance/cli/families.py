@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register_files
 
 
-def families(format: FormatOption = Format.TEXT, family_file: FamilyFileOption = None) -> None:
+def list_families(format: FormatOption = Format.TEXT, family_file: FamilyFileOption = None) -> None:
     """List the families, and the hazard each stands for."""
-    from conformance.families import families as all_families
+    from conformance.families import families
 
-    register(family_file)
-    known = all_families()
+    register_files(family_file)
+    known = families()
     if format is Format.JSON:
         print_json(list(known.values()))
         return

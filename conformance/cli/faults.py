@@ -15,7 +15,7 @@ WIDTH = 110
 """Long names are not broken in a narrow window."""
 
 
-def faults(
+def plant_faults(
     ids: Annotated[
         list[str] | None, typer.Argument(help="Faults to plant; all of them if none is named.", metavar="FAULT")
     ] = None,

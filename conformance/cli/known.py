@@ -14,10 +14,10 @@ from conformance.cli.common import (
     FormatOption,
     KnownOption,
     print_json,
-    register,
+    register_files,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Known failures: violations that are understood.")
+known_app = typer.Typer(no_args_is_help=True, help="Known failures: violations that are understood.")
 
 
 class ListFormat(str, Enum):
@@ -28,13 +28,15 @@ class ListFormat(str, Enum):
     TOML = "toml"
 
 
-@app.command("list")
-def list_(known: KnownOption = None, format: Annotated[ListFormat, typer.Option("--format")] = ListFormat.TEXT) -> None:
+@known_app.command("list")
+def list_known(
+    known: KnownOption = None, format: Annotated[ListFormat, typer.Option("--format")] = ListFormat.TEXT
+) -> None:
     """List the known failures: where they hold, the function at fault, and why."""
     from conformance.report.finding import link
-    from conformance.session.selection import failures
+    from conformance.session.selection import read_known
 
-    file, entries = failures(known)
+    file, entries = read_known(known)
     if format is ListFormat.JSON:
         print_json(entries)
     elif format is ListFormat.TOML:
@@ -48,8 +50,8 @@ def list_(known: KnownOption = None, format: Annotated[ListFormat, typer.Option(
                 typer.echo(f"  {link(address)}")
 
 
-@app.command()
-def check(
+@known_app.command("check")
+def check_known(
     known: KnownOption = None,
     devices: DevicesOption = None,
     format: FormatOption = Format.TEXT,
@@ -58,11 +60,11 @@ def check(
     """Replay each known failure that applies here; exit 4 if one no longer fails."""
     from conformance.compat.versions import judged, require
     from conformance.session.exit_codes import MEANING, exit_code
-    from conformance.session.judge import replay
-    from conformance.session.selection import devices_named, failures
+    from conformance.session.judge import replay_known
+    from conformance.session.selection import devices_named, read_known
 
-    register(family_file)
-    _, entries = failures(known)
+    register_files(family_file)
+    _, entries = read_known(known)
     on = devices_named(devices)
     chosen = [entry for entry in entries if entry.applies(require())]
     text = format is Format.TEXT
@@ -70,7 +72,7 @@ def check(
         typer.echo(f"replaying {len(chosen)} of {len(entries)} known failures on {judged()}")
     done = []
     for entry in chosen:
-        done.append(replay(entry, on))
+        done.append(replay_known(entry, on))
         if text:
             typer.echo(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
     code = exit_code([], done, complete=True)

@@ -1,22 +1,26 @@
-"""Run pytest as ``run`` wants it: with our reporter, deaf to the caller's pytest.ini, conftest.py and plugins."""
+"""Run pytest as ``run`` wants it: with our reporter, in so many processes, deaf to the caller's pytest.ini and plugins."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.core.errors import UserError
+from conformance.core.options import Given, arguments
 
 if TYPE_CHECKING:
     from conformance.session.events import Run
 
 
-def launch(given: Mapping[str, str | None], family_files: Sequence[Path], workers: int, exitfirst: bool) -> Run | None:
-    """Run it, and give what it added up to; nothing after wrong use, which pytest has said by then.
+ITEMS_PER_WORKER = 20
+"""To judge so many takes the CPU time that one more worker costs: its imports, and models that are built twice; 6 to 8 s."""
+
+
+def launch(given: Given, workers: int, exitfirst: bool) -> Run | None:
+    """Run it, and give what it added up to; nothing after wrong use, which pytest has told by then.
 
     Prints progress to standard error.
     """
@@ -27,11 +31,9 @@ def launch(given: Mapping[str, str | None], family_files: Sequence[Path], worker
     _deafen()
     live = Live()
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        code = pytest.main(
-            [*_isolation(Path(folder)), *_arguments(given, family_files, workers, exitfirst)], plugins=[live]
-        )
-    if live.ledger:
-        return live.ledger.run()
+        code = pytest.main([*_isolation(Path(folder)), *_arguments(given, workers, exitfirst)], plugins=[live])
+    if live.recorder:
+        return live.recorder.run()
     if code != pytest.ExitCode.USAGE_ERROR:
         raise RuntimeError(f"pytest ended with {code!r} before anything was judged")
     return None
@@ -48,36 +50,46 @@ def _deafen() -> None:
 def _isolation(folder: Path) -> list[str]:
     config = folder / "pytest.ini"
     config.write_text("[pytest]\n", "utf-8")
-    return [
-        "-c",
-        str(config),
-        "--rootdir",
-        str(folder),
-        "--noconftest",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "conformance.plugin",
-    ]
+    plugins = ("-p", "no:cacheprovider", "-p", "conformance.plugin")
+    return ["-c", str(config), "--rootdir", str(folder), "--noconftest", *plugins]
 
 
-def _arguments(
-    given: Mapping[str, str | None], family_files: Sequence[Path], workers: int, exitfirst: bool
-) -> list[str]:
-    arguments = [
-        "--conformance",
-        *(f"--conformance-{name}={value}" for name, value in given.items() if value is not None),
-    ]
-    arguments += [f"--conformance-family-file={file}" for file in family_files]
-    if exitfirst:
-        arguments.append("--exitfirst")
-    if workers:
-        if find_spec("xdist") is None:
-            raise UserError(
-                "missing-package",
-                "pytest-xdist is not installed here",
-                "it runs the workers",
-                "pip install pytest-xdist, or --workers 0",
-            )
-        arguments += ["-p", "xdist.plugin", "--numprocesses", str(workers), "--dist", "worksteal"]
-    return arguments
+def _arguments(given: Given, workers: int, exitfirst: bool) -> list[str]:
+    several = ["-p", "xdist.plugin", "--numprocesses", str(workers), "--dist", "worksteal"] if workers else []
+    return ["--conformance", *arguments(given, "pytest"), *["--exitfirst"] * exitfirst, *several]
+
+
+def cores() -> int:
+    """How many processes can really run at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_xdist() -> bool:
+    """Whether pytest-xdist is here, which runs the workers."""
+    return find_spec("xdist") is not None
+
+
+def worker_count(given: Given, items: int) -> int:
+    """How many workers are asked for: a number, or ``auto``, which looks at how many items there are. 0 is this process alone.
+
+    Raises :class:`~conformance.core.errors.UserError` for anything else, and for workers that nothing here can run.
+    """
+    (text,) = given["workers"]
+    if text == "auto":
+        workers = min(cores(), items // ITEMS_PER_WORKER) if has_xdist() else 0
+        return workers if workers > 1 else 0
+    if not text.isascii() or not text.isdigit():
+        raise UserError(
+            "bad-workers",
+            f"{text!r} is not a number of workers",
+            "workers are a whole number from 0 up, or auto",
+            "give such a number; 0 judges in one process",
+        )
+    if int(text) and not has_xdist():
+        raise UserError(
+            "missing-package",
+            "pytest-xdist is not installed here",
+            "it runs the workers",
+            "pip install pytest-xdist, or --workers 0",
+        )
+    return int(text)

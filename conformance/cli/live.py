@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from conformance.core.finding import Cell
-from conformance.pytest_plugin.hooks import RECORDER
+from conformance.pytest_plugin.hooks import LISTENER
 from conformance.session.exit_codes import counts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Live:
     """A pytest plugin, in the place of pytest's own terminal reporter."""
 
     def __init__(self) -> None:
-        self.ledger: SessionRecorder | None = None
+        self.recorder: SessionRecorder | None = None
         self._file = _beyond_capture()
         self._console = Console(file=self._file, highlight=False, soft_wrap=True)
         self._progress = Progress(
@@ -36,14 +36,14 @@ class Live:
             transient=True,
         )
         self._task = self._progress.add_task("importing", total=None)
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Take the terminal."""
-        self.ledger = config.pluginmanager.getplugin(RECORDER).ledger
+        self.recorder = config.pluginmanager.getplugin(LISTENER).recorder
         config.pluginmanager.unregister(name="terminalreporter")
-        self._progress.update(self._task, total=len(self.ledger.items()))
+        self._progress.update(self._task, total=len(self.recorder.items()))
         self._progress.start()
 
     @pytest.hookimpl(trylast=True)
@@ -53,7 +53,7 @@ class Live:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self) -> None:
-        """Count what has been judged; the recorder has taken the outcome before."""
+        """Count what has been judged; the recorder has the outcome by then."""
         self._refresh()
 
     def pytest_internalerror(self, excrepr: object) -> None:
@@ -66,28 +66,30 @@ class Live:
         self._file.flush()
 
     def _refresh(self) -> None:
-        if self.ledger is None:
+        if self.recorder is None:
             return
-        run = self.ledger.run()
+        run = self.recorder.run()
         done = len(run.cells) + len(run.known)
         tally = ", ".join(f"{number} {name}" for name, number in counts(run.cells).items())
         now = " ".join(run.running)
         self._progress.update(self._task, completed=done, description=f"{now}  ({tally})" if tally else now)
         if self._progress.disable:
             self._lines(
-                {str(cell.item): _told(cell) for cell in run.cells}
+                {str(cell.item): _summary(cell) for cell in run.cells}
                 | {replay.item: replay.state for replay in run.known}
             )
 
     def _lines(self, outcomes: dict[str, str]) -> None:
-        total = len(self.ledger.items()) if self.ledger else 0
-        for item, said in outcomes.items():
-            if item not in self._said:
-                self._said.add(item)
-                self._console.print(f"[{len(self._said):>{len(str(total))}}/{total}] {item}: {said}", markup=False)
+        total = len(self.recorder.items()) if self.recorder else 0
+        for item, outcome in outcomes.items():
+            if item not in self._printed:
+                self._printed.add(item)
+                self._console.print(
+                    f"[{len(self._printed):>{len(str(total))}}/{total}] {item}: {outcome}", markup=False
+                )
 
 
-def _told(cell: Cell) -> str:
+def _summary(cell: Cell) -> str:
     if cell.verdict is None:
         return cell.word
     return f"{cell.word} ({sum(cell.verdict.counts.values())} examples, {cell.verdict.cpu_seconds:.1f} s CPU)"

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, KnownOption, print_json
-from conformance.cli.run import Names
+from conformance.cli.common import Format, FormatOption, print_json, takes_options
+from conformance.core.options import Given
 
 if TYPE_CHECKING:
     from conformance.matrix.run import Matrix, Step
 
-app = typer.Typer(no_args_is_help=True, help="Many pairs of releases, each in an environment and a process of its own.")
+matrix_app = typer.Typer(
+    no_args_is_help=True, help="Many pairs of releases, each in an environment and a process of its own."
+)
 
 StoreOption = Annotated[
     Path | None,
@@ -22,22 +24,16 @@ StoreOption = Annotated[
 PreOption = Annotated[bool, typer.Option("--pre", help="take pre-releases as well")]
 
 
-@app.command()
-def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
+@matrix_app.command("run")
+@takes_options("matrix run", workers="0")
+def run_matrix(
     peft: Annotated[str, typer.Option(metavar="RANGE", help="releases of PEFT, such as '>=0.13,<0.16'")],
     transformers: Annotated[str, typer.Option(metavar="RANGE", help="releases of transformers, such as '4.45.*'")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for one events file per pair")],
-    families: Names = None,
-    clauses: Names = None,
-    profile: Annotated[str | None, typer.Option(metavar="NAME", help="as for run")] = None,
-    examples: Annotated[str | None, typer.Option(metavar="N", help="as for run")] = None,
-    seed: Annotated[str | None, typer.Option(metavar="N", help="as for run")] = None,
-    known: KnownOption = None,
-    workers: Annotated[int, typer.Option(min=0, metavar="N", help="processes within each run")] = 0,
+    given: Given,
     limit: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="end the run of a pair after so long")
     ] = None,
-    family_file: FamilyFileOption = None,
     store: StoreOption = None,
     pre: PreOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")] = False,
@@ -47,51 +43,46 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
 
     What an earlier run with the same options finished in the same folder is not run again.
     """
+    from conformance.cli.launch import worker_count
     from conformance.core.pair import product
     from conformance.matrix.process import end_children_on_sigterm
     from conformance.matrix.releases import releases
-    from conformance.matrix.request import ask
+    from conformance.matrix.request import Request
     from conformance.matrix.run import Matrix
     from conformance.matrix.store import Store, writable
+    from conformance.session.selection import resolve
 
-    options = {
-        "families": ",".join(families) if families else None,
-        "clauses": ",".join(clauses) if clauses else None,
-        "profile": profile,
-        "examples": examples,
-        "seed": seed,
-        "known": known,
-    }
-    question = ask(options, family_file or (), workers, limit)
+    request = Request(given=given, selection=resolve(given), limit=limit)
+    worker_count(given, len(request.selection.items))
     pairs = list(product(releases("peft", peft, pre), releases("transformers", transformers, pre)))
-    matrix = Matrix(out.absolute() if dry_run else writable(out, "folder"), Store(store), question)
+    matrix = Matrix(out.absolute() if dry_run else writable(out, "folder"), Store(store), request)
     steps = list(matrix.plan(pairs))
     if dry_run:
-        _show(steps, format)
+        _print_steps(steps, format)
         raise typer.Exit(0)
     end_children_on_sigterm()
-    raise typer.Exit(_run(matrix, steps, format))
+    raise typer.Exit(_run_steps(matrix, steps, format))
 
 
-def _run(matrix: Matrix, steps: list[Step], format: Format) -> int:
-    from conformance.matrix.request import codes
-    from conformance.matrix.run import FINISHED, together
+def _run_steps(matrix: Matrix, steps: list[Step], format: Format) -> int:
+    from conformance.matrix.run import FINISHED
+    from conformance.session.exit_codes import gravest_code
 
     for number, step in enumerate(steps, 1):
         at = f"[{number:>{len(str(len(steps)))}}/{len(steps)}]"
         if step.state == FINISHED:
-            said = f"{step.pair}: finished before, {step.why}"
+            result = f"{step.pair}: finished before, {step.why}"
         else:
             typer.echo(f"{at} {step.pair} ...", err=True)
-            said = _told(matrix, step)
-        typer.echo(f"{at} {said}", err=format is Format.JSON)
-    ended = together(codes(matrix.record, (step.pair.name for step in steps)))
+            result = _result(matrix, step)
+        typer.echo(f"{at} {result}", err=format is Format.JSON)
+    code = gravest_code(matrix.exit_code(step.pair) for step in steps)
     if format is Format.JSON:
         print_json(matrix.record)
-    return ended
+    return code
 
 
-def _told(matrix: Matrix, step: Step) -> str:
+def _result(matrix: Matrix, step: Step) -> str:
     from conformance.report.terminal import closing
 
     run = matrix.run(step.pair)
@@ -99,7 +90,7 @@ def _told(matrix: Matrix, step: Step) -> str:
     return closing(run) + (f"\n  {why}" if why and all(cell.verdict is None for cell in run.cells) else "")
 
 
-def _show(steps: list[Step], format: Format) -> None:
+def _print_steps(steps: list[Step], format: Format) -> None:
     if format is Format.JSON:
         print_json(steps)
         return

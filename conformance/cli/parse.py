@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from conformance.clauses.registry import Clause
 
 PARTS = {part.__name__: part for part in (Case, Placement, Prefix, Roles, Row)}
-Found = tuple[Case, str | None]
+FoundCase = tuple[Case, str | None]
 """A Case, and the clause that it was reported for, if that is known."""
 
 
-def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Found:
-    """The Case that ``given`` means. Raises :class:`~conformance.core.errors.UserError` if it means none."""
-    text = given.strip()
+def find_case(text: str, entries: tuple[KnownFailure, ...], run: Run | None) -> FoundCase:
+    """The Case that ``text`` means. Raises :class:`~conformance.core.errors.UserError` if it means none."""
+    text = text.strip()
     if text.startswith(("{", "Case(")):
-        return parse(text), None
+        return parse_case(text), None
     for names, case, clause in [*(((e.id, e.case.id), e.case, e.clause) for e in entries), *_reported(run)]:
         if text in names:
             return case, clause
@@ -44,11 +44,11 @@ def find(given: str, entries: tuple[KnownFailure, ...], run: Run | None) -> Foun
     )
 
 
-def clause_for(given: str | None, reported: str | None) -> Clause:
-    """The clause to hold a Case against: the ``given`` one, else the one that it was ``reported`` for."""
+def clause_for(named: str | None, reported: str | None) -> Clause:
+    """The clause to hold a Case against: the ``named`` one, else the one that it was ``reported`` for."""
     from conformance.clauses.registry import clause_named
 
-    name = given or reported
+    name = named or reported
     if name is None:
         raise UserError(
             "missing-clause",
@@ -63,18 +63,18 @@ def _reported(run: Run | None) -> list[tuple[tuple[str, ...], Case, str]]:
     if run is None:
         return []
     verdicts = [cell.verdict for cell in run.cells if cell.verdict]
-    found = [finding for verdict in verdicts for finding in (verdict.finding, *verdict.evidence) if finding]
-    return [((finding.case.id,), finding.case, finding.clause) for finding in found]
+    findings = [finding for verdict in verdicts for finding in (verdict.finding, *verdict.evidence) if finding]
+    return [((finding.case.id,), finding.case, finding.clause) for finding in findings]
 
 
 def _read(path: Path) -> Case:
     try:
-        return parse(path.read_text("utf-8").strip(), str(path))
+        return parse_case(path.read_text("utf-8").strip(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise _malformed(str(path), str(error)) from error
 
 
-def parse(text: str, source: str = "the given text") -> Case:
+def parse_case(text: str, source: str = "the given text") -> Case:
     """A Case from its JSON or its repr; the latter is read, never run."""
     if not text.startswith("Case("):
         return from_json(text, source)

@@ -14,14 +14,14 @@ from conformance.cli.common import (
     FormatOption,
     KnownOption,
     print_json,
-    register,
+    register_files,
 )
 
 if TYPE_CHECKING:
     from conformance.engine.controls import Example
 
 
-def replay(
+def replay_case(
     case: Annotated[str, typer.Argument(help="a file, an id, or the text of a Case: JSON or its repr")],
     clause: Annotated[str | None, typer.Option(help="the clause to hold it against")] = None,
     events: Annotated[Path | None, typer.Option(metavar="FILE", help="events file in which to look an id up")] = None,
@@ -31,33 +31,33 @@ def replay(
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
-    from conformance.cli.parse import clause_for, find
+    from conformance.cli.parse import clause_for, find_case
     from conformance.compat.versions import judged
     from conformance.core.outcome import TABLE
     from conformance.families import family_named
-    from conformance.session.events import read
+    from conformance.session.events import read_events
     from conformance.session.judge import run_case
-    from conformance.session.selection import devices_named, failures
+    from conformance.session.selection import devices_named, read_known
 
-    register(family_file)
-    found, reported = find(case, failures(known)[1], read(events) if events else None)
-    chosen, on = clause_for(clause, reported), devices_named(devices)
-    family_named(found.family)
+    register_files(family_file)
+    chosen_case, reported = find_case(case, read_known(known)[1], read_events(events) if events else None)
+    chosen_clause, on = clause_for(clause, reported), devices_named(devices)
+    family_named(chosen_case.family)
     if format is Format.TEXT:
-        typer.echo(f"replaying Case {found.id} against {chosen.id} on {judged()}")
-    example = run_case(chosen, found, confirmed=True, devices=on)
+        typer.echo(f"replaying Case {chosen_case.id} against {chosen_clause.id} on {judged()}")
+    example = run_case(chosen_clause, chosen_case, confirmed=True, devices=on)
     if isinstance(example, str):
         typer.echo(f"absent: {example}", err=format is Format.JSON)
         raise typer.Exit(5)
     if format is Format.JSON:
         print_json(example)
     else:
-        typer.echo(_told(example))
+        typer.echo(_example_text(example))
     code = TABLE[example.outcome.value].code
     raise typer.Exit(5 if code is None else code)
 
 
-def _told(example: Example) -> str:
+def _example_text(example: Example) -> str:
     from conformance.report.finding import finding_text
 
     if example.finding:

@@ -13,13 +13,13 @@ import typer
 if TYPE_CHECKING:
     from conformance.report.merged import Merged
 
-app = typer.Typer(no_args_is_help=True, help="What many runs say together. Reads events, judges nothing.")
+report_app = typer.Typer(no_args_is_help=True, help="What many runs say together. Reads events, judges nothing.")
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILES...", help="events files that `run --report` wrote")]
 
 
-@app.command()
-def merge(
+@report_app.command("merge")
+def merge_files(
     files: Files,
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for summary.md and index.html")],
 ) -> None:
@@ -31,8 +31,8 @@ def merge(
     _write({out / "summary.md": summary_page(merged), out / "index.html": html_page(merged)}, merged)
 
 
-@app.command()
-def versions(
+@report_app.command("versions")
+def tabulate_versions(
     files: Files,
     out: Annotated[Path, typer.Option(metavar="FILE", help="the Markdown file, such as docs/versions.md")],
 ) -> None:
@@ -45,11 +45,11 @@ def versions(
 
 def _merged(files: Iterable[Path]) -> Merged:
     from conformance.report.merged import check_run, merge_runs
-    from conformance.session.events import read
+    from conformance.session.events import read_events
 
     runs = []
     for file in files:
-        runs.append(read(file))
+        runs.append(read_events(file))
         check_run(runs[-1], str(file))
     return merge_runs(runs)
 

@@ -14,8 +14,8 @@ class What(str, Enum):
     EVENTS = "events"
 
 
-def schema(what: What) -> None:
+def print_schema(what: What) -> None:
     """Print the JSON schema of a Case, or of one line of an events file."""
-    from conformance.session.events import schema as of
+    from conformance.session.events import schema
 
-    print_json(of(what.value))
+    print_json(schema(what.value))

@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from conformance.session.events import Run
 
 
-def show(file: Path, format: FormatOption = Format.TEXT) -> None:
+def show_file(file: Path, format: FormatOption = Format.TEXT) -> None:
     """Show the run that an events file holds, and exit as it did; 3 for one that did not finish."""
-    from conformance.session.events import read
+    from conformance.session.events import read_events
 
-    raise typer.Exit(present(read(file), format))
+    raise typer.Exit(print_run_as(read_events(file), format))
 
 
-def present(run: Run, format: Format) -> int:
+def print_run_as(run: Run, format: Format) -> int:
     """Print ``run`` and give its exit code."""
     from rich.console import Console
 
-    from conformance.report.terminal import code_of, print_run
+    from conformance.report import terminal
 
     if format is Format.JSON:
         print_json(run)
     else:
-        print_run(run, Console(highlight=False))
-    return code_of(run)
+        terminal.print_run(run, Console(highlight=False))
+    return terminal.code_of(run)

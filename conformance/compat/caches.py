@@ -68,7 +68,7 @@ def returned(out: Any) -> Any:
     return getattr(out, NEW if hasattr(out, NEW) else OLD, None)
 
 
-def read(cache: Any, layers: int, heads: int) -> tuple[LayerCache, ...]:
+def read_cache(cache: Any, layers: int, heads: int) -> tuple[LayerCache, ...]:
     """The self-attention part of ``cache``, layer by layer; empty layers where there is no cache yet.
 
     ``heads`` is how many a layer has in a cache that does not say it: the fused one of :func:`fuses_heads`.
@@ -101,7 +101,7 @@ def _read_layer(cache: Any, index: int) -> LayerCache:
     return LayerCache(int(cache.get_seq_length(index)), keys, values)
 
 
-def make(model: Any, filled: KeysValues, keep_all: bool = False) -> Any:
+def filled_cache(model: Any, filled: KeysValues, keep_all: bool = False) -> Any:
     """A cache for ``model`` whose self-attention layers hold ``filled``; nothing at all where ``filled`` is empty.
 
     Sliding layers drop what their window does not need, unless ``keep_all``.

@@ -8,8 +8,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from conformance.core.errors import UserError
+from conformance.core.pair import AXES, Pair
 
-JUDGED = ("peft", "transformers")
+JUDGED = AXES
 RECORDED = (*JUDGED, "torch", "accelerate", "tokenizers", "safetensors", "hypothesis", "pytest", "peft-conformance")
 OLDEST = {"peft": "0.10", "transformers": "4.38"}
 
@@ -28,7 +29,7 @@ def versions() -> dict[str, str]:
 
 def judged() -> str:
     """``peft 0.21.2 x transformers 5.23.0``. Raises :class:`~conformance.core.errors.UserError` if one is missing."""
-    return " x ".join(f"{name} {require()[name]}" for name in JUDGED)
+    return str(Pair.of(require()))
 
 
 def require() -> dict[str, str]:
@@ -53,13 +54,6 @@ def require() -> dict[str, str]:
                 f"install {name}>={oldest}",
             )
     return found
-
-
-def normal(release: str) -> str:
-    """A release as the index writes it. Raises ``ValueError`` for what is none."""
-    from packaging.version import Version
-
-    return str(Version(release))
 
 
 def oldest_first(releases: Iterable[str]) -> list[str]:

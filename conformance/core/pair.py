@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from conformance.compat.versions import normal
 from conformance.core.errors import UserError
 
 AXES = ("peft", "transformers")
+SPELLINGS = (
+    r"(?:[a-z]+[-(])?peft-(.+)-transformers-(.+?)\)?",
+    r"(?:peft\s+)?(.+?)\s*[x,]\s*(?:transformers\s+)?(.+)",
+)
+"""As files and the environments of nox and tox are called; and as people write it."""
 
 
 class Pair(Struct, frozen=True):
@@ -18,6 +22,11 @@ class Pair(Struct, frozen=True):
 
     peft: str
     transformers: str
+
+    @classmethod
+    def of(cls, versions: Mapping[str, str]) -> Pair:
+        """The pair in ``versions`` of packages."""
+        return cls(versions["peft"], versions["transformers"])
 
     def __str__(self) -> str:
         return f"peft {self.peft} x transformers {self.transformers}"
@@ -37,18 +46,22 @@ class Pair(Struct, frozen=True):
 
 
 def parse(text: str) -> Pair:
-    """``0.13.2x4.45.1``, spaces allowed. Raises :class:`~conformance.core.errors.UserError` for anything else."""
-    parts = [part.strip() for part in re.split("[x,]", text)]
+    """``0.13.2x4.45.1``, or any other way in which this project writes a pair.
+
+    Raises :class:`~conformance.core.errors.UserError` for anything else.
+    """
+    from packaging.version import parse as release
+
     try:
-        peft, transformers = (normal(part) for part in parts)
-    except ValueError as error:
+        parts = next(filter(None, (re.fullmatch(spelling, text.strip()) for spelling in SPELLINGS))).groups()
+        return Pair(*(str(release(part)) for part in parts))
+    except (StopIteration, ValueError) as error:
         raise UserError(
             "bad-pair",
             f"{text!r} is not a pair of releases",
             "a pair is a release of PEFT and one of transformers with an x in between",
             "write PEFTxTRANSFORMERS, each a whole version",
         ) from error
-    return Pair(peft, transformers)
 
 
 def product(pefts: Iterable[str], transformers: Iterable[str]) -> Iterator[Pair]:

@@ -28,7 +28,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Neighbours(Struct, frozen=True, kw_only=True):
     """What a search came to: the two neighbours, older first, or ``why`` there are none.
 
     ``seen`` is in the order of looking, ``skipped`` lies between the neighbours and is neither good nor bad, ``untried``
@@ -57,19 +57,20 @@ class Search:
             self._seen[index] = self._look(self.releases[index])
         return self._seen[index]
 
-    def between(self, start: str, end: str) -> Found:
+    def between(self, start: str, end: str) -> Neighbours:
         """The neighbours between two releases, which are both looked at first."""
         first, last = self.releases.index(start), self.releases.index(end)
         if self.at(first).look is Look.NEITHER:
             return self._none(f"{start} cannot be judged: {self.at(first).why}")
-        other = self._first_other(first, self._inwards(last, first), anything=True)
+        inwards = range(last, first, -1 if last > first else 1)
+        other = self._first_other(first, inwards, anything=True)
         if other is None:
             return self._none(f"nothing but {start} can be judged between {start} and {end}")
         if self.at(other).look is self.at(first).look:
             return self._none(f"both ends are {self.at(first).look.value}: {start} and {self.releases[other]}")
         return self._narrow(first, other)
 
-    def around(self, start: str) -> Found:
+    def around(self, start: str) -> Neighbours:
         """The neighbours next to ``start`` as far as they can be found in ever longer steps: to newer ones, then to older."""
         first = self.releases.index(start)
         if self.at(first).look is Look.NEITHER:
@@ -87,10 +88,6 @@ class Search:
                 return index
         return None
 
-    @staticmethod
-    def _inwards(last: int, first: int) -> Iterator[int]:
-        yield from range(last, first, -1 if last > first else 1)
-
     def _outwards(self, first: int, direction: int) -> Iterator[int]:
         """1, 2, 4, ... releases away, and the outermost; one that is neither good nor bad counts for nothing."""
         end = len(self.releases) - 1 if direction > 0 else 0
@@ -103,12 +100,11 @@ class Search:
     def _last_same(self, first: int, other: int) -> int:
         """Of those that look as ``first`` does, the one nearest to ``other`` on this side."""
         look = self.at(first).look
-        ours = [index for index, seen in self._seen.items() if seen.look is look]
-        return min(
-            (index for index in ours if (index < other) == (first < other)), key=lambda index: abs(other - index)
-        )
+        alike = [index for index, seen in self._seen.items() if seen.look is look]
+        same_side = [index for index in alike if (index < other) == (first < other)]
+        return min(same_side, key=lambda index: abs(other - index))
 
-    def _narrow(self, one: int, other: int) -> Found:
+    def _narrow(self, one: int, other: int) -> Neighbours:
         while (middle := self._middle(one, other)) is not None:
             look = self.at(middle).look
             if look is self.at(one).look:
@@ -116,7 +112,7 @@ class Search:
             elif look is self.at(other).look:
                 other = middle
         older, newer = sorted((one, other))
-        return Found(
+        return Neighbours(
             seen=tuple(self._seen.values()),
             older=self.at(older),
             newer=self.at(newer),
@@ -135,5 +131,5 @@ class Search:
         inside = range(min(self._seen), max(self._seen))
         return tuple(self.releases[index] for index in inside if index not in self._seen)
 
-    def _none(self, why: str) -> Found:
-        return Found(seen=tuple(self._seen.values()), untried=self._untried(), why=why)
+    def _none(self, why: str) -> Neighbours:
+        return Neighbours(seen=tuple(self._seen.values()), untried=self._untried(), why=why)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from conformance.compat.versions import is_preview, oldest_first
 from conformance.core.errors import UserError
 from conformance.core.pair import Pair, compare, tag
-from conformance.matrix.bisect import Found, Search, Seen
+from conformance.matrix.bisect import Neighbours, Search, Seen
 from conformance.matrix.releases import releases
 from conformance.matrix.replays import Replays
 
@@ -19,14 +19,14 @@ class Axis(Struct, frozen=True, kw_only=True):
 
     axis: str
     start: Pair
-    found: Found
+    found: Neighbours
     links: tuple[str, ...] = ()
 
 
 def along(
-    axis: str, start: Pair, end: Pair | None, replays: Replays, *, pre: bool = False, told: Callable[[Seen], None]
+    axis: str, start: Pair, end: Pair | None, replays: Replays, *, pre: bool = False, report: Callable[[Seen], None]
 ) -> Axis:
-    """Search from ``start`` to ``end``'s release, or as far as needed; ``told`` of each release that is looked at."""
+    """Search from ``start`` to ``end``'s release, or as far as needed; ``report`` gets each release that is looked at."""
     ends = [start.on(axis)] + ([end.on(axis)] if end else [])
     known = _between(axis, oldest_first(set(ends)), pre)
     for release in ends:
@@ -35,12 +35,12 @@ def along(
 
     def look(release: str) -> Seen:
         seen = replays.look(start.moved(axis, release), axis)
-        told(seen)
+        report(seen)
         return seen
 
     search = Search(known, look)
-    found = search.between(*ends) if end and len(set(ends)) > 1 else search.around(ends[0])
-    return Axis(axis=axis, start=start, found=found, links=_links(axis, found))
+    neighbours = search.between(*ends) if end and len(set(ends)) > 1 else search.around(ends[0])
+    return Axis(axis=axis, start=start, found=neighbours, links=_links(axis, neighbours))
 
 
 def _between(axis: str, ends: list[str], pre: bool) -> tuple[str, ...]:
@@ -49,10 +49,10 @@ def _between(axis: str, ends: list[str], pre: bool) -> tuple[str, ...]:
     return releases(axis, wanted, pre)
 
 
-def _links(axis: str, found: Found) -> tuple[str, ...]:
-    if found.older is None or found.newer is None:
+def _links(axis: str, neighbours: Neighbours) -> tuple[str, ...]:
+    if neighbours.older is None or neighbours.newer is None:
         return ()
-    older, newer = found.older.release, found.newer.release
+    older, newer = neighbours.older.release, neighbours.newer.release
     return tag(axis, older), tag(axis, newer), compare(axis, older, newer)
 
 

@@ -17,26 +17,14 @@ OF_HERE = ("python", "torch", "hypothesis", "pytest", "peft-conformance")
 """What a pair would have had from this environment; all else would have been its own."""
 
 
-def impossible(selection: Selection, pair: Pair, why: str, events: Path) -> Run:
-    """A finished run: this pair cannot exist, so every cell is *impossible*."""
-    ledger = _ledger(selection, pair, events)
-    for item in ledger.planned.values():
-        ledger.take(Judged(cell=Cell.of(item, State.IMPOSSIBLE, why)))
-    ledger.finish((), stopped=False)
-    ledger.close()
-    return ledger.run()
-
-
-def not_built(selection: Selection, pair: Pair, why: str, events: Path) -> Run:
-    """A run that did not come to its end, without a footer, so that the next one tries again."""
-    ledger = _ledger(selection, pair, events)
-    for item in ledger.planned.values():
-        ledger.take(Judged(cell=Cell.of(item, State.NOT_RUN, why)))
-    ledger.close()
-    return ledger.run()
-
-
-def _ledger(selection: Selection, pair: Pair, events: Path) -> SessionRecorder:
+def empty_run(selection: Selection, pair: Pair, state: State, why: str, events: Path) -> Run:
+    """A run in which every cell is in ``state``. *Impossible* is a result; else there is no footer: the next one tries again."""
     kept = {name: selection.versions[name] for name in OF_HERE if name in selection.versions}
     versions = {**kept, "peft": pair.peft, "transformers": pair.transformers}
-    return SessionRecorder(replace(selection, versions=versions), str(events))
+    recorder = SessionRecorder(replace(selection, versions=versions), str(events))
+    for item in recorder.planned.values():
+        recorder.record(Judged(cell=Cell.of(item, state, why)))
+    if state is State.IMPOSSIBLE:
+        recorder.finish((), stopped=False)
+    recorder.close()
+    return recorder.run()

@@ -19,21 +19,21 @@ def reason() -> str:
     try:
         import peft  # noqa: F401 - it imports transformers
     except Exception as error:
-        return _told(error)
+        return _words(error)
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
 
     try:
         Lab().new_subject(Case(family="llama"))
     except RunFailed as failed:  # some import the other one only when they are used
-        return _told(failed.error) if isinstance(failed.error, ImportError) else ""
+        return _words(failed.error) if isinstance(failed.error, ImportError) else ""
     return ""
 
 
-def _told(error: BaseException) -> str:
+def _words(error: BaseException) -> str:
     """The exception in words, without the places that are of this machine only."""
-    said = re.sub(r" \((/|[A-Z]:)[^)]*\)", "", " ".join(str(error).split()))
-    return f"{type(error).__name__}: {said}"
+    text = re.sub(r" \((/|[A-Z]:)[^)]*\)", "", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

@@ -7,28 +7,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from conformance.matrix.uv import Unreachable
+from conformance.worker.environment import environment
 
+IMPORT_CHECK = "conformance.matrix.import_check"
 IMPORTING, REPLAYING = 900, 1800
 """Seconds in which a pair can be imported, from a cold disk too; and in which one Case can be replayed."""
-PACKAGE = str(Path(__file__).parents[2])
-DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", "CONFORMANCE_ANSWERS", "CONFORMANCE_DEVICES")
-"""Where byte code is not written, every process would compile torch anew; the last two are for our own children only."""
-
-
-def environment(paths: Sequence[str], outer: Mapping[str, str]) -> dict[str, str]:
-    """``outer``, with ``paths`` and then this package first on the path; one thread, and nothing asked of the Hub."""
-    kept = {name: value for name, value in outer.items() if name not in DROPPED}
-    path = os.pathsep.join([*paths, PACKAGE, *filter(None, [kept.get("PYTHONPATH")])])
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def call(
-    module: str, arguments: Sequence[str], paths: Sequence[str], *, out: IO[bytes], said: IO[bytes], limit: float | None
+    module: str, arguments: Sequence[str], paths: Sequence[str], *, out: IO[bytes], err: IO[bytes], limit: float | None
 ) -> int | None:
     """The exit code of ``python -m module``, in an empty folder; nothing if it had to be ended after ``limit`` seconds."""
     with tempfile.TemporaryDirectory(prefix="conformance-") as empty:
@@ -36,8 +28,8 @@ def call(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=said,
-            env=environment(paths, os.environ),
+            stderr=err,
+            env=environment({"HF_HUB_OFFLINE": "1"}, paths),
             cwd=empty,
             start_new_session=os.name == "posix",
         )
@@ -69,12 +61,12 @@ def import_problem(paths: Sequence[str]) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         answer, log = Path(folder) / "answer", Path(folder) / "log"
-        with log.open("wb") as said:
-            code = call("conformance.matrix.import_check", [str(answer)], paths, out=said, said=said, limit=IMPORTING)
+        with log.open("wb") as output:
+            code = call(IMPORT_CHECK, [str(answer)], paths, out=output, err=output, limit=IMPORTING)
         if answer.exists():
             return answer.read_text("utf-8")
-        how = f"exit code {code}" if code is not None else f"no answer after {IMPORTING} s"
-        raise Unreachable(f"the process that tried to import it ended with {how}: {last_line(log)}")
+        end = f"exit code {code}" if code is not None else f"no answer after {IMPORTING} s"
+        raise Unreachable(f"the process that tried to import it ended with {end}: {last_line(log)}")
 
 
 def last_line(log: Path) -> str:

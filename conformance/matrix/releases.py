@@ -18,7 +18,7 @@ def specifier(package: str, text: str) -> SpecifierSet:
     Raises :class:`~conformance.core.errors.UserError` if ``text`` is none.
     """
     try:
-        given = SpecifierSet(f"=={text}" if text[:1].isdigit() else text)
+        wanted = SpecifierSet(f"=={text}" if text[:1].isdigit() else text)
     except InvalidSpecifier as error:
         raise UserError(
             "bad-range",
@@ -26,7 +26,7 @@ def specifier(package: str, text: str) -> SpecifierSet:
             "a range is one release, or clauses as for pip (>=, <, ==, !=), separated by commas",
             "write it so, in quotes that keep the shell from reading < and >",
         ) from error
-    return given & SpecifierSet(f">={OLDEST[package]}")
+    return wanted & SpecifierSet(f">={OLDEST[package]}")
 
 
 def releases(package: str, text: str, pre: bool = False) -> tuple[str, ...]:
@@ -36,17 +36,17 @@ def releases(package: str, text: str, pre: bool = False) -> tuple[str, ...]:
     which index is meant, what is yanked, and what this Python can have. Raises
     :class:`~conformance.core.errors.UserError` where there is none, and where the index cannot be reached.
     """
-    wanted, found = specifier(package, text), list[str]()
-    while (newest := _newest(package, wanted, found, pre)) is not None:
-        found.append(newest)
-    if not found:
+    wanted, in_range = specifier(package, text), list[str]()
+    while (newest := _newest(package, wanted, in_range, pre)) is not None:
+        in_range.append(newest)
+    if not in_range:
         raise UserError(
             "no-release",
             f"the index has no release of {package} in the range {text!r}",
             f"the range, from {package} {OLDEST[package]} up, is empty for this Python, or holds pre-releases only",
             "widen it, or ask for pre-releases with --pre",
         )
-    return tuple(oldest_first(found))
+    return tuple(oldest_first(in_range))
 
 
 def _newest(package: str, wanted: SpecifierSet, but: list[str], pre: bool) -> str | None:
@@ -54,7 +54,7 @@ def _newest(package: str, wanted: SpecifierSet, but: list[str], pre: bool) -> st
     arguments = ("pip", "compile", "--no-deps", "--no-header", "--no-annotate", "--python", sys.executable)
     allowed = "allow" if pre or wanted.prereleases else "disallow"
     try:
-        said = uv.run(*arguments, "--prerelease", allowed, "-", given=line)
+        output = uv.run_uv(*arguments, "--prerelease", allowed, "-", stdin=line)
     except uv.Unsolvable:
         return None
     except uv.Unreachable as error:
@@ -64,6 +64,6 @@ def _newest(package: str, wanted: SpecifierSet, but: list[str], pre: bool) -> st
             "uv was asked twice for what the package index has",
             "see that uv reaches the index, as pip does: it reads UV_DEFAULT_INDEX, UV_FIND_LINKS and its own files",
         ) from error
-    name, _, release = said.strip().partition("==")
-    assert canonicalize_name(name) == package, said
+    name, _, release = output.strip().partition("==")
+    assert canonicalize_name(name) == package, output
     return release

@@ -7,28 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from conformance.core.case import Case
 from conformance.core.finding import Finding
 from conformance.core.outcome import How, Outcome
 from conformance.core.pair import Pair
+from conformance.engine.controls import Example
 from conformance.matrix import process as child
 from conformance.matrix.bisect import Look, Seen
 from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
 
 
-class Replay(Struct, frozen=True, kw_only=True):
-    """What ``replay --format json`` prints, as far as it is needed here."""
-
-    outcome: Outcome
-    reason: str = ""
-    finding: Finding | None = None
-
-
 class Replays:
-    """Replays of one Case against one clause, remembered by pair. ``broken`` names the pairs on which ours failed.
+    """Replays of one Case against one clause, remembered by pair. ``broken`` names the pairs on which the harness failed.
 
     The first violation says which kind is looked for: a release that fails in another way is neither good nor bad.
     """
@@ -44,11 +36,11 @@ class Replays:
     def look(self, pair: Pair, axis: str) -> Seen:
         """How the Case fares on ``pair``, as a release of ``axis``."""
         if pair not in self._looks:
-            self._looks[pair] = self._asked(pair)
+            self._looks[pair] = self._replayed(pair)
         look, why = self._looks[pair]
         return Seen(release=pair.on(axis), look=look, why=why)
 
-    def _asked(self, pair: Pair) -> tuple[Look, str]:
+    def _replayed(self, pair: Pair) -> tuple[Look, str]:
         try:
             admission = self.store.admit(pair)
         except Unreachable as error:
@@ -63,7 +55,7 @@ class Replays:
             return (Look.NEITHER, f"broken harness: {answer}")
         return self._judged(pair, answer)
 
-    def _judged(self, pair: Pair, answer: Replay) -> tuple[Look, str]:
+    def _judged(self, pair: Pair, answer: Example) -> tuple[Look, str]:
         if answer.outcome is Outcome.CONFORMS:
             return (Look.GOOD, answer.outcome.value)
         if answer.finding is None or answer.outcome is not Outcome.VIOLATES:
@@ -73,31 +65,22 @@ class Replays:
             return (Look.NEITHER, f"{answer.outcome.value}: {lines[-1]}")
         kind = kind_of(answer.finding)
         self.kind = self.kind or kind
-        said = ", ".join(kind)
-        return (Look.BAD, said) if kind == self.kind else (Look.NEITHER, f"fails in another way: {said}")
+        words = ", ".join(kind)
+        return (Look.BAD, words) if kind == self.kind else (Look.NEITHER, f"fails in another way: {words}")
 
-    def _replay(self, paths: list[str]) -> Replay | str:
+    def _replay(self, paths: list[str]) -> Example | str:
         files = [f"--family-file={file}" for file in self.family_files]
-        arguments = [
-            "replay",
-            self.case.to_json(),
-            "--clause",
-            self.clause,
-            "--known",
-            "none",
-            "--format",
-            "json",
-            *files,
-        ]
+        options = (f"--clause={self.clause}", "--known=none", "--format=json")
+        arguments = ["replay", self.case.to_json(), *options, *files]
         with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
             answer, log = Path(folder) / "answer.json", Path(folder) / "log"
-            with answer.open("wb") as out, log.open("wb") as said:
-                code = child.call("conformance", arguments, paths, out=out, said=said, limit=child.REPLAYING)
+            with answer.open("wb") as out, log.open("wb") as err:
+                code = child.call("conformance", arguments, paths, out=out, err=err, limit=child.REPLAYING)
             text = answer.read_bytes()
             if code == 5 and not text.strip():  # noqa: PLR2004 - nothing was tested, and why is said beside
-                return Replay(outcome=Outcome.NOT_APPLICABLE, reason=child.last_line(log))
+                return Example(case=self.case, outcome=Outcome.NOT_APPLICABLE, reason=child.last_line(log))
             try:
-                return msgspec.json.decode(text, type=Replay)
+                return msgspec.json.decode(text, type=Example)
             except msgspec.MsgspecError:
                 return f"replay ended with exit code {code}: {child.last_line(log)}"
 

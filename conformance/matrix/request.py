@@ -3,68 +3,68 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from filelock import FileLock
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
-from conformance.compat.versions import JUDGED
-from conformance.session.selection import Selection, resolve
+from conformance.core.options import Given, arguments
+from conformance.core.pair import AXES
+from conformance.families import folder
+from conformance.session.selection import Selection
 
 RECORD = "matrix.json"
+FACES = ("cli", "matrix", "pytest_plugin", "report")
+"""Rooms that start runs and show what they found: no verdict depends on them."""
+NO_QUESTION = ("known_file",)
+"""Fields of a Selection that ask nothing: what is in the file of known failures is a field of its own."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """The options that go to each run, and what they select."""
+    """The options that go to each run, what they select, and the seconds after which a run is ended."""
 
-    options: dict[str, str | None]
-    family_files: tuple[Path, ...]
+    given: Given
     selection: Selection
-    workers: int = 0
     limit: float | None = None
 
     def arguments(self, events: Path) -> list[str]:
         """The command line of one run."""
-        given = {**self.options, "report": str(events), "workers": str(self.workers)}
-        named = [f"--{name}={value}" for name, value in given.items() if value is not None]
-        return ["run", *named, *(f"--family-file={file}" for file in self.family_files)]
-
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that differ if an answer might: items, budget, files, and what lies here."""
-        selected = self.selection
-        parts: list[object] = [
-            {name: release for name, release in selected.versions.items() if name not in JUDGED},
-            list(selected.families),
-            list(selected.clauses),
-            selected.methods,
-            selected.budget,
-            selected.devices,
-            selected.known,
-            [selected.families[name] for name in selected.families],
-        ]
-        return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:12]
+        return ["run", *arguments({**self.given, "report": (str(events),)}, "run")]
 
 
-def ask(
-    options: Mapping[str, str | None], family_files: Iterable[Path], workers: int, limit: float | None = None
-) -> Request:
-    """Options as the user gave them, checked. Raises :class:`~conformance.core.errors.UserError`."""
-    files = tuple(file.absolute() for file in family_files)
-    known = options.get("known")
-    given = {**options, "known": known if known in (None, "none") else str(Path(str(known)).absolute())}
-    return Request(
-        options=given, family_files=files, selection=resolve(given, map(str, files)), workers=workers, limit=limit
-    )
+def digest_of(selection: Selection) -> str:
+    """Twelve hexadecimal digits for all that is selected, what lies here beside the pair, and the sources that judge."""
+    fields = {name: value for name, value in asdict(selection).items() if name not in NO_QUESTION}
+    fields["versions"] = {name: release for name, release in selection.versions.items() if name not in AXES}
+    digest = hashlib.sha256(msgspec.json.encode(fields, order="sorted", enc_hook=_plain))
+    for name, source in judging_sources(Path(__file__).parents[1], folder()):
+        digest.update(f"\n{name} {hashlib.sha256(source.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()[:12]
+
+
+def judging_sources(package: Path, families: Path) -> Iterator[tuple[str, Path]]:
+    """The files of this package, and of the families that come with it, that can change a verdict; with their names."""
+    for file in sorted(package.rglob("*")):
+        name = file.relative_to(package)
+        if file.suffix in (".py", ".toml") and name.parts[0] not in FACES:
+            yield name.as_posix(), file
+    for file in sorted(families.glob("*.toml")):
+        yield f"families/{file.name}", file
+
+
+def _plain(value: object) -> str:
+    """A function by its name, since its source is among those that judge; anything else as it shows itself."""
+    return str(getattr(value, "__qualname__", type(value).__qualname__)) if callable(value) else repr(value)
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """How one pair fared when it was asked what ``asked`` stands for."""
+    """How one pair fared, and the digest of what it was asked."""
 
-    asked: str
+    digest: str
     exit_code: int
     seconds: float = 0.0
 
@@ -76,7 +76,7 @@ class Record(Struct, kw_only=True):
     pairs: dict[str, Entry] = field(default_factory=dict)
 
 
-def read(folder: Path) -> Record:
+def read_record(folder: Path) -> Record:
     """The record of ``folder``; an empty one where there is none to read, so that everything is run again."""
     try:
         return msgspec.json.decode((folder / RECORD).read_bytes(), type=Record)
@@ -84,18 +84,12 @@ def read(folder: Path) -> Record:
         return Record()
 
 
-def add(folder: Path, name: str, entry: Entry) -> Record:
+def add_entry(folder: Path, name: str, entry: Entry) -> Record:
     """Add how the pair called ``name`` fared to the record of ``folder``, and give it; other processes may do so, too."""
     with FileLock(folder / f".{RECORD}.lock"):
-        record = read(folder)
+        record = read_record(folder)
         record.pairs[name] = entry
-        begun = folder / f".{RECORD}"
-        begun.write_bytes(msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=2) + b"\n")
-        begun.replace(folder / RECORD)
+        fresh = folder / f".{RECORD}"
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(record, order="sorted"), indent=2) + b"\n")
+        fresh.replace(folder / RECORD)
     return record
-
-
-def codes(record: Record, names: Iterable[str]) -> Iterator[int]:
-    """The exit codes of these pairs; 3, incomplete, for one that has none."""
-    for name in names:
-        yield record.pairs[name].exit_code if name in record.pairs else 3

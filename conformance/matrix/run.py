@@ -9,17 +9,18 @@ from pathlib import Path
 from msgspec import Struct
 
 from conformance.core.errors import UserError
-from conformance.core.pair import Pair
+from conformance.core.outcome import IMPOSSIBLE, State
+from conformance.core.pair import AXES, Pair
 from conformance.matrix import process as child
-from conformance.matrix.empty_runs import impossible, not_built
-from conformance.matrix.request import Entry, Record, Request, add, read
+from conformance.matrix.empty_runs import empty_run
+from conformance.matrix.request import Entry, Record, Request, add_entry, digest_of, read_record
 from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
 from conformance.session import events
 from conformance.session.events import Run
 from conformance.session.exit_codes import exit_code
 
-GRAVEST_FIRST = (3, 1, 4, 0)
+TO_RUN, FINISHED = "to run", "finished"
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -30,16 +31,13 @@ class Step(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-TO_RUN, FINISHED, IMPOSSIBLE = "to run", "finished", "impossible"
-
-
 class Matrix:
-    """A folder of events files, one per pair, all asked the same."""
+    """A folder of events files, one per pair, all of the same request."""
 
-    def __init__(self, folder: Path, store: Store, asked: Request) -> None:
-        self.folder, self.store, self.asked = folder, store, asked
-        self.digest = asked.digest
-        self.record: Record = read(folder)
+    def __init__(self, folder: Path, store: Store, request: Request) -> None:
+        self.folder, self.store, self.request = folder, store, request
+        self.digest = digest_of(request.selection)
+        self.record: Record = read_record(folder)
 
     def events(self, pair: Pair) -> Path:
         """The events file of ``pair``."""
@@ -50,7 +48,7 @@ class Matrix:
         for pair in pairs:
             known = self.store.known(pair)
             if self.finished(pair):
-                yield Step(pair=pair, state=FINISHED, why=f"exit code {self.record.pairs[pair.name].exit_code}")
+                yield Step(pair=pair, state=FINISHED, why=f"exit code {self.exit_code(pair)}")
             elif known and known.why:
                 yield Step(pair=pair, state=IMPOSSIBLE, why=known.why)
             else:
@@ -59,64 +57,56 @@ class Matrix:
     def finished(self, pair: Pair) -> bool:
         """Whether ``pair`` was asked the same before, and came to its end."""
         entry = self.record.pairs.get(pair.name)
-        run = _read(self.events(pair)) if entry and entry.asked == self.digest else None
+        run = _read(self.events(pair)) if entry and entry.digest == self.digest else None
         return run is not None and run.footer is not None and _is_of(run, pair)
 
     def run(self, pair: Pair) -> Run:
         """Build and judge ``pair``, and keep how it ended. Whatever fails is in the events, with its reason."""
-        begun = time.monotonic()
+        started = time.monotonic()
         run = self._judge(pair)
         code = run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
-        seconds = round(time.monotonic() - begun, 1)
-        self.record = add(self.folder, pair.name, Entry(asked=self.digest, exit_code=code, seconds=seconds))
+        seconds = round(time.monotonic() - started, 1)
+        self.record = add_entry(self.folder, pair.name, Entry(digest=self.digest, exit_code=code, seconds=seconds))
         return run
 
+    def exit_code(self, pair: Pair) -> int:
+        """How ``pair`` ended; 3, incomplete, if it did not."""
+        return self.record.pairs[pair.name].exit_code if pair.name in self.record.pairs else 3
+
     def _judge(self, pair: Pair) -> Run:
-        selection, path = self.asked.selection, self.events(pair)
+        selection, path = self.request.selection, self.events(pair)
         try:
             admission = self.store.admit(pair)
         except Unreachable as error:
-            return not_built(selection, pair, f"its environment could not be built: {error}", path)
+            return empty_run(selection, pair, State.NOT_RUN, f"its environment could not be built: {error}", path)
         if admission.why:
-            return impossible(selection, pair, admission.why, path)
+            return empty_run(selection, pair, State.IMPOSSIBLE, admission.why, path)
         path.unlink(missing_ok=True)
         log = self.folder / f"{pair.name}.log"
-        with log.open("wb") as said:
-            paths = self.store.paths(admission)
-            code = child.call(
-                "conformance", self.asked.arguments(path), paths, out=said, said=said, limit=self.asked.limit
-            )
+        limit = self.request.limit
+        with log.open("wb") as output:
+            arguments, paths = self.request.arguments(path), self.store.paths(admission)
+            code = child.call("conformance", arguments, paths, out=output, err=output, limit=limit)
         run = _read(path)
         if run and _is_of(run, pair):
             return run
-        how = (
-            f"ended with exit code {code}" if code is not None else f"was ended after {self.asked.limit:g} s (--limit)"
-        )
-        ended = f"its process {how} before anything was judged: {child.last_line(log)}"
-        return not_built(selection, pair, ended, path)
+        end = f"ended with exit code {code}" if code is not None else f"was ended after {limit:g} s (--limit)"
+        why = f"its process {end} before anything was judged: {child.last_line(log)}"
+        return empty_run(selection, pair, State.NOT_RUN, why, path)
 
     def _before(self, pair: Pair) -> str:
         run = _read(self.events(pair))
-        if run is None:
-            return ""
-        if run.footer is None:
-            return "an earlier run did not finish"
-        return "an earlier run was asked something else"
-
-
-def together(codes: Iterable[int]) -> int:
-    """The exit code of several runs: the gravest; 5 if nothing was tested anywhere."""
-    seen = set(codes)
-    return next((code for code in GRAVEST_FIRST if code in seen), 5)
+        unlike = "did not finish" if run and run.footer is None else "was asked something else"
+        return f"an earlier run {unlike}" if run else ""
 
 
 def _read(path: Path) -> Run | None:
     try:
-        return events.read(path)
+        return events.read_events(path)
     except UserError:
         return None
 
 
 def _is_of(run: Run, pair: Pair) -> bool:
-    found = run.header.versions
-    return (found.get("peft"), found.get("transformers")) == (pair.peft, pair.transformers)
+    versions = run.header.versions
+    return all(versions.get(axis) == pair.on(axis) for axis in AXES)

@@ -7,7 +7,6 @@ does every other package whose release fits. Nothing is ever installed into this
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 import sysconfig
@@ -17,7 +16,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import msgspec
+import platformdirs
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from conformance.core.errors import UserError
@@ -39,14 +40,7 @@ class Admission(Struct, frozen=True, kw_only=True):
 
 def default_folder() -> Path:
     """Where caches are kept on this system."""
-    home = Path.home()
-    if sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        caches = home / "Library" / "Caches"
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return caches / "peft-conformance"
+    return platformdirs.user_cache_path("peft-conformance", appauthor=False, opinion=False)
 
 
 class Store:
@@ -62,22 +56,22 @@ class Store:
     def known(self, pair: Pair) -> Admission | None:
         """What was found of ``pair`` before, over this very environment."""
         try:
-            found = msgspec.json.decode(self._record(pair).read_bytes(), type=Admission)
+            admission = msgspec.json.decode(self._record(pair).read_bytes(), type=Admission)
         except (OSError, msgspec.MsgspecError):
             return None
-        there = all((self.packages / name).is_dir() for name in found.packages)
-        return found if there and found.base == base() else None
+        complete = all((self.packages / name).is_dir() for name in admission.packages)
+        return admission if complete and admission.base == base_digest() else None
 
     def admit(self, pair: Pair) -> Admission:
         """Resolve, install and import ``pair``, unless that was done before. Raises :class:`uv.Unreachable`."""
-        found = self.known(pair)
-        if found is None:
+        admission = self.known(pair)
+        if admission is None:
             try:
-                found = self._build(pair)
+                admission = self._build(pair)
             except uv.Unsolvable as error:  # until the index has what is missing: not worth remembering
-                return Admission(base=base(), why=f"cannot be resolved: {error}")
-            self._record(pair).write_bytes(msgspec.json.encode(found))
-        return found
+                return Admission(base=base_digest(), why=f"cannot be resolved: {error}")
+            self._record(pair).write_bytes(msgspec.json.encode(admission))
+        return admission
 
     def paths(self, admission: Admission) -> list[str]:
         """What comes first on the path of a process that is to see the pair."""
@@ -85,25 +79,25 @@ class Store:
 
     def _build(self, pair: Pair) -> Admission:
         packages = tuple(self._install(*pin) for pin in lock(pair))
-        made = Admission(base=base(), packages=packages)
-        why = import_problem(self.paths(made))
-        return Admission(base=base(), packages=packages, why=f"cannot be imported: {why}") if why else made
+        admission = Admission(base=base_digest(), packages=packages)
+        why = import_problem(self.paths(admission))
+        return replace(admission, why=f"cannot be imported: {why}") if why else admission
 
     def _install(self, name: str, release: str) -> str:
         """The folder of one package release, made in another place first, so that it is whole or not there."""
         target = self.packages / f"{name}-{release}"
         if not target.is_dir():
-            begun = Path(tempfile.mkdtemp(prefix=".", dir=self.packages))
+            fresh = Path(tempfile.mkdtemp(prefix=".", dir=self.packages))
             try:
                 arguments = ("--no-deps", "--only-binary", ":all:", "--python", sys.executable)
-                uv.run("pip", "install", *arguments, "--target", str(begun), f"{name}=={release}")
-                begun.chmod(0o755)
-                begun.rename(target)
+                uv.run_uv("pip", "install", *arguments, "--target", str(fresh), f"{name}=={release}")
+                fresh.chmod(0o755)
+                fresh.rename(target)
             except OSError:
                 if not target.is_dir():  # else somebody else was faster
                     raise
             finally:
-                shutil.rmtree(begun, ignore_errors=True)
+                shutil.rmtree(fresh, ignore_errors=True)
         return target.name
 
     def _record(self, pair: Pair) -> Path:
@@ -123,7 +117,7 @@ def lock(pair: Pair) -> list[tuple[str, str]]:
         arguments = ("--no-header", "--no-annotate", "--only-binary", ":all:", "--python", sys.executable)
         files = ("--overrides", str(never), "--output-file", str(preferred), "-")
         wanted = "".join(f"{axis}=={pair.on(axis)}\n" for axis in AXES)
-        uv.run("pip", "compile", *arguments, "--prerelease", "if-necessary-or-explicit", *files, given=wanted)
+        uv.run_uv("pip", "compile", *arguments, "--prerelease", "if-necessary-or-explicit", *files, stdin=wanted)
         pins = [line.partition(";")[0].strip().partition("==") for line in preferred.read_text().splitlines()]
     return [(name, release) for name, _, release in pins if name in AXES or here.get(name) != release]
 
@@ -131,19 +125,19 @@ def lock(pair: Pair) -> list[tuple[str, str]]:
 @cache
 def installed() -> dict[str, str]:
     """What lies here, by normalised name; the first on the path counts."""
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
     for each in distributions():
         name = each.metadata["Name"]
         if name:
-            found.setdefault(canonicalize_name(name), each.version)
-    return found
+            packages.setdefault(canonicalize_name(name), each.version)
+    return packages
 
 
 @cache
-def base() -> str:
+def base_digest() -> str:
     """What the environment of this process is, in twelve hexadecimal digits."""
-    said = "\n".join([sys.version, *(f"{name}=={release}" for name, release in sorted(installed().items()))])
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    lines = [sys.version, *(f"{name}=={release}" for name, release in sorted(installed().items()))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def writable(folder: Path, what: str) -> Path:

@@ -12,17 +12,17 @@ from importlib.util import find_spec
 
 from conformance.core.errors import UserError
 
-SAME = {
+VARIABLES = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
 }
-"""What pip is told by one variable, uv by another."""
+"""Pip's variable, and uv's for the same."""
 ATTEMPTS = 2
-PATIENCE = 1800
+SECONDS_PER_CALL = 1800
 """Seconds for one call: a download of all that a pair needs, over a slow line."""
-WORDS = 400
-"""So much of what uv says is passed on."""
+LONGEST_COMPLAINT = 400
+"""So many characters of what uv complains about are passed on."""
 
 
 class Unsolvable(Exception):
@@ -33,11 +33,10 @@ class Unreachable(Exception):
     """uv could not do it, twice: mostly the network."""
 
 
-def find() -> tuple[str, ...]:
+def uv_command() -> tuple[str, ...]:
     """The command that runs uv. Raises :class:`~conformance.core.errors.UserError` where there is none."""
-    found = shutil.which("uv")
-    if found:
-        return (found,)
+    if path := shutil.which("uv"):
+        return (path,)
     if find_spec("uv"):
         return (sys.executable, "-m", "uv")
     raise UserError(
@@ -48,43 +47,43 @@ def find() -> tuple[str, ...]:
     )
 
 
-def run(*arguments: str, given: str = "") -> str:
-    """What uv prints when it is given ``given`` as its input.
+def run_uv(*arguments: str, stdin: str = "") -> str:
+    """What uv prints when it reads ``stdin``.
 
     Raises :class:`Unsolvable` if no release fits, and after one retry :class:`Unreachable`.
     """
-    said = ""
+    complaint = ""
     for _ in range(ATTEMPTS):
-        command = [*find(), *arguments, "--quiet", "--no-progress", "--color", "never"]
+        command = [*uv_command(), *arguments, "--quiet", "--no-progress", "--color", "never"]
         try:
             done = subprocess.run(
                 command,
-                input=given,
-                env=environment(os.environ),
+                input=stdin,
+                env=uv_environment(os.environ),
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=SECONDS_PER_CALL,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            said = f"uv {arguments[0]} had not ended after {PATIENCE} s"
+            complaint = f"uv {arguments[0]} had not ended after {SECONDS_PER_CALL} s"
             continue
         if done.returncode == 0:
             return done.stdout
-        said = words(done.stderr)
+        complaint = _complaint(done.stderr)
         if "No solution found" in done.stderr and "network was disabled" not in done.stderr:
-            raise Unsolvable(said)
-    raise Unreachable(said)
+            raise Unsolvable(complaint)
+    raise Unreachable(complaint)
 
 
-def environment(outer: Mapping[str, str]) -> dict[str, str]:
-    """``outer``, with what pip is told about packages told to uv as well, unless uv has been told something itself."""
-    told = {ours: ",".join(outer[pips].split()) for pips, ours in SAME.items() if pips in outer}
-    return {**told, **outer}
+def uv_environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """``outer``, with pip's variables for packages as uv has them, unless uv's own are set."""
+    translated = {uvs: ",".join(outer[pips].split()) for pips, uvs in VARIABLES.items() if pips in outer}
+    return {**translated, **outer}
 
 
-def words(stderr: str) -> str:
+def _complaint(stderr: str) -> str:
     """What uv complains about, on one line and without addresses."""
     lines = [re.sub(r"^(error|cause|hint):\s*", "", line.strip()) for line in stderr.splitlines()]
-    said = re.sub(r"`?[a-z]+://[^\s`)]+`?", "the index", " ".join(filter(None, lines)))
-    return said[:WORDS] or "uv failed without a word"
+    text = re.sub(r"`?[a-z]+://[^\s`)]+`?", "the index", " ".join(filter(None, lines)))
+    return text[:LONGEST_COMPLAINT] or "uv failed without a word"

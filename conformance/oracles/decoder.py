@@ -110,7 +110,7 @@ def one_step(
 
 
 def _cache(base: Any, filled: caches.KeysValues, alone: dict[str, Any]) -> Any:
-    made = caches.make(base, filled)
+    made = caches.filled_cache(base, filled)
     if not base.config.is_encoder_decoder:
         return made
     return caches.completed(base, made, {"decoder_input_ids": torch.full((1, 1), START), **alone})

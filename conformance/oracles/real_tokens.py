@@ -38,4 +38,4 @@ def keys_values_of_text(base: Any, family: Family, case: Case) -> list[tuple[Ten
     alone = surroundings(base, family, case, 0)
     step, _ = one_step(base, family, case, before[None], 0, alone, blind=len(before))
     out = base(**step, use_cache=True, return_dict=True)
-    return caches.cut(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads), 0, len(before))
+    return caches.cut(caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads), 0, len(before))

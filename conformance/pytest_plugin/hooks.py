@@ -9,29 +9,28 @@ import pytest
 
 from conformance.compat.versions import judged
 from conformance.core.errors import UserError
-from conformance.plugin import OPTIONS
-from conformance.pytest_plugin import items as ours
-from conformance.pytest_plugin.items import ConformanceItem
-from conformance.pytest_plugin.reports import Recorder
+from conformance.core.options import Given, value_of
+from conformance.pytest_plugin.items import ConformanceItem, collected_items
+from conformance.pytest_plugin.reports import ReportListener
 from conformance.session import time_budget
 from conformance.session.recorder import SessionRecorder
 from conformance.session.selection import Selection, devices_named, resolve
 
-RECORDER = "conformance-recorder"
-"""Name under which the controller's recorder is registered."""
+LISTENER = "conformance-listener"
+"""Name under which the controller's :class:`ReportListener` is registered."""
 
 
-def start(config: pytest.Config) -> None:
+def begin_session(config: pytest.Config, given: Given) -> None:
     """Check the options and register the rest. A user's error is a usage error of pytest."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here or in a worker
-    given = {name: getattr(config.option, f"conformance_{name}") for name in OPTIONS}
     try:
-        selection = resolve(given, config.option.conformance_family_file)
+        selection = resolve(given)
         if not hasattr(config, "workerinput"):
-            devices_named(given["devices"])
-            time_budget.start(selection.time, given["report"])
-            ledger = SessionRecorder(selection, None if config.option.collectonly else given["report"])
-            config.pluginmanager.register(Recorder(ledger, config), RECORDER)
+            report = value_of(given, "report")
+            devices_named(selection.devices)
+            time_budget.start_clock(selection.time, report)
+            recorder = SessionRecorder(selection, None if config.option.collectonly else report)
+            config.pluginmanager.register(ReportListener(recorder, config), LISTENER)
     except UserError as error:
         raise pytest.UsageError(str(error)) from error
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
@@ -56,7 +55,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Add the items, before ``-k`` and the like choose among them."""
-        added = ours.items(session, self.selection)
+        added = collected_items(session, self.selection)
         items.extend(added)
         # what pytest itself says of collected items; without it the terminal would count none
         report = pytest.CollectReport(nodeid="", outcome="passed", longrepr=None, result=list(added))

@@ -20,10 +20,19 @@ from conformance.session.selection import Selection
 
 
 class ConformanceItem(pytest.Item):
-    """Base of the items. ``event`` is the outcome as JSON, once there is one; ``reported``: it has left the process."""
+    """Base of the items. ``event`` is the outcome as JSON, once there is one; ``reported``: it has left the process.
 
+    Where time is short, items of a smaller ``priority`` come first.
+    """
+
+    family: str
     event: str | None = None
     reported = False
+    priority = time_budget.NORMAL
+
+    def __init__(self, *, name: str, selection: Selection, **rest: Any) -> None:
+        super().__init__(name, nodeid=name, **rest)
+        self.selection = selection
 
     def setup(self) -> None:
         """Judge, unless the requested time is spent; a broken harness is an error."""
@@ -40,11 +49,6 @@ class ConformanceItem(pytest.Item):
         """The event that says that nobody came to it."""
         raise NotImplementedError
 
-    @property
-    def priority(self) -> int:
-        """Where time is short, items with smaller numbers come first."""
-        return time_budget.NORMAL
-
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Where the item is: nowhere in the host's files."""
         return self.config.rootpath, None, self.name
@@ -53,14 +57,10 @@ class ConformanceItem(pytest.Item):
 class ClauseItem(ConformanceItem):
     """``equivalence.step_logits[llama]``."""
 
-    def __init__(self, *, item: Item, selection: Selection, **rest: Any) -> None:
+    def __init__(self, *, item: Item, **rest: Any) -> None:
         super().__init__(**rest)
-        self.item, self.selection = item, selection
-
-    @property
-    def priority(self) -> int:
-        """Cheap clauses that find much come first, and last those that need a process of their own."""
-        return time_budget.priority(self.selection.clauses[self.item.clause])
+        self.item, self.family = item, item.family
+        self.priority = time_budget.priority(self.selection.clauses[item.clause])
 
     def left_out(self) -> Judged:
         """A cell that was not run."""
@@ -69,7 +69,7 @@ class ClauseItem(ConformanceItem):
     def judge(self) -> None:
         """Search."""
         selected = self.selection
-        self.cell = judge.judge(self.item, selected.budget, selected.known, selected.devices)
+        self.cell = judge.judge_item(self.item, selected.budget, selected.known, selected.devices)
         self.event = encode(Judged(cell=self.cell))
         if self.cell.word == BROKEN:
             pytest.fail(f"{self.name}: broken harness\n{self.cell.reasons}", pytrace=False)
@@ -88,9 +88,9 @@ class ClauseItem(ConformanceItem):
 class KnownItem(ConformanceItem):
     """``known[id]``: a known failure, which must still fail."""
 
-    def __init__(self, *, entry: KnownFailure, selection: Selection, **rest: Any) -> None:
+    def __init__(self, *, entry: KnownFailure, **rest: Any) -> None:
         super().__init__(**rest)
-        self.entry, self.selection = entry, selection
+        self.entry, self.family = entry, entry.case.family
 
     def left_out(self) -> Replayed:
         """A replay that was not run."""
@@ -98,7 +98,7 @@ class KnownItem(ConformanceItem):
 
     def judge(self) -> None:
         """Replay the minimal Case."""
-        self.replayed: Replayed = judge.replay(self.entry, self.selection.devices)
+        self.replayed: Replayed = judge.replay_known(self.entry, self.selection.devices)
         self.event = encode(self.replayed)
         if self.replayed.state == BROKEN:
             pytest.fail(f"{self.name}: broken harness\n{self.replayed.why}", pytrace=False)
@@ -114,16 +114,12 @@ class KnownItem(ConformanceItem):
         pytest.xfail(f"{self.entry.function}: {self.entry.reason}")
 
 
-def items(session: pytest.Session, selection: Selection) -> list[ConformanceItem]:
+def collected_items(session: pytest.Session, selection: Selection) -> list[ConformanceItem]:
     """All items, by family; by priority where time is short."""
-    found: list[ConformanceItem] = []
-    for family in selection.families:
-        for item in selection.items:
-            if item.family == family:
-                name = str(item)
-                found.append(ClauseItem.from_parent(session, name=name, nodeid=name, item=item, selection=selection))
-        for entry in selection.replays:
-            if entry.case.family == family:
-                name = f"known[{entry.id}]"
-                found.append(KnownItem.from_parent(session, name=name, nodeid=name, entry=entry, selection=selection))
-    return time_budget.by_priority(found)
+    made: list[ConformanceItem] = []
+    for item in selection.items:
+        made.append(ClauseItem.from_parent(session, name=str(item), selection=selection, item=item))
+    for entry in selection.replays:
+        made.append(KnownItem.from_parent(session, name=f"known[{entry.id}]", selection=selection, entry=entry))
+    order = list(selection.families)
+    return time_budget.by_priority(sorted(made, key=lambda each: order.index(each.family)))

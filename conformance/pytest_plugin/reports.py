@@ -11,11 +11,11 @@ from conformance.session.recorder import SessionRecorder
 CRASHED = "the worker process that judged it died"
 
 
-class Recorder:
-    """Keeps the :class:`~conformance.session.recorder.SessionRecorder` of a session. Imports no torch."""
+class ReportListener:
+    """Tells pytest's reports to the :class:`~conformance.session.recorder.SessionRecorder` of a session. Imports no torch."""
 
-    def __init__(self, ledger: SessionRecorder, config: pytest.Config) -> None:
-        self.ledger, self.config = ledger, config
+    def __init__(self, recorder: SessionRecorder, config: pytest.Config) -> None:
+        self.recorder, self.config = recorder, config
         self.planned: list[str] | None = None
         self.aborted = False
         self._decoder = msgspec.json.Decoder(Judged | Replayed)
@@ -31,16 +31,16 @@ class Recorder:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """An item begins, here or in a worker."""
-        self.ledger.start(nodeid)
+        self.recorder.start(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the outcome that a report carries; a worker's death is one, too."""
+        """Record the outcome that a report carries; a worker's death is one, too."""
         carried = getattr(report, "conformance_event", None)
         if carried is not None:
-            self.ledger.take(self._decoder.decode(carried))
-        elif self.ledger.awaited(report.nodeid) and (report.failed or report.when == "teardown"):
-            phases = ("setup", "call", "teardown")
-            self.ledger.lose(report.nodeid, str(report.longrepr or "no outcome") if report.when in phases else CRASHED)
+            self.recorder.record(self._decoder.decode(carried))
+        elif self.recorder.awaited(report.nodeid) and (report.failed or report.when == "teardown"):
+            of_item = report.when in ("setup", "call", "teardown")
+            self.recorder.record_broken(report.nodeid, str(report.longrepr or "no outcome") if of_item else CRASHED)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Ctrl-C leaves no footer; a stop that ``-x`` asked for is no interruption."""
@@ -57,9 +57,9 @@ class Recorder:
         if self.aborted or option.collectonly:
             return
         # where no worker lived to say which items are left after -k, all of them are missing
-        planned = self.ledger.items() if self.planned is None else self.planned
-        self.ledger.finish(planned, stopped=bool(option.maxfail) and session.testsfailed >= option.maxfail)
+        planned = self.recorder.items() if self.planned is None else self.planned
+        self.recorder.finish(planned, stopped=bool(option.maxfail) and session.testsfailed >= option.maxfail)
 
     def pytest_unconfigure(self) -> None:
         """Close the events file."""
-        self.ledger.close()
+        self.recorder.close()

@@ -15,7 +15,7 @@ from conformance.core.outcome import BROKEN, NOT_RUN
 from conformance.report.environment_facts import judged_pair
 from conformance.report.failures import Key
 from conformance.report.finding import repeat
-from conformance.session.events import Run, read
+from conformance.session.events import Run, read_events
 from conformance.session.exit_codes import MEANING
 
 UNJUDGED = (None, BROKEN, NOT_RUN)
@@ -122,7 +122,7 @@ def read_stack(name: str, folder: Path, *, settled: bool = False) -> Stack:
         why = "left no events: it could not be installed, or its machine was lost"
         return Stack(name=name, settled=settled, why=why)
     try:
-        run = read(files[0])
+        run = read_events(files[0])
     except UserError as error:
         return Stack(name=name, settled=settled, why=f"its events cannot be read: {error.message}")
     return _stack(name, run, settled)

@@ -40,7 +40,7 @@ class LoadAndGenerate(Struct, frozen=True, kw_only=True):
     family: Family | None = None
 
 
-def generate(maker: type[Subject], case: Case, folder: Path) -> tuple[Tensor, Tensor]:
+def generate_elsewhere(maker: type[Subject], case: Case, folder: Path) -> tuple[Tensor, Tensor]:
     """Tokens and logits that generate answers in a fresh process, which loads the adapter in ``folder``."""
     request = LoadAndGenerate(
         maker=maker.maker, found_by=maker.found_by, case=case, folder=str(folder), family=foreign(case.family)

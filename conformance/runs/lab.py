@@ -20,8 +20,8 @@ from conformance.families.build import build
 from conformance.families.inputs import inputs_of
 from conformance.methods import method_named
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
-from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.oracles.real_tokens import keys_values_of_text
+from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
 from conformance.runs.judged_code import guarded
@@ -120,7 +120,7 @@ class Lab:
 
     def generate_in_fresh_process(self, case: Case, folder: Path) -> Trace:
         """What generate answers in a fresh process that loads the adapter in ``folder``."""
-        tokens, logits = fresh_process.generate(self.maker, case, folder)
+        tokens, logits = fresh_process.generate_elsewhere(self.maker, case, folder)
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     # -- the adapter --------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class Lab:
             logits,
             lambda: self.error(case, tokens),
             seen.finished(),
-            caches.snapshot(caches.read(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
+            caches.snapshot(caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )

@@ -52,7 +52,7 @@ def recording(base: nn.Module, family: Family, case: Case) -> Iterator[Recorder]
     recorder = Recorder()
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found = caches.read(caches.given(module, kwargs), case.roles.layers, case.roles.kv_heads)
+        found = caches.read_cache(caches.given(module, kwargs), case.roles.layers, case.roles.kv_heads)
         recorder.moved.append(recorder.transfers.count)
         with uncounted():
             recorder.forwards.append(

@@ -121,7 +121,7 @@ class Writer:
         self._file.close()
 
 
-class _Reading(Struct):
+class _PartialRun(Struct):
     """A Run being put together, event by event."""
 
     header: Header | None = None
@@ -152,32 +152,32 @@ class _Reading(Struct):
         return ""
 
 
-def read(path: Path) -> Run:
+def read_events(path: Path) -> Run:
     """Read an events file. Raises :class:`~conformance.core.errors.UserError` for anything else; no footer is no error."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise unreadable("events file", path, error) from error
-    reading = _Reading()
+    partial = _PartialRun()
     decoder = msgspec.json.Decoder(AnyEvent)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            problem = reading.add(decoder.decode(line))
+            problem = partial.add(decoder.decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            cut = number == len(lines) and reading.header is not None
+            cut = number == len(lines) and partial.header is not None
             problem = "" if cut else str(error)  # a last line without its end: the writer was killed
         if problem:
             raise _malformed(path, f"line {number}: {problem}")
-    if reading.header is None:
+    if partial.header is None:
         raise _malformed(path, "there is no header")
     return Run(
-        header=reading.header,
-        cells=tuple(reading.cells),
-        known=tuple(reading.known),
-        running=tuple(reading.running),
-        footer=reading.footer,
+        header=partial.header,
+        cells=tuple(partial.cells),
+        known=tuple(partial.known),
+        running=tuple(partial.running),
+        footer=partial.footer,
     )
 
 

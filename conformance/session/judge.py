@@ -62,7 +62,7 @@ def current_lab(family: str) -> Lab:
     return _current[family]
 
 
-def judge(item: Item, budget: engine.Budget, known: tuple[KnownFailure, ...], devices: str = "") -> Cell:
+def judge_item(item: Item, budget: engine.Budget, known: tuple[KnownFailure, ...], devices: str = "") -> Cell:
     """The cell of one item; whatever goes wrong in judging is a broken harness. Deaf to the host's warning filters.
 
     ``devices`` are real ones for placed models, separated by commas; empty for the best lane that torch allows.
@@ -117,7 +117,7 @@ def run_case_here(request: RunCase) -> Example:
     return confirm(clause, lab, example) if request.confirmed else example
 
 
-def replay(entry: KnownFailure, devices: str = "") -> Replayed:
+def replay_known(entry: KnownFailure, devices: str = "") -> Replayed:
     """Whether ``entry`` still fails: its minimal Case, run again."""
     try:
         return _replay(entry, devices)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from conformance.core.finding import Cell
 from conformance.core.outcome import State
@@ -17,7 +18,7 @@ from conformance.session.selection import Selection
 
 
 class SessionRecorder:
-    """Takes events in, passes them on to the events file, and can say at any time what the run adds up to."""
+    """Records events, passes them on to the events file, and can say at any time what the run adds up to."""
 
     def __init__(self, selection: Selection, report: str | None) -> None:
         self.header = Header(
@@ -47,7 +48,7 @@ class SessionRecorder:
         return [*self.planned, *self.entries]
 
     def awaited(self, item: str) -> bool:
-        """Whether ``item`` is ours and has no outcome yet."""
+        """Whether ``item`` is of this session and has no outcome yet."""
         return (item in self.planned and item not in self.cells) or (item in self.entries and item not in self.replays)
 
     def run(self) -> Run:
@@ -61,12 +62,12 @@ class SessionRecorder:
         )
 
     def start(self, item: str) -> None:
-        """An item of ours begins, here or in a worker."""
+        """An item begins, in this process or in a worker."""
         if self.awaited(item):
             self.running[item] = None
             self._write(Started(item=item))
 
-    def take(self, event: AnyEvent) -> None:
+    def record(self, event: AnyEvent) -> None:
         """An item has its outcome."""
         if isinstance(event, Judged):
             self.cells[str(event.cell.item)] = event.cell
@@ -76,23 +77,22 @@ class SessionRecorder:
             self.running.pop(event.item, None)
         self._write(event)
 
-    def lose(self, item: str, why: str) -> None:
+    def record_broken(self, item: str, why: str) -> None:
         """The harness broke on an item, or its process died."""
-        if item in self.planned:
-            self.take(Judged(cell=Cell.broken(self.planned[item], why)))
-        else:
-            self.take(replayed(self.entries[item], "broken harness", why))
+        self._record_without_verdict(item, "broken harness", why)
 
     def finish(self, planned: Iterable[str], stopped: bool) -> None:
         """Say what nobody came to, and write the footer. ``stopped``: that was asked for, so it is not incomplete."""
         missing = [item for item in planned if self.awaited(item)]
         for item in missing:
-            self._leave_out(item, "the run was stopped before its turn" if stopped else "nobody came to it")
+            self._record_without_verdict(
+                item, "not run", "the run was stopped before its turn" if stopped else "nobody came to it"
+            )
         run = self.run()
         tally = counts(run.cells)
         for replay in run.known:
-            said = f"known failure {replay.state}"
-            tally[said] = tally.get(said, 0) + 1
+            word = f"known failure {replay.state}"
+            tally[word] = tally.get(word, 0) + 1
         code = exit_code(run.cells, run.known, complete=stopped or not missing)
         spent = time.monotonic() - self.started
         self.footer = Footer(exit_code=cast(Code, code), counts=tally, seconds=round(spent, 3))
@@ -103,11 +103,12 @@ class SessionRecorder:
         if self.writer:
             self.writer.close()
 
-    def _leave_out(self, item: str, why: str) -> None:
-        if item in self.planned:
-            self.take(Judged(cell=Cell.of(self.planned[item], State.NOT_RUN, why)))
+    def _record_without_verdict(self, item: str, state: Literal["broken harness", "not run"], why: str) -> None:
+        if item in self.entries:
+            self.record(replayed(self.entries[item], state, why))
         else:
-            self.take(replayed(self.entries[item], "not run", why))
+            cell = Cell.broken if state == "broken harness" else partial(Cell.of, state=State.NOT_RUN)
+            self.record(Judged(cell=cell(self.planned[item], why=why)))
 
     def _write(self, event: AnyEvent) -> None:
         if self.writer:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from conformance import families as registry
 from conformance.clauses.registry import Clause, select
 from conformance.compat.versions import require
 from conformance.core.errors import UserError, unknown
 from conformance.core.finding import Item
+from conformance.core.options import Given, value_of
 from conformance.devices.inventory import inventory
 from conformance.engine.database import open_database
 from conformance.engine.known import KnownFailure, load, shipped
 from conformance.engine.search import PROFILES, Budget
-from conformance.families import Family
+from conformance.families import Family, families, family_named, register
 from conformance.methods import METHODS
 from conformance.session.time_budget import seconds
 
@@ -52,41 +51,41 @@ class Selection(Struct, frozen=True, kw_only=True):
         ]
 
 
-def resolve(options: Mapping[str, str | None], family_files: Iterable[str] = ()) -> Selection:
-    """The selection that ``options`` make (named as after ``--conformance-``).
+def resolve(given: Given) -> Selection:
+    """The selection that the ``given`` options make.
 
     Raises :class:`~conformance.core.errors.UserError` for what is unknown, malformed, or missing from this environment.
     """
     versions = require()
-    for file in family_files:
-        registry.register(Path(file))
-    profile = options.get("profile") or "quick"
+    for file in given.get("family-file", ()):
+        register(Path(file))
+    profile = value_of(given, "profile") or "quick"
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     budget = Budget(
-        examples=_number("examples", options.get("examples"), PROFILES[profile], least=1),
-        seed=_number("seed", options.get("seed"), 0, least=0),
-        database=options.get("database") or ("local" if profile == "thorough" else "none"),
+        examples=_number(given, "examples", PROFILES[profile], least=1),
+        seed=_number(given, "seed", 0, least=0),
+        database=value_of(given, "database") or ("local" if profile == "thorough" else "none"),
     )
     open_database(budget.database)
-    known_file, entries = failures(options.get("known"))
+    known_file, entries = read_known(value_of(given, "known"))
     return Selection(
         versions=versions,
-        families=_families(_some(options, "families")),
-        clauses=select(_some(options, "clauses")),
-        methods=_methods(_some(options, "methods")),
+        families=_families(_names_for(given, "families")),
+        clauses=select(_names_for(given, "clauses")),
+        methods=_methods(_names_for(given, "methods")),
         profile=profile,
         budget=budget,
         known_file=known_file,
         known=entries,
-        time=seconds(options.get("time")),
-        devices=_devices(_some(options, "devices")),
+        time=seconds(value_of(given, "time")),
+        devices=_devices(_names_for(given, "devices")),
     )
 
 
-def devices_named(given: str | None) -> str:
-    """The real devices in ``given``, separated by commas, if torch has them: a short process is asked."""
-    devices = _devices(_names(given))
+def devices_named(text: str | None) -> str:
+    """The real devices in ``text``, separated by commas, if torch has them: a short process looks."""
+    devices = _devices(_names(text))
     return ",".join(inventory(devices).names) if devices else ""
 
 
@@ -102,48 +101,49 @@ def _devices(names: list[str]) -> str:
     return ",".join(names)
 
 
-def failures(given: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]:
-    """The known-failures file and its entries: ``given``, or none, or by default the shipped one."""
-    if given == "none":
+def read_known(file: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]:
+    """The known-failures file and its entries: ``file``, or none, or by default the shipped one."""
+    if file == "none":
         return None, ()
-    path = Path(given) if given is not None else shipped()
+    path = Path(file) if file is not None else shipped()
     return path, load(path)
 
 
-def _some(options: Mapping[str, str | None], option: str) -> list[str]:
+def _names_for(given: Given, option: str) -> list[str]:
     """The names that are given for ``option``; none if it was not given. An empty text is a mistake, not everything."""
-    given = options.get(option)
-    names = _names(given)
-    if given is not None and not names:
+    text = value_of(given, option)
+    names = _names(text)
+    if text is not None and not names:
         raise UserError(
             "empty-option",
             f"--{option} names nothing",
-            f"{given!r} has no name in it, as when a variable of the shell is not set; everything would be judged",
+            f"{text!r} has no name in it, as when a variable of the shell is not set; everything would be judged",
             f"name some {option}, separated by commas, or leave the option out",
         )
     return names
 
 
-def _names(given: str | None) -> list[str]:
-    return [name.strip() for name in (given or "").split(",") if name.strip()]
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _number(name: str, given: str | None, default: int, *, least: int) -> int:
-    if given is None:
+def _number(given: Given, name: str, default: int, *, least: int) -> int:
+    text = value_of(given, name)
+    if text is None:
         return default
-    if not given.isascii() or not given.isdigit() or int(given) < least:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
         raise UserError(
             f"bad-{name}",
-            f"{given!r} is not a number of {name}",
+            f"{text!r} is not a number of {name}",
             f"{name} is a whole number from {least} up",
             "give such a number",
         )
-    return int(given)
+    return int(text)
 
 
 def _families(names: list[str]) -> dict[str, Family]:
-    found = [registry.family_named(name) for name in names] or list(registry.families().values())
-    return {family.name: family for family in found}
+    chosen = [family_named(name) for name in names] or families().values()
+    return {family.name: family for family in chosen}
 
 
 def _methods(names: list[str]) -> tuple[str, ...]:

@@ -16,14 +16,10 @@ if TYPE_CHECKING:
 
 
 class Ranked(Protocol):
-    """Something that is to be run."""
+    """Something that is to be run: what has a smaller priority comes earlier."""
 
     name: str
-
-    @property
-    def priority(self) -> int:
-        """The smaller, the earlier."""
-        ...
+    priority: int
 
 
 T = TypeVar("T", bound=Ranked)
@@ -36,22 +32,22 @@ FIRST, NORMAL, LAST = 0, 1, 2
 """Ranks of items where time is short."""
 
 
-def seconds(given: str | None) -> float | None:
+def seconds(text: str | None) -> float | None:
     """``60s``, ``5m``, ``1.5h`` or a number of seconds. Raises :class:`~conformance.core.errors.UserError` for anything else."""
-    if given is None:
+    if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", given)
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or not float(match[1]):
         raise UserError(
             "bad-time",
-            f"{given!r} is not a length of time",
+            f"{text!r} is not a length of time",
             "a time is a number above 0 with s, m or h behind it, such as 60s",
             "give such a time, or none to run everything",
         )
-    return float(found[1]) * UNITS[found[2] or "s"]
+    return float(match[1]) * UNITS[match[2] or "s"]
 
 
-def start(limit: float | None, report: str | None) -> None:
+def start_clock(limit: float | None, report: str | None) -> None:
     """Start the clock; what failed in the last run that wrote ``report`` comes first. Only the controller calls it."""
     for name in (DEADLINE, FAILED):
         os.environ.pop(name, None)
@@ -62,12 +58,12 @@ def start(limit: float | None, report: str | None) -> None:
 
 def _failed(report: str | None) -> list[str]:
     from conformance.core.outcome import Outcome
-    from conformance.session.events import read
+    from conformance.session.events import read_events
 
     if not report or not Path(report).is_file():
         return []
     try:
-        cells = read(Path(report)).cells
+        cells = read_events(Path(report)).cells
     except UserError:
         return []  # something else that is about to be overwritten
     return [

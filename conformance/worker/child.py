@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -68,16 +68,16 @@ class Child:
     """A process of our own with the variables ``changes`` on top of this one's environment."""
 
     def __init__(self, changes: Mapping[str, str] | None = None) -> None:
-        self._pipe, theirs = Pipe()
-        variables = {MEMORY: str(BYTES), CHANNEL: str(theirs.fileno()), **(changes or {})}
+        self._pipe, far_end = Pipe()
+        variables = {MEMORY: str(BYTES), CHANNEL: str(far_end.fileno()), **(changes or {})}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "conformance.worker.serve"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=environment(variables),
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(far_end.fileno(),),
         )
-        theirs.close()
+        far_end.close()
         atexit.register(self.close)
 
     def __enter__(self) -> Child:
@@ -86,33 +86,47 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is of no further use."""
+        return self._process.poll() is not None
+
     def call(self, function: str, record: Struct | None, answer: type[T], seconds: float = SECONDS) -> T:
         """What ``function`` gives for ``record``, as an ``answer``.
 
         Raises :class:`~conformance.core.errors.UserError` where the function does, :class:`ChildLost` if the child ends or
         does not answer within ``seconds``, and :class:`WorkerError` for any other exception of the function.
         """
+        request = msgspec.json.encode(Call(function, Raw(msgspec.json.encode(record))))
         try:
-            self._pipe.send_bytes(msgspec.json.encode(Call(function, Raw(msgspec.json.encode(record)))))
-            if not self._pipe.poll(seconds):
-                raise ChildLost(f"the child process gave no answer in {seconds:g} s")
-            said = self._pipe.recv_bytes()
-        except (OSError, EOFError) as error:
-            raise ChildLost(f"the child process ended with exit code {self._ended()}") from error
-        try:
-            found = msgspec.json.decode(said, type=Answer)
-            if found.problem is None:
-                return msgspec.json.decode(found.value, type=answer)
+            reply = self._exchange(request, seconds)
+            parsed = msgspec.json.decode(reply, type=Answer)
+            if parsed.problem is None:
+                return msgspec.json.decode(parsed.value, type=answer)
         except msgspec.MsgspecError as error:
-            raise ChildLost(f"the child process said something that is not an answer: {said[:80]!r}") from error
-        problem = found.problem
+            self.kill()
+            raise ChildLost(f"the child process gave what is not an answer: {reply[:80]!r}") from error
+        problem = parsed.problem
         if problem.code:
             raise UserError(problem.code, problem.message, problem.cause, problem.cure)
         raise WorkerError(problem.message)
 
+    def _exchange(self, request: bytes, seconds: float) -> bytes:
+        try:
+            self._pipe.send_bytes(request)
+            if self._pipe.poll(seconds):
+                return self._pipe.recv_bytes()
+            why = f"the child process gave no answer in {seconds:g} s"
+        except (OSError, EOFError):
+            why = f"the child process ended with exit code {self._exit_code()}"
+        except BaseException:
+            self.kill()
+            raise
+        self.kill()  # what it still says would be taken for the answer to another call
+        raise ChildLost(why)
+
     def close(self) -> None:
         """End the child: it ends by itself once the pipe is closed, unless it hangs."""
-        atexit.unregister(self.close)
         self._pipe.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING)
@@ -120,11 +134,12 @@ class Child:
 
     def kill(self) -> None:
         """End the child at once."""
-        if self._process.poll() is None:
-            self._process.kill()
+        atexit.unregister(self.close)
+        self._pipe.close()
+        self._process.kill()  # which does nothing to one that has ended
         self._process.wait()
 
-    def _ended(self) -> int | str:
+    def _exit_code(self) -> int | str:
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(ENDING)
         return "unknown"
@@ -136,14 +151,8 @@ _kept: dict[tuple[tuple[str, str], ...], Child] = {}
 def call_kept(
     changes: Mapping[str, str], function: str, record: Struct | None, answer: type[T], seconds: float = SECONDS
 ) -> T:
-    """:meth:`Child.call` on this process's child with the variables ``changes``; a lost one is replaced by the next call."""
-    key: Any = tuple(sorted(changes.items()))
-    if key not in _kept:
+    """:meth:`Child.call` on this process's child with the variables ``changes``; where it has ended, on a fresh one."""
+    key = tuple(sorted(changes.items()))
+    if key not in _kept or _kept[key].ended:
         _kept[key] = Child(changes)
-    try:
-        return _kept[key].call(function, record, answer, seconds)
-    except ChildLost:
-        lost = _kept.pop(key)
-        lost.kill()
-        lost.close()
-        raise
+    return _kept[key].call(function, record, answer, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from pkgutil import resolve_name
 from typing import Any, get_type_hints
@@ -30,6 +31,7 @@ def limit_memory(size: int) -> None:
 def answer(call: Call) -> Answer:
     """Call the function that is named, on the record that is given."""
     try:
+        _start_up()
         function = resolve_name(call.function)
         record = msgspec.json.decode(call.record, type=_parameter(function))
         return Answer(Raw(msgspec.json.encode(function(record))))
@@ -37,6 +39,13 @@ def answer(call: Call) -> Answer:
         return Answer(problem=Problem(error.message, error.code, error.cause, error.cure))
     except Exception as error:
         return Answer(problem=Problem(f"{type(error).__name__}: {error}"))
+
+
+@cache
+def _start_up() -> None:
+    """What has to come before everything else. Where it fails, that is the answer to every call."""
+    if startup := os.environ.get(STARTUP):
+        resolve_name(startup)()
 
 
 def _parameter(function: Any) -> Any:
@@ -52,8 +61,6 @@ def serve() -> None:
         limit_memory(int(os.environ[MEMORY]))
     pipe = Connection(int(os.environ[CHANNEL]))
     decoder = msgspec.json.Decoder(Call)
-    if startup := os.environ.get(STARTUP):
-        resolve_name(startup)()
     with suppress(EOFError, OSError):
         while True:
             pipe.send_bytes(msgspec.json.encode(answer(decoder.decode(pipe.recv_bytes()))))

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from conformance.report.merged import merge_runs
 from conformance.report.page import html_page
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "matrix"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of the recorded pairs, on the disk."""
     file = tmp_path_factory.mktemp("report") / "index.html"
-    file.write_text(html_page(merge_runs(map(read, GOLDEN.glob("*.jsonl")))), "utf-8")
+    file.write_text(html_page(merge_runs(map(read_events, GOLDEN.glob("*.jsonl")))), "utf-8")
     return file.as_uri()
 
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from conformance.worker.isolated import Calibrate, Child
 
 from conformance.cli import calibrate
 from conformance.devices.current import environment_for
 from conformance.devices.inventory import Inventory
 from conformance.devices.lanes import FORCED
+from conformance.worker.child import Child
 
 Call = Callable[..., "tuple[int, str, str]"]
 SIMULATED = {"cat": "first", "cat across": "mismatch", "index by cpu": "first"}
@@ -31,7 +31,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, int]]
             asked.append((devices, count))
             return {**SIMULATED, **changed} if devices else SIMULATED
 
-        monkeypatch.setattr("conformance.session.selection.present", present)
+        monkeypatch.setattr("conformance.session.selection.inventory", present)
         monkeypatch.setattr("conformance.devices.inventory.inventory", present)
         monkeypatch.setattr(calibrate, "outcomes", outcomes)
         return asked
@@ -123,11 +123,10 @@ def child(request: pytest.FixtureRequest) -> Iterator[Child]:
 def test_a_process_of_its_own_says_how_every_probe_ends(child: Child, count: int) -> None:
     from conformance.devices.simulated.probes import PROBES
 
-    answer = child.ask(Calibrate(count))
-    assert answer.error == ""
-    assert set(answer.outcomes) == {probe.name for probe in PROBES}
+    ends = child.call("conformance.cli.calibrate:outcomes_here", calibrate.Probing(count), dict[str, str])
+    assert set(ends) == {probe.name for probe in PROBES}
     if count > 1:
-        assert answer.outcomes == {probe.name: probe.expected for probe in PROBES}
+        assert ends == {probe.name: probe.expected for probe in PROBES}
     else:
-        assert answer.outcomes["cat across"] == "mismatch"
-        assert answer.outcomes["add cpu"] == "mismatch"
+        assert ends["cat across"] == "mismatch"
+        assert ends["add cpu"] == "mismatch"

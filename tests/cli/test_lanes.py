@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.core.outcome import Outcome
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 PLACED = ("run", "--families", "llama", "--clauses", "placement", "--report", "events.jsonl")
@@ -37,7 +37,7 @@ def test_the_chapter_runs_and_the_report_says_where(
     command: Command, tmp_path: Path, lane: str, devices: tuple[str, ...], said: str, expected: dict[str, str]
 ) -> None:
     done = command(*PLACED, *devices, miniatures=False, CONFORMANCE_LANE=lane)
-    cells = read(tmp_path / "events.jsonl").cells
+    cells = read_events(tmp_path / "events.jsonl").cells
     assert {cell.clause.partition(".")[2]: cell.word for cell in cells} == expected, done.stdout
     assert {cell.lane for cell in cells} == {said}
     assert f"placement: on {said}" in done.stdout

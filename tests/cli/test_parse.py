@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.cli.parse import find, parse
+from conformance.cli.parse import find_case, parse_case
 from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.families import families
@@ -19,9 +19,9 @@ OURS = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 @OURS
 @given(case=ANY.flatmap(lambda pair: cases(*pair)))
 def test_json_and_repr_both_give_the_case_back(case: Case) -> None:
-    assert parse(case.to_json()) == case
-    assert parse(repr(case)) == case
-    assert parse(repr(case)).id == case.id
+    assert parse_case(case.to_json()) == case
+    assert parse_case(repr(case)) == case
+    assert parse_case(repr(case)).id == case.id
 
 
 @OURS
@@ -29,7 +29,7 @@ def test_json_and_repr_both_give_the_case_back(case: Case) -> None:
 def test_a_truncated_case_is_refused(case: Case, cut: int) -> None:
     for text in (case.to_json(), repr(case)):
         with pytest.raises(UserError) as caught:
-            parse(text[: max(1, len(text) - cut)])
+            parse_case(text[: max(1, len(text) - cut)])
         assert caught.value.code == "malformed-case"
 
 
@@ -57,11 +57,11 @@ def test_a_truncated_case_is_refused(case: Case, cut: int) -> None:
 )
 def test_what_is_no_case_is_refused_and_never_run(text: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse(text)
+        parse_case(text)
     assert caught.value.code == "malformed-case"
 
 
 def test_an_unknown_id_is_refused() -> None:
     with pytest.raises(UserError) as caught:
-        find("0123456789ab", (), None)
+        find_case("0123456789ab", (), None)
     assert caught.value.code == "unknown-case"

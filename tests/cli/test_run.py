@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_a_report_can_be_shown_again(command: Command, tmp_path: Path) -> None:
     again = command("show", "events.jsonl", miniatures=False)
     assert again.returncode == done.returncode == 1
     assert done.stdout.endswith(again.stdout)
-    assert read(tmp_path / "events.jsonl").footer is not None
+    assert read_events(tmp_path / "events.jsonl").footer is not None
 
 
 def test_the_first_line_is_out_before_torch_is_imported(tmp_path: Path) -> None:
@@ -151,5 +151,5 @@ def test_ctrl_c_leaves_an_incomplete_run(command: Command, tmp_path: Path) -> No
         out, _ = child.communicate(timeout=60)
     assert child.returncode == 3
     assert "this run is incomplete, stopped at miniature.slow[llama]" in out
-    assert read(report).footer is None
+    assert read_events(report).footer is None
     assert command("show", str(report), miniatures=False).returncode == 3

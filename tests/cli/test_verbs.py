@@ -46,7 +46,7 @@ def test_a_clause_is_explained(command: Command) -> None:
         "",
         "  More is to be said of it.",
     ]
-    assert "  needs     A prefix." in done.stdout
+    assert "  needs     A prefix" in done.stdout.splitlines()
     assert "  source    https://github.com/huggingface/peft/issues/2134" in done.stdout
 
 

@@ -19,7 +19,7 @@ from conformance.core.case import Case
 from conformance.core.finding import Cell, Finding, Item
 from conformance.core.outcome import How, Outcome, State
 from conformance.engine.known import KnownFailure
-from conformance.session.events import Run, read
+from conformance.session.events import Run, read_events
 
 HERE = Path(__file__).parent
 INCOMPLETE = 3
@@ -149,7 +149,7 @@ def check(regression: Regression, pair: str, events: Path, *arguments: str) -> i
     if not events.is_file():
         print("  the run left no events")
         return 1
-    run = read(events)
+    run = read_events(events)
     for other in others(regression, run):
         print(f"  also found, not judged: {other}")
     wrong = list(problems(regression, run, bad))

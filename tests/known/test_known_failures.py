@@ -122,7 +122,7 @@ def rows_of_their_own(entry: KnownFailure) -> Iterator[None]:
         flat = PREFIX_TUNING.rows(raw)
         filled = PREFIX_TUNING.injected(flat, entry.case, PREFIX_TUNING.layout(entry.case)).cache
         rows = [(keys.expand(batch_size, -1, -1, -1), values.expand(batch_size, -1, -1, -1)) for keys, values in filled]
-        return caches.make(self.base_model, rows)
+        return caches.filled_cache(self.base_model, rows)
 
     with (
         mock.patch.object(peft_model, SIZING, sized),

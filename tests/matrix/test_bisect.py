@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.matrix.bisect import Found, Look, Search, Seen
+from conformance.matrix.bisect import Look, Neighbours, Search, Seen
 
 LOOKS = {"g": Look.GOOD, "b": Look.BAD, "-": Look.NEITHER}
 quiet = settings(derandomize=True, database=None, deadline=None, max_examples=300)
@@ -29,11 +29,11 @@ class Releases:
         return Search([str(index) for index in range(len(self.looks))], self.look)
 
 
-def neighbours(found: Found) -> tuple[int, int] | None:
+def neighbours(found: Neighbours) -> tuple[int, int] | None:
     return (int(found.older.release), int(found.newer.release)) if found.older and found.newer else None
 
 
-def between(looks: str) -> tuple[Found, Releases]:
+def between(looks: str) -> tuple[Neighbours, Releases]:
     releases = Releases(looks)
     return releases.search().between("0", str(len(looks) - 1)), releases
 
@@ -111,7 +111,7 @@ def test_where_everything_looks_the_same_nothing_is_found() -> None:
 any_looks = st.text(alphabet="gb-", min_size=1, max_size=40)
 
 
-def check(found: Found, releases: Releases) -> None:
+def check(found: Neighbours, releases: Releases) -> None:
     """What holds of every answer: both sides were looked at and differ, and nothing between them can be judged."""
     assert len(releases.asked) == len(set(releases.asked))
     if (pair := neighbours(found)) is not None:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.core.case import from_json
-from conformance.core.errors import UserError
-from conformance.core.pair import Pair, compare, parse, product, tag
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index
@@ -147,23 +145,6 @@ def test_wrong_use_is_refused(index: Index, call: Call, arguments: tuple[str, ..
 
 def test_a_case_alone_does_not_say_what_to_claim_of_it(index: Index, call: Call) -> None:
     assert call("bisect", CASE, "--known", "none")[2].startswith("missing-clause: ")
-
-
-@pytest.mark.parametrize("text", ["0.13.2x4.45.1", "0.13.2 x 4.45.1", "0.13.2,4.45.1"])
-def test_a_pair_is_written_with_an_x(text: str) -> None:
-    assert parse(text) == Pair("0.13.2", "4.45.1")
-    with pytest.raises(UserError):
-        parse(text.replace("4.", "q"))
-
-
-def test_a_product_goes_through_the_transformers_of_each_peft() -> None:
-    pairs = [Pair("1", "3"), Pair("1", "4"), Pair("2", "3"), Pair("2", "4")]
-    assert list(product(["1", "2"], iter(["3", "4"]))) == pairs
-
-
-def test_releases_have_pages() -> None:
-    assert tag("peft", "0.14.0") == f"{GITHUB}/peft/releases/tag/v0.14.0"
-    assert compare("transformers", "4.45.1", "4.45.2") == f"{GITHUB}/transformers/compare/v4.45.1...v4.45.2"
 
 
 def test_the_stored_case_of_issue_2134_has_no_pads() -> None:

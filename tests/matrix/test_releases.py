@@ -77,7 +77,7 @@ def test_without_uv_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
 def test_uv_is_found_as_a_module_where_no_command_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(uv, "find_spec", lambda name: object())
-    assert uv.find()[1:] == ("-m", "uv")
+    assert uv.uv_command()[1:] == ("-m", "uv")
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_uv_is_found_as_a_module_where_no_command_is(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_uv_is_told_what_pip_is_told(outer: dict[str, str], told: dict[str, str]) -> None:
-    assert uv.environment(outer) == {**outer, **told}
+    assert uv.uv_environment(outer) == {**outer, **told}

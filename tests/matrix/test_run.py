@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.matrix.run import together
-from conformance.session.events import Run, read
+from conformance.session.events import Run, read_events
+from conformance.session.exit_codes import gravest_code
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index
@@ -41,7 +41,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def events(out: Path, transformers: str) -> Run:
-    return read(out / f"peft-0.13.2-transformers-{transformers}.events.jsonl")
+    return read_events(out / f"peft-0.13.2-transformers-{transformers}.events.jsonl")
 
 
 def words(run: Run) -> set[str]:
@@ -113,7 +113,8 @@ def test_what_was_asked_something_else_is_run_again(
 
 def test_more_workers_are_no_other_question(matrix: Call) -> None:
     matrix("4.45.1")
-    assert "1 finished" in matrix("4.45.1", *HOLDS, "--workers", "2", "--dry-run")[1]
+    for workers in ("2", "auto"):
+        assert "1 finished" in matrix("4.45.1", *HOLDS, "--workers", workers, "--dry-run")[1]
 
 
 def test_a_plan_is_printed_and_nothing_is_made(index: Index, matrix: Call, out: Path) -> None:
@@ -212,7 +213,7 @@ def test_the_gravest_run_decides(index: Index, call: Call, monkeypatch: pytest.M
     ("codes", "expected"), [([0, 1, 3], 3), ([4, 1, 0], 1), ([4, 0, 5], 4), ([5, 0], 0), ([5, 5], 5), ([], 5)]
 )
 def test_codes_add_up_by_gravity(codes: Iterable[int], expected: int) -> None:
-    assert together(codes) == expected
+    assert gravest_code(codes) == expected
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,8 @@ def test_codes_add_up_by_gravity(codes: Iterable[int], expected: int) -> None:
         (("--peft", "0.13.2", "--out", "out", "--store", "index.json"), "unwritable-store"),
         (("--peft", "0.13.2", "--out", "out", "--families", "lama"), "unknown-family"),
         (("--peft", "0.13.2", "--out", "out", "--profile", "fast"), "unknown-profile"),
+        (("--peft", "0.13.2", "--out", "out", "--methods", "LORA"), "unknown-method"),
+        (("--peft", "0.13.2", "--out", "out", "--workers", "many"), "bad-workers"),
     ],
 )
 def test_wrong_use_is_refused_before_anything_is_built(

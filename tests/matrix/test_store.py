@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import platformdirs
 import pytest
 from msgspec.structs import replace
+from platformdirs.api import PlatformDirsABC
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from conformance.core.errors import UserError
 from conformance.core.pair import Pair
 from conformance.matrix import process as child
-from conformance.matrix import store
 from conformance.matrix.store import Store, default_folder, installed
 from conformance.matrix.uv import Unreachable
 
@@ -115,22 +121,40 @@ def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("platform", "variable", "folder"),
     [
-        ("linux", "XDG_CACHE_HOME", "caches/peft-conformance"),
-        ("win32", "LOCALAPPDATA", "caches/peft-conformance"),
-        ("darwin", "HOME", "caches/Library/Caches/peft-conformance"),
+        (Unix, "XDG_CACHE_HOME", "peft-conformance"),
+        (Unix, "HOME", ".cache/peft-conformance"),
+        (Windows, "LOCALAPPDATA", "peft-conformance"),
+        (MacOS, "HOME", "Library/Caches/peft-conformance"),
     ],
 )
 def test_by_default_it_lies_where_caches_lie(
-    monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, folder: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: type[PlatformDirsABC], variable: str, folder: str
 ) -> None:
-    monkeypatch.setattr(store.sys, "platform", platform)  # type: ignore[attr-defined]
-    monkeypatch.setenv(variable, "caches")
-    assert default_folder() == Path(folder)
+    monkeypatch.setattr(platformdirs, "PlatformDirs", platform)
+    # Only there can Windows itself be asked, which has the last word about its folders.
+    local = {"CSIDL_LOCAL_APPDATA": str(tmp_path)}
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", local.__getitem__)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert default_folder() == tmp_path / folder
 
 
-def test_a_process_sees_its_pair_first_then_this_package_then_what_the_user_had() -> None:
+def test_a_process_sees_its_pair_first_then_this_package_then_what_the_user_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     outer = {"PYTHONPATH": "mine", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "h"}
-    assert child.environment(["a", "b"], outer) == {
+    started: dict[str, str] = {}
+
+    class Process(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str], *, env: dict[str, str], **rest: Any) -> None:
+            started.update(env)
+            super().__init__([sys.executable, "-c", ""], **rest)
+
+    monkeypatch.setattr("os.environ", outer)
+    monkeypatch.setattr("subprocess.Popen", Process)
+    with Path(os.devnull).open("wb") as nothing:
+        assert child.call("a_module", (), ["a", "b"], out=nothing, err=nothing, limit=60) == 0
+    assert started == {
         "PYTHONPATH": os.pathsep.join(["a", "b", str(ROOT), "mine"]),
         "HOME": "h",
         "OMP_NUM_THREADS": "1",

@@ -100,6 +100,7 @@ def sharp(lab: Lab, case: Case) -> None:
     """It holds, and finds much elsewhere."""
 
 
+@registry.precondition(otherwise="There is no prefix")
 def _runs_alone(case: Case) -> bool:
     """A prefix."""
     return case.prefix.length > 0

@@ -22,8 +22,8 @@ from conformance.core.relations import in_double, other_prefix, without_prefix
 from conformance.families import families, family_named
 from conformance.families.inputs.text import prefix_text
 from conformance.methods.method import NOTHING, Injected
-from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.oracles.plain_attention import DECODERS
+from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.runs.lab import Lab
 from conformance.runs.tolerance import ERROR_FLOOR
 from conformance.runs.trace import Trace

@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from conformance.core.finding import Cell
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent
@@ -87,7 +87,10 @@ def cells(where: Path, name: str, path: Path | None = None) -> list[Cell]:
     report = where / name
     command = "import sys; from conformance.cli import main; sys.exit(main())"
     run([sys.executable, "-c", command, "run", *SAMPLE, "--report", str(report)], where, codes=(0, 1), path=path)
-    return [replace(cell, verdict=cell.verdict and replace(cell.verdict, cpu_seconds=0)) for cell in read(report).cells]
+    return [
+        replace(cell, verdict=cell.verdict and replace(cell.verdict, cpu_seconds=0))
+        for cell in read_events(report).cells
+    ]
 
 
 def verdicts(where: Path) -> None:

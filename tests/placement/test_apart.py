@@ -20,7 +20,7 @@ from conformance.engine.search import Budget
 from conformance.families import Family, register
 from conformance.faults import faults
 from conformance.faults.detection import known_failures
-from conformance.session.judge import JudgeItem, judge, run_case
+from conformance.session.judge import JudgeItem, judge_item, run_case
 from conformance.worker import child as worker
 
 TRAINS = clauses()["placement.trains"]
@@ -66,7 +66,7 @@ def died(tmp_path_factory: pytest.TempPathFactory, _children_of_our_own: None) -
     folder.joinpath("sitecustomize.py").write_text(DIES.format(marker=str(folder / "died")), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        return judge(Item(TRAINS.id, "llama"), ONE, ())
+        return judge_item(Item(TRAINS.id, "llama"), ONE, ())
 
 
 def test_a_child_that_dies_makes_its_item_a_broken_harness_and_the_next_item_has_a_new_one(died: Cell) -> None:
@@ -74,7 +74,7 @@ def test_a_child_that_dies_makes_its_item_a_broken_harness_and_the_next_item_has
     assert died.verdict.outcome is Outcome.BROKEN
     assert "exit code 7" in next(iter(died.verdict.reasons))
     assert died.lane == ""
-    again = judge(Item(TRAINS.id, "llama"), ONE, KNOWN)
+    again = judge_item(Item(TRAINS.id, "llama"), ONE, KNOWN)
     assert again.verdict is not None
     assert again.verdict.counts["conforms"] >= 4
     assert again.lane == "simulated devices sim:0, sim:1, sim:2"
@@ -90,7 +90,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
 
 @pytest.mark.usefixtures("died")
 def test_a_family_that_does_not_come_with_the_project_reaches_the_child(mine: Family) -> None:
-    cell = judge(Item(TRAINS.id, mine.name), ONE, KNOWN)
+    cell = judge_item(Item(TRAINS.id, mine.name), ONE, KNOWN)
     assert cell.verdict is not None
     assert cell.family == "qwen3_of_mine"
     assert cell.verdict.counts["conforms"] >= 4
@@ -106,7 +106,7 @@ def test_what_the_child_says_of_itself_is_a_broken_harness_in_its_words(monkeypa
     unknown = Clause(id="placement.gone", statement="", explanation="", check=TRAINS.check, placed=True)
     monkeypatch.setitem(registry._clauses, unknown.id, unknown)
     item = Item("placement.gone", "llama")
-    cell = judge(item, ONE, ())
+    cell = judge_item(item, ONE, ())
     assert cell.word == "broken harness"
     assert "there is no clause 'placement.gone'" in cell.reasons
 

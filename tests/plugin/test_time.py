@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance.core.errors import UserError
-from conformance.session.events import read
+from conformance.session.events import read_events
 from conformance.session.time_budget import seconds
 
 Consumer = Callable[..., pytest.RunResult]
@@ -24,7 +24,7 @@ def test_what_is_left_when_the_time_is_spent_is_not_run(consumer: Consumer, tmp_
     events = tmp_path / "events.jsonl"
     result = consumer(*BOTH, "--conformance-time", "0.001s", "--conformance-report", str(events), "-n", workers)
     result.assert_outcomes(skipped=2)
-    run = read(events)
+    run = read_events(events)
     assert [cell.word for cell in run.cells] == ["not run", "not run"]
     assert {cell.why for cell in run.cells} == {"the requested time was spent"}
     assert run.footer is not None

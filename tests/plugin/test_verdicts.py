@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 Consumer = Callable[..., pytest.RunResult]
 
@@ -75,7 +75,7 @@ def test_a_family_that_this_release_lacks_is_skipped(consumer: Consumer) -> None
 def test_x_stops_and_what_is_left_is_not_run(consumer: Consumer, pytester: pytest.Pytester) -> None:
     result = consumer(*judge("wrong", "crashes", "refused"), "-x", "--conformance-report", "events.jsonl")
     result.assert_outcomes(failed=1)
-    run = read(pytester.path / "events.jsonl")
+    run = read_events(pytester.path / "events.jsonl")
     assert run.footer is not None
     assert run.footer.counts == {"violates": 1, "not run": 2}
     assert run.footer.exit_code == 1

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from conformance.core.finding import Cell
-from conformance.session.events import Header, Started, read
+from conformance.session.events import Header, Started, read_events
 
 pytest.importorskip("xdist")
 Consumer = Callable[..., pytest.RunResult]
@@ -24,7 +24,7 @@ def timeless(path: Path) -> dict[str, object]:
         built["verdict"].pop("cpu_seconds")
         return built
 
-    return {cell.item: plain(cell) for cell in read(path).cells}
+    return {str(cell.item): plain(cell) for cell in read_events(path).cells}
 
 
 def test_two_workers_find_what_one_process_finds(consumer: Consumer, pytester: pytest.Pytester) -> None:
@@ -52,8 +52,8 @@ def test_a_dead_worker_breaks_its_item_and_no_other(consumer: Consumer, pytester
     )
     result = consumer(*clauses, "-n", "1", "--conformance-report", "events.jsonl")
     result.assert_outcomes(passed=1, failed=1, skipped=1)
-    run = read(pytester.path / "events.jsonl")
-    words = {cell.item: cell.verdict.outcome.value for cell in run.cells if cell.verdict}
+    run = read_events(pytester.path / "events.jsonl")
+    words = {str(cell.item): cell.verdict.outcome.value for cell in run.cells if cell.verdict}
     assert words["miniature.dies[llama]"] == "broken harness"
     assert words["miniature.holds[llama]"] == "conforms"
     assert run.footer is not None
@@ -74,7 +74,7 @@ def test_the_controller_imports_no_torch(consumer: Consumer, pytester: pytest.Py
 def test_events_name_what_was_running_when_the_only_process_died(consumer: Consumer, pytester: pytest.Pytester) -> None:
     only = ("--conformance-families", "llama", "--conformance-clauses", "miniature.dies")
     consumer(*only, "--conformance-report", "events.jsonl")
-    run = read(pytester.path / "events.jsonl")
+    run = read_events(pytester.path / "events.jsonl")
     assert run.footer is None
     assert run.running == ("miniature.dies[llama]",)
     assert isinstance(run.header, Header)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from conformance.core.errors import UserError
 from conformance.core.finding import encode
-from conformance.session.events import AnyEvent, Footer, Judged, Run, Started, Writer, read, schema
+from conformance.session.events import AnyEvent, Footer, Judged, Run, Started, Writer, read_events, schema
 
 
 def written(path: Path, run: Run) -> Path:
@@ -26,7 +26,7 @@ def written(path: Path, run: Run) -> Path:
 
 
 def test_what_is_written_is_read(tmp_path: Path, run: Run) -> None:
-    assert read(written(tmp_path / "events.jsonl", run)) == run
+    assert read_events(written(tmp_path / "events.jsonl", run)) == run
 
 
 def test_a_file_cut_anywhere_is_incomplete_or_refused_but_never_complete(tmp_path: Path, run: Run) -> None:
@@ -35,16 +35,16 @@ def test_a_file_cut_anywhere_is_incomplete_or_refused_but_never_complete(tmp_pat
     for end in range(0, len(whole), 7):
         (tmp_path / "cut.jsonl").write_bytes(whole[:end])
         if end >= header:
-            assert read(tmp_path / "cut.jsonl").footer is None
+            assert read_events(tmp_path / "cut.jsonl").footer is None
         else:
             with pytest.raises(UserError) as caught:
-                read(tmp_path / "cut.jsonl")
+                read_events(tmp_path / "cut.jsonl")
             assert caught.value.code == "malformed-events"
 
 
 def test_a_run_that_died_says_on_what(tmp_path: Path, run: Run) -> None:
     cut = replace(run, footer=None, running=("masks.rows_alone[opt]",))
-    assert read(written(tmp_path / "events.jsonl", cut)).running == ("masks.rows_alone[opt]",)
+    assert read_events(written(tmp_path / "events.jsonl", cut)).running == ("masks.rows_alone[opt]",)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_run_that_died_says_on_what(tmp_path: Path, run: Run) -> None:
 def test_a_foreign_file_is_refused(tmp_path: Path, lines: bytes) -> None:
     (tmp_path / "foreign").write_bytes(lines)
     with pytest.raises(UserError, match="foreign") as caught:
-        read(tmp_path / "foreign")
+        read_events(tmp_path / "foreign")
     assert caught.value.code == "malformed-events"
 
 
@@ -76,7 +76,7 @@ def test_order_is_checked(tmp_path: Path, run: Run) -> None:
     for lines in ((start, header), (header, header), (header, footer, start)):
         (tmp_path / "events").write_text("\n".join(lines) + "\n", "utf-8")
         with pytest.raises(UserError):
-            read(tmp_path / "events")
+            read_events(tmp_path / "events")
 
 
 def test_another_schema_version_and_unknown_keys_are_refused(tmp_path: Path, run: Run) -> None:
@@ -85,7 +85,7 @@ def test_another_schema_version_and_unknown_keys_are_refused(tmp_path: Path, run
         assert changed != line
         (tmp_path / "events").write_text(changed + "\n", "utf-8")
         with pytest.raises(UserError):
-            read(tmp_path / "events")
+            read_events(tmp_path / "events")
 
 
 @pytest.mark.parametrize("name", ["broken", "mended"])
@@ -93,18 +93,18 @@ def test_a_file_of_version_1_is_read_as_one_about_prefix_tuning(tmp_path: Path, 
     file = golden / "matrix" / f"{name}.jsonl"
     assert '"schema":1' in file.read_text("utf-8")
     assert '"method"' not in file.read_text("utf-8")
-    old = read(file)
+    old = read_events(file)
     assert old.header.schema == 1
     assert {cell.method for cell in old.cells} | {replay.method for replay in old.known} == {"PREFIX_TUNING"}
     assert len(old.cells) == 9
     assert old.footer
-    again = read(written(tmp_path / "new.jsonl", replace(old, header=replace(old.header, schema=2))))
+    again = read_events(written(tmp_path / "new.jsonl", replace(old, header=replace(old.header, schema=2))))
     assert replace(again, header=old.header) == old
 
 
 def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        read(tmp_path / "none")
+        read_events(tmp_path / "none")
 
 
 def test_a_path_that_cannot_be_written_is_a_user_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from conformance.report.markdown import summary_page
 from conformance.report.merged import merge_runs
 from conformance.report.page import html_page
 from conformance.report.versions import versions_page
-from conformance.session.events import Judged, Run, read
+from conformance.session.events import Judged, Run, read_events
 
 PAIRS = [(f"0.{minor}.0", f"5.{other}.0") for minor in range(15) for other in range(23)]
 CLAUSES = [f"{chapter}.the_claim_number_{n}" for chapter in ("equivalence", "masks", "injection") for n in range(10)]
@@ -30,7 +30,7 @@ OFTEN, SELDOM = (80, 5, 5, 5, 5), (0, 70, 10, 10, 10)
 @pytest.fixture(scope="module")
 def template() -> Run:
     """A recorded run, whose header and finding the large ones have."""
-    return read(Path(__file__).parents[1] / "golden" / "matrix" / "violates.jsonl")
+    return read_events(Path(__file__).parents[1] / "golden" / "matrix" / "violates.jsonl")
 
 
 def files(template: Run, folder: Path, weights: tuple[int, ...]) -> list[Path]:
@@ -68,7 +68,7 @@ def test_a_hundred_thousand_results_are_shown_in_time_and_within_the_bound(
 ) -> None:
     written = files(template, tmp_path, weights)
     begun = time.process_time()
-    merged = merge_runs(map(read, written))
+    merged = merge_runs(map(read_events, written))
     text, short, table = html_page(merged), summary_page(merged), versions_page(merged)
     spent = time.process_time() - begun
     results = sum(sum(pair.counts.values()) for pair in merged.pairs)

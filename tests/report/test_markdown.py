@@ -17,13 +17,13 @@ from conformance.report.failures import Place
 from conformance.report.markdown import VIOLATIONS, escape, summary_page
 from conformance.report.merged import Merged, merge_runs
 from conformance.report.versions import versions_page
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 
 @pytest.fixture
 def matrix(golden: Path) -> Merged:
     """Nine recorded files of eight pairs."""
-    return merge_runs(read(file) for file in (golden / "matrix").glob("*.jsonl"))
+    return merge_runs(read_events(file) for file in (golden / "matrix").glob("*.jsonl"))
 
 
 def test_the_summary_reads_exactly_like_this(matrix: Merged, golden: Path) -> None:

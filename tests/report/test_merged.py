@@ -31,7 +31,7 @@ from conformance.core.outcome import (
 )
 from conformance.report.failures import Place
 from conformance.report.merged import Merged, PairReport, merge_runs
-from conformance.session.events import Footer, Header, Replay, Replayed, Run, read
+from conformance.session.events import Footer, Header, Replay, Replayed, Run, read_events
 
 CLAUSES, FAMILIES = ("a.one", "a.two", "b.three"), ("gpt2", "llama")
 METHODS = ("PREFIX_TUNING", "P_TUNING")
@@ -324,7 +324,7 @@ def test_every_word_has_a_letter_and_a_meaning() -> None:
 @pytest.fixture
 def matrix(golden: Path) -> Merged:
     """Nine recorded files of eight pairs."""
-    return merge_runs(read(file) for file in (golden / "matrix").glob("*.jsonl"))
+    return merge_runs(read_events(file) for file in (golden / "matrix").glob("*.jsonl"))
 
 
 def test_the_recorded_pairs_have_the_words_they_were_written_for(matrix: Merged) -> None:
@@ -351,7 +351,7 @@ def test_equal_violations_are_one_and_a_crash_is_one_whichever_clause_met_it(mat
 
 
 def test_the_same_violation_on_two_pairs_is_stored_once(golden: Path, matrix: Merged) -> None:
-    old = read(golden / "matrix" / "violates.jsonl")
+    old = read_events(golden / "matrix" / "violates.jsonl")
     moved = [replace(of, where="peft/peft_model.py:9 prepare_inputs_for_generation") for of in findings(old)]
     cells = iter(moved)
     newer = replace(

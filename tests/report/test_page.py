@@ -15,7 +15,7 @@ from conformance.core.outcome import TABLE
 from conformance.core.pair import Pair
 from conformance.report.merged import Merged, merge_runs
 from conformance.report.page import FAILURES, TEXT, html_page
-from conformance.session.events import read
+from conformance.session.events import read_events
 
 STYLES = Path(__file__).parents[2] / "conformance" / "report" / "templates" / "page.css"
 
@@ -42,7 +42,7 @@ class Elements(HTMLParser):
 @pytest.fixture
 def matrix(golden: Path) -> Merged:
     """Nine recorded files of eight pairs."""
-    return merge_runs(read(file) for file in (golden / "matrix").glob("*.jsonl"))
+    return merge_runs(read_events(file) for file in (golden / "matrix").glob("*.jsonl"))
 
 
 def test_it_is_exactly_this_page(matrix: Merged, golden: Path) -> None:
@@ -79,7 +79,9 @@ def test_every_text_is_escaped_wherever_it_stands(odd: str) -> None:
 
 def shape(text: str) -> list[tuple[str, list[str]]]:
     """The elements of a page in which ``text`` is everywhere, with the names of their attributes."""
-    matrix = merge_runs(read(file) for file in (STYLES.parents[3] / "tests" / "golden" / "matrix").glob("*.jsonl"))
+    matrix = merge_runs(
+        read_events(file) for file in (STYLES.parents[3] / "tests" / "golden" / "matrix").glob("*.jsonl")
+    )
     finding, known = matrix.failures[0].finding, matrix.known[0]
     difference = replace(finding.difference, what=text, got=text, expected=text)
     odd = replace(finding, clause=text, statement=text, family=text, difference=difference, where=text, sources=(text,))

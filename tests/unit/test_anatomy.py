@@ -57,7 +57,7 @@ def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pyte
     monkeypatch.setitem(build.__globals__, "check_anatomy", refuse)
     build.__globals__["_copies"].cache_clear()
     session._current.clear()
-    cell = session.judge(Item("decoding.repeatable", "llama"), Budget(examples=1), ())
+    cell = session.judge_item(Item("decoding.repeatable", "llama"), Budget(examples=1), ())
     assert cell.word == "broken harness"
     assert "cure:  mend [anatomy]" in str(cell)
     assert "Traceback" not in str(cell)

@@ -42,10 +42,10 @@ class Fusing(Legacy):
 
 def test_a_fused_cache_is_as_bloom_had_it_and_is_read_back() -> None:
     filled = [layer(0), layer(1)]
-    made = caches.make(Fusing(), filled)
+    made = caches.filled_cache(Fusing(), filled)
     assert made[0][0].shape == (ROWS * HEADS, SIZE, LENGTH)
     assert made[0][1].shape == (ROWS * HEADS, LENGTH, SIZE)
-    for found, (keys, values) in zip(caches.read(made, 2, HEADS), filled, strict=True):
+    for found, (keys, values) in zip(caches.read_cache(made, 2, HEADS), filled, strict=True):
         assert found.length == LENGTH
         assert found.keys is not None
         assert found.values is not None

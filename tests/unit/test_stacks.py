@@ -14,6 +14,7 @@ import pytest
 from packaging.version import Version
 
 from conformance.compat.versions import OLDEST
+from conformance.core.pair import Pair, parse
 
 ROOT = Path(__file__).parent.parent.parent
 GROUPS: dict[str, list[Any]] = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
@@ -46,6 +47,7 @@ def test_every_stack_has_a_session_which_all_releases_share_by_a_tag(tags: dict[
 def test_a_stack_is_named_for_its_releases(stack: str) -> None:
     pins = dict(requirement.split("==") for requirement in GROUPS[stack])
     assert stack == f"stack-peft-{pins['peft']}-transformers-{pins['transformers']}"
+    assert parse(stack) == Pair.of(pins)
 
 
 def test_minimum_is_the_oldest_that_is_supported_and_newest_the_newest_of_all() -> None:

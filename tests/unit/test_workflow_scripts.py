@@ -11,7 +11,12 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from conformance.core.options import Option, option_named, taken_by
+from conformance.engine.search import PROFILES
+
 ROOT = Path(__file__).parents[2]
+OF_THE_WORKFLOW = {"stack", "extra-install", "python-version", "remember", "report-only", "name", "timeout"}
+"""Inputs that are no options of a run."""
 
 
 def script(name: str) -> ModuleType:
@@ -60,15 +65,20 @@ def test_a_stack_and_a_version_contradict_each_other() -> None:
         judge.packages({"stack": "newest", "transformers": "5.0"})
 
 
-def test_one_processor_needs_no_workers() -> None:
+def test_what_is_not_given_is_left_to_the_run() -> None:
+    assert judge.options({}, Path("x.events.jsonl")) == ["--report=x.events.jsonl"]
+    assert option_named("workers").default == "auto"
+
+
+def test_earlier_violations_are_kept_beside_the_run_that_shall_remember_them() -> None:
     report = Path("x.events.jsonl")
-    assert judge.options({}, report, 1) == ["--report=x.events.jsonl"]
-    assert judge.options({}, report, 4) == ["--workers=4", "--report=x.events.jsonl"]
+    assert "--database=local" in judge.options({"remember": "true"}, report)
+    assert judge.options({"remember": "false"}, report) == judge.options({}, report)
 
 
 def test_a_value_is_one_argument_whatever_is_in_it(tmp_path: Path) -> None:
     given = {"families": "llama; rm -rf / --known none", "seed": "--help"}
-    assert judge.options(given, tmp_path, 1)[:2] == ["--families=llama; rm -rf / --known none", "--seed=--help"]
+    assert judge.options(given, tmp_path)[:2] == ["--families=llama; rm -rf / --known none", "--seed=--help"]
 
 
 def test_every_input_of_the_workflow_reaches_the_script() -> None:
@@ -78,16 +88,20 @@ def test_every_input_of_the_workflow_reaches_the_script() -> None:
         names = {line.strip(" :") for line in inputs.splitlines() if line.startswith("      ") and line[6:7].isalpha()}
         for name in names - {"exit-code", "python-version", "timeout"}:
             assert f"ASKED_{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}" in text
-        assert {
-            *judge.OPTIONS,
-            *judge.JUDGED,
-            "stack",
-            "extra-install",
-            "family-files",
-            "remember",
-            "report-only",
-            "name",
-        } <= names
+        assert names - {"exit-code"} == {*map(judge.input_of, taken_by("workflow")), *judge.JUDGED, *OF_THE_WORKFLOW}
+    assert by_hand.count(f"options: [{', '.join(PROFILES)}]") == 1
+
+
+@pytest.mark.parametrize("option", taken_by("workflow"), ids=lambda option: option.name)
+def test_every_option_of_the_workflow_reaches_the_run(option: Option) -> None:
+    name = judge.input_of(option)
+    inputs = judge.asked({f"ASKED_{name.upper().replace('-', '_')}": "one"})
+    assert f"--{option.name}=one" in judge.options(inputs, Path("x"))
+
+
+def test_the_script_needs_nothing_but_python(tmp_path: Path) -> None:
+    command = [sys.executable, "-I", "-S", str(ROOT / ".github" / "scripts" / "judge.py"), "summary"]
+    subprocess.run(command, env={"EVENTS": str(tmp_path)}, check=True, cwd=tmp_path, capture_output=True)
 
 
 def test_all_that_nox_lists_is_planned_with_its_python() -> None:

@@ -64,8 +64,6 @@ def _judged(name: str, violated: Sequence[str]) -> list[AnyEvent]:
 def _cell(clause: str, family: str, wrong: bool) -> Cell:
     outcome = Outcome.VIOLATES if wrong else Outcome.CONFORMS
     verdict = Verdict(
-        clause=clause,
-        family=family,
         outcome=outcome,
         counts={outcome.value: 480},
         finding=_finding(clause, family) if wrong else None,

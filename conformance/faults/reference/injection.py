@@ -22,7 +22,7 @@ class CacheEmptyInGenerate(Planted):
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """Replace the cache."""
         if self.fired(step == 0 and self.enabled):
-            cache = caches.make(self.base, ())
+            cache = caches.filled_cache(self.base, ())
         return super().run(cache, given, step)
 
 

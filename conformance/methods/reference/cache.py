@@ -65,7 +65,7 @@ class ReferencePrefix(nn.Module):
         filled = (
             [self.on_layer_device(index, *held) for index, held in enumerate(self.layers(rows))] if self.enabled else []
         )
-        return caches.make(self.base, filled, keep_all=self.sliding)
+        return caches.filled_cache(self.base, filled, keep_all=self.sliding)
 
     def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, where that layer computes."""
