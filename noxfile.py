@@ -11,7 +11,7 @@ import nox
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 REFERENCE_STACK = "stack-peft-0.21.2-transformers-5.23.0"
-"""The latest pair whose violations are all known. The suite's own tests run on it: half of them need a PEFT that injects the prefix."""
+"""The latest pair whose violations are all known. The suite is tested on it: half of its tests need a PEFT that injects."""
 STACKS = tuple(name.removeprefix("stack-") for name in PYPROJECT["dependency-groups"] if name.startswith("stack-"))
 TAGS = {
     "current": ("newest", "peft-0.21.2-transformers-5.23.0", "main"),

@@ -69,7 +69,7 @@ def current() -> Devices:
 
 @cache
 def activated() -> Devices:
-    """:func:`current`, without importing transformers. Raises :class:`~conformance.core.errors.UserError` for what is not there."""
+    """:func:`current`, without importing transformers. Raises a user's error for devices that are not there."""
     real = tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip())
     lane = "real" if real else available()
     names = activate(lane, len(real) or COUNT, found(real))

@@ -1,4 +1,6 @@
-"""Who is to blame for a confirmed violation. Decided from evidence, in this order:
+"""Who is to blame for a confirmed violation.
+
+Decided from evidence, in this order:
 
 1. **Oracle against oracle.** If two of our computations of what right would have been disagree on this very Case, nobody knows
    what right is: this harness.

@@ -93,8 +93,7 @@ def _simpler(value: Any, kind: inspect.Type, default: Any, path: str) -> Iterato
         for field in _boldest_first(kind, f"{path}."):
             yield from _of_field(value, field, f"{path}.{field.name}")
     elif isinstance(kind, inspect.VarTupleType):
-        if len(value) > (kind.min_length or 0):
-            yield from (value[:n] + value[n + 1 :] for n in range(len(value)))
+        yield from _shorter(value, kind.min_length or 0)
         for n, one in enumerate(value):
             yield from ((*value[:n], s, *value[n + 1 :]) for s in _simpler(one, kind.item_type, one, path))
     elif isinstance(kind, inspect.UnionType):
@@ -103,6 +102,11 @@ def _simpler(value: Any, kind: inspect.Type, default: Any, path: str) -> Iterato
         yield from range(kind.ge or 0, value)
     elif value != default:
         yield default
+
+
+def _shorter(value: tuple[Any, ...], least: int) -> Iterator[tuple[Any, ...]]:
+    """Without one of its elements."""
+    yield from (value[:n] + value[n + 1 :] for n in range(len(value)) if len(value) > least)
 
 
 def _devices_before(device: Device) -> Iterator[Device]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -210,20 +210,6 @@ class ReferenceSubject(Subject):
     def load(cls, case: Case, folder: Path) -> Subject:
         """A fresh wrapper with the saved parameters."""
         return cls(case, folder)
-
-
-class Maker(Protocol):
-    """Anything that makes a Subject from a Case: a subclass of :class:`Subject`."""
-
-    maker: str
-
-    def __call__(self, case: Case) -> Subject:
-        """A fresh Subject."""
-        ...
-
-    def load(self, case: Case, folder: Path) -> Subject:
-        """A fresh Subject with the adapter in ``folder``."""
-        ...
 
 
 MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}

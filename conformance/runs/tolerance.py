@@ -1,4 +1,4 @@
-"""How far two right computations may be apart. Measured: see ``error`` of :class:`~conformance.runs.lab.Lab`. Imports no torch."""
+"""How far two right computations may be apart; ``Lab.error`` measures it. Imports no torch."""
 
 from __future__ import annotations
 

@@ -31,10 +31,12 @@ class Forward:
 class Trace:
     """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
 
-    ``final`` is the returned cache, ``loss`` the training loss where labels were given, ``modified_inputs`` the arguments whose
-    tensors the call has changed, ``layer_devices`` where each decoder layer computes, ``error`` the error of a right computation of
-    this Case in logits (``None``: over the cap), found only when asked for. With several beams logits are those of every
-    beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
+    * ``error``: how far right computations of this Case may be apart, in logits (``None``: over the cap), when asked for;
+    * ``final``: the returned cache; ``loss``: the training loss where labels were given;
+    * ``modified_inputs``: the arguments whose tensors the call has changed;
+    * ``layer_devices``: where each decoder layer of a placed model computes.
+
+    With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
     """
 
     case: Case

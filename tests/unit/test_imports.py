@@ -1,4 +1,4 @@
-"""What is imported when, and what no source may know. That imports point one way, without circles, is in pyproject.toml for import-linter."""
+"""What is imported when, and what no source may know. import-linter checks which way imports point: see pyproject.toml."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conformance.runs.fresh_process import LoadAndGenerate, load_and_generate
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Item
 from conformance.core.outcome import Outcome
 from conformance.engine.search import Budget, judge
+from conformance.runs.fresh_process import LoadAndGenerate, load_and_generate
 from conformance.runs.lab import Lab
 from conformance.session.judge import JudgeItem
 from conformance.worker import child as children
