@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree, agree_on_tokens
-from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
+from conformance.clauses.preconditions import in_the_cache, keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
 from conformance.core.relations import with_embeds
 from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
@@ -37,7 +37,7 @@ def step_logits(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("huggingface/peft#2123", "arXiv:2101.00190"),
-    requires=(keys_of_text_fit,),
+    requires=(in_the_cache, keys_of_text_fit),
     follow_ups=loaded_with_text,
     priority=True,
 )

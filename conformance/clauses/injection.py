@@ -8,7 +8,7 @@ from conformance.assertions.cache import equal_contents, grows_by_one, no_layer_
 from conformance.assertions.gradients import gradients_of_rows, optimiser_step, visible_virtual_tokens
 from conformance.assertions.logits import agree, differ, identical
 from conformance.assertions.state import inputs_unmodified, state_unchanged
-from conformance.clauses.preconditions import in_reach, keys_carry_position, many_virtual_tokens, shortest
+from conformance.clauses.preconditions import in_reach, in_the_cache, keys_carry_position, many_virtual_tokens, shortest
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, other_prefix, prefix_reversed, same_rows, without_prefix
 from conformance.core.signals import violation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STORY = ("huggingface/peft#2134",)
 
 
-@clause(sources=(*STORY, "huggingface/transformers#34312"), control="runs")
+@clause(sources=(*STORY, "huggingface/transformers#34312"), requires=(in_the_cache,), control="runs")
 def present(lab: Lab, case: Case) -> None:
     """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
     n, first = case.prefix.length, lab.generate(case).forwards[0]
@@ -32,7 +32,7 @@ def present(lab: Lab, case: Case) -> None:
             raise violation(f"positions that layer {index} stores at the first forward", stored, least)
 
 
-@clause(sources=STORY, control="runs")
+@clause(sources=STORY, requires=(in_the_cache,), control="runs")
 def faithful(lab: Lab, case: Case) -> None:
     """What those positions hold equals the adapter's parameters: layer, head, order, key and value, after projection."""
     first = lab.generate(case).forwards[0]
@@ -41,14 +41,14 @@ def faithful(lab: Lab, case: Case) -> None:
         equal_contents(layer.values, values, f"values of layer {index}", case)
 
 
-@clause(sources=("huggingface/peft#2096",))
+@clause(sources=("huggingface/peft#2096",), requires=(in_the_cache,))
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
     grows_by_one(case, lab.generate(case), "first")
     grows_by_one(first_steps(case), lab.again(case), "second")
 
 
-@clause(sources=("arXiv:2101.00190",), follow_ups=shortest, control="runs")
+@clause(sources=("arXiv:2101.00190",), requires=(in_the_cache,), follow_ups=shortest, control="runs")
 def every_parameter_matters(lab: Lab, case: Case) -> None:
     """Each key/value block of each layer and each visible virtual token has a gradient, and none is tied to another.
 
@@ -64,7 +64,9 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
             raise violation(f"gradient of virtual token {token}", "exactly 0", "not 0: it is inside a layer's window")
 
 
-@clause(sources=("arXiv:2101.00190",), requires=(many_virtual_tokens, keys_carry_position), control="runs")
+@clause(
+    sources=("arXiv:2101.00190",), requires=(in_the_cache, many_virtual_tokens, keys_carry_position), control="runs"
+)
 def order_free(lab: Lab, case: Case) -> None:
     """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
     short = first_steps(prefix_reversed(case))

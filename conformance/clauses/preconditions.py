@@ -18,6 +18,7 @@ from conformance.core.relations import (
     with_static_cache,
 )
 from conformance.families import family_named
+from conformance.methods import method_named
 
 
 @precondition(
@@ -29,6 +30,12 @@ def keys_of_text_fit(case: Case) -> bool:
         return False
     # PEFT deals an encoder-decoder's rows out by four, modulo their number: with an odd number each serves once.
     return not case.roles.encoder_layers or case.roles.encoder_layers % 2 == 1
+
+
+@precondition(otherwise="The method puts nothing into the cache")
+def in_the_cache(case: Case) -> bool:
+    """A method that acts on the cache."""
+    return method_named(case.method).acts_on == "cache"
 
 
 @precondition(otherwise="There is only one row")

@@ -35,6 +35,8 @@ RMS_EPSILON, LAYER_EPSILON = 1e-6, 1e-5
 def plain_attention(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
     """Logits ``(rows, steps, vocabulary)`` in float64, each row in one pass. Not for every family: see ``DECODERS``."""
     decoder = DECODERS.get(family.model)
+    if injected.embeddings is not None:
+        raise NotApplicable("the decoders in plain tensor algebra take a prefix in the cache only")
     if decoder is None:
         raise NotApplicable("no decoder in plain tensor algebra for this family")
     weights = {name: value.detach().double() for name, value in base.state_dict().items()}
