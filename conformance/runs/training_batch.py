@@ -18,7 +18,10 @@ IGNORED = -100
 
 
 class TrainingBatch(NamedTuple):
-    """Arguments of forward, and the answer's indices: ``logits[rows, columns]`` is ``(rows, steps, vocabulary)``."""
+    """Arguments of forward, and the answer's indices: ``logits[rows, columns]`` is ``(rows, steps, vocabulary)``.
+
+    Columns count from the end: a method that acts on embeddings has logits of its virtual tokens in front.
+    """
 
     request: dict[str, Any]
     rows: Tensor
@@ -31,7 +34,7 @@ def training_batch(case: Case, family: Family, tokens: Tensor, base: Any) -> Tra
     if family.encoder_decoder:
         start = torch.full((len(case.rows), 1), START)
         decoder = torch.cat([start, tokens[:, :-1]], dim=1)
-        steps = torch.arange(tokens.shape[1])[None].expand_as(tokens)
+        steps = (torch.arange(tokens.shape[1]) - tokens.shape[1])[None].expand_as(tokens)
         given = embedded_request(case, family, lambda: base)
         return TrainingBatch({**given, "decoder_input_ids": decoder, "labels": tokens.contiguous()}, rows, steps)
     whole = [torch.cat([text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
@@ -56,7 +59,7 @@ def _columns(case: Case, whole: list[Tensor], steps: int) -> Tensor:
     width = max(map(len, whole))
     offsets = torch.tensor([[width - len(row) if case.padding == "left" else 0] for row in whole])
     first = torch.tensor([[len(row) - steps] for row in whole])
-    return offsets + first + torch.arange(steps)
+    return offsets + first + torch.arange(steps) - width
 
 
 def _batch(case: Case, family: Family, whole: list[Tensor], base: Any) -> dict[str, Any]:
