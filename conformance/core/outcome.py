@@ -109,7 +109,8 @@ PAIR_WORDS = tuple(TABLE)
 """Every word for a pair of releases, the gravest first."""
 WORDS = tuple(text for text in TABLE if text != INCOMPLETE)
 """Every word for one item, the gravest first."""
-FAMILY_WORDS = (*WORDS[:2], INCOMPLETE, *WORDS[2:])
+_FOUND = WORDS.index(VIOLATES) + 1
+FAMILY_WORDS = (*WORDS[:_FOUND], INCOMPLETE, *WORDS[_FOUND:])
 """Every word for a family in a pair: a violation that an incomplete run did find is shown before that it is incomplete."""
 UNDECIDED_WORDS = tuple(text for text in WORDS if TABLE[text].code is None)
 """The words for items in which nothing was decided."""
