@@ -3,7 +3,9 @@
 Decided from evidence, in this order:
 
 1. **Oracle against oracle.** If two of our computations of what right would have been disagree on this very Case, nobody knows
-   what right is: this harness.
+   what right is: this harness. With one exception: the decoder in plain tensor algebra uses no code of transformers. If it is right
+   about a real text in the prefix, where a base model that is given a filled cache is wrong, and a correct wrapper answers like
+   that base model, then transformers treats a filled cache wrongly.
 2. **The reference wrapper on the same Case.** Ours is small, shares no code with PEFT, and uses transformers and accelerate as
    PEFT does. If it conforms, what PEFT does differently is the cause: PEFT.
 3. **The innermost frame of judged code**, where the reference wrapper fails in the same way. A crash inside accelerate or
@@ -22,12 +24,15 @@ from typing import TYPE_CHECKING
 from conformance.assertions.logits import agree
 from conformance.core.finding import Finding
 from conformance.core.outcome import Blame, How, Outcome
-from conformance.core.relations import unplaced
+from conformance.core.relations import unplaced, with_real_tokens
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop, plain_attention, real_tokens
 from conformance.runs.judged_code import guarded
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.core.case import Case
     from conformance.engine.controls import Example
     from conformance.runs.lab import Lab
     from conformance.runs.trace import Trace
@@ -38,9 +43,16 @@ OWNERS = {"accelerate": Blame.ACCELERATE, "transformers": Blame.TRANSFORMERS}
 
 def decide(lab: Lab, finding: Finding, run: Callable[[Lab], Example]) -> tuple[Blame, str]:
     """Who is to blame for ``finding``, and the evidence in words; ``run`` holds the Case against the claim in another lab."""
-    disagreement = _oracles_disagree(lab, finding)
-    if disagreement:
-        return Blame.HARNESS, f"our oracles disagree: {disagreement}"
+    case = unplaced(finding.case)
+    others = (handmade_loop, plain_attention, *[real_tokens] * (case.prefix.content == "tokens"))
+    contradicting = next((oracle for oracle in others if _disagree(lab, case, oracle, handmade_cache)), None)
+    if contradicting is plain_attention and _misused_cache(lab, case):
+        return (
+            Blame.TRANSFORMERS,
+            "the base model, given a filled cache, answers otherwise than over the same text as tokens",
+        )
+    if contradicting:
+        return Blame.HARNESS, f"our oracles disagree: {contradicting.name} and {handmade_cache.name}"
     reference = run(lab.reference())
     if reference.outcome is Outcome.CONFORMS:
         return Blame.PEFT, "a correct reference wrapper conforms on this Case"
@@ -56,21 +68,35 @@ def _brief(example: Example) -> str:
     return (example.reason.strip().splitlines() or [example.outcome.value])[-1]
 
 
-def _oracles_disagree(lab: Lab, finding: Finding) -> str:
-    """In what two oracles that apply to the Case disagree; empty if they agree. Which tokens they read does not matter."""
-    case = unplaced(finding.case)
+def _misused_cache(lab: Lab, case: Case) -> bool:
+    """Whether plain algebra is right about a real text in the prefix, the base model wrong, and a correct wrapper with it."""
+    text = with_real_tokens(case)
+    reference = lab.reference()
+    return (
+        not _disagree(lab, text, plain_attention, real_tokens)
+        and _disagree(lab, text, handmade_cache, real_tokens)
+        and _agrees(
+            lambda: reference.generate(case), lambda tokens: reference.predict(case, handmade_cache, tokens=tokens)
+        )
+    )
+
+
+def _disagree(lab: Lab, case: Case, one: Oracle, other: Oracle) -> bool:
+    """Whether two oracles that apply to ``case`` disagree. Which tokens they read does not matter."""
     tokens = lab.some_tokens(case)
-    others = (handmade_loop, plain_attention, *[real_tokens] * (case.prefix.content == "tokens"))
+    return not _agrees(
+        lambda: lab.predict(case, one, tokens=tokens), lambda _: lab.predict(case, other, tokens=tokens), otherwise=True
+    )
 
-    def predicted(oracle: Oracle) -> Trace:
+
+def _agrees(got: Callable[[], Trace], expected: Callable[[Tensor], Trace], otherwise: bool = False) -> bool:
+    """Whether both agree; ``otherwise`` where one of them cannot be had, or they are too close to say."""
+    try:
         # An oracle runs the base model, which may crash on a cache that is filled by hand. That is no disagreement.
-        return guarded(oracle.name, lambda: lab.predict(case, oracle, tokens=tokens))
-
-    for oracle in others:
-        try:
-            agree(predicted(oracle), predicted(handmade_cache), f"{oracle.name} and {handmade_cache.name}")
-        except (NotApplicable, RunFailed, Undecided):
-            continue
-        except Violation as violation:
-            return f"{violation.difference.what}: {violation.difference.got}, {violation.difference.expected}"
-    return ""
+        trace = guarded("an oracle", got)
+        agree(trace, guarded("an oracle", lambda: expected(trace.tokens)))
+    except Violation:
+        return False
+    except (NotApplicable, RunFailed, Undecided):
+        return otherwise
+    return True

@@ -123,6 +123,8 @@ def test_a_child_for_simulated_devices_sees_no_other_ones(monkeypatch: pytest.Mo
     started: list[dict[str, str]] = []
 
     class Child:
+        ended = False
+
         def __init__(self, changes: dict[str, str]) -> None:
             started.append(changes)
 

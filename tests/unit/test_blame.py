@@ -101,6 +101,16 @@ def test_an_oracle_that_another_contradicts_is_ours(where: str) -> None:
     assert example.reason.startswith("our oracles disagree: ")
 
 
+@pytest.mark.parametrize("id", ["transformers_halves_what_it_is_given", "transformers_turns_what_it_is_given"])
+def test_a_base_model_that_misuses_a_filled_cache_is_transformers_s(id: str) -> None:
+    """All that runs the base model agrees then; plain algebra and a real text tell."""
+    with faults()[id].planted(lambda when=True: bool(when)) as maker:
+        example = judged("equivalence.plain_attention_agrees", Lab(maker))
+    assert example.finding is not None, example.reason
+    assert example.finding.blame is Blame.TRANSFORMERS
+    assert "given a filled cache" in example.finding.note
+
+
 def test_what_the_reference_wrapper_cannot_run_is_blamed_on_peft_and_said() -> None:
     def check(lab: Lab, case: Case) -> None:
         if case.prefix.length and lab.generate(with_beams(case)).forwards:
