@@ -20,7 +20,7 @@ from conformance.compat.versions import judged
 from conformance.core.case import Case
 from conformance.devices import activate, available
 from conformance.engine.search import Budget, search
-from conformance.families import Family, families
+from conformance.families import Family, flagships
 from conformance.families.inputs import request
 from conformance.methods.prefix_tuning import PREFIX_TUNING
 from conformance.runs.lab import Lab
@@ -89,7 +89,7 @@ def main() -> int:
     (device,) = activate("simulated", 1)
     print(f"{judged()}, {arguments.rounds} rounds; CPU ms per generate, medians:")
     found = []
-    for name, family in families().items():
+    for name, family in flagships().items():
         plain, ours, ratio = ratios(family, device, arguments.rounds)
         found.append(ratio)
         print(f"{name:10s} {plain:6.1f} -> {ours:6.1f}, ratio {ratio:.2f}", flush=True)

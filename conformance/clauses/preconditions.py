@@ -77,11 +77,7 @@ def keys_carry_position(case: Case) -> bool:
 @precondition(otherwise="The last token of the text is too far from the prefix: every layer's window ends before it")
 def in_reach(case: Case) -> bool:
     """A layer whose window reaches from the last token of the text to the prefix."""
-    slides = (
-        [case.roles.sliding[i % len(case.roles.sliding)] for i in range(case.roles.layers)]
-        if case.roles.sliding
-        else [False]
-    )
+    slides = [case.roles.slides(layer) for layer in range(case.roles.layers)]
     return not all(slides) or case.longest < case.roles.window
 
 

@@ -3,9 +3,9 @@
 Decided from evidence, in this order:
 
 1. **Oracle against oracle.** If two of our computations of what right would have been disagree on this very Case, nobody knows
-   what right is: this harness. With one exception: the decoder in plain tensor algebra uses no code of transformers. If it is right
-   about a real text in the prefix, where a base model that is given a filled cache is wrong, and a correct wrapper answers like
-   that base model, then transformers treats a filled cache wrongly.
+   what right is: this harness. There is one exception, for the decoder in plain tensor algebra uses no code of transformers. If
+   it is right about a real text in the prefix, a base model that is given a filled cache is wrong about it, and a correct wrapper
+   answers like that base model, then transformers treats a filled cache wrongly.
 2. **The reference wrapper on the same Case.** Ours is small, shares no code with PEFT, and uses transformers and accelerate as
    PEFT does. If it conforms, what PEFT does differently is the cause: PEFT.
 3. **The innermost frame of judged code**, where the reference wrapper fails in the same way. A crash inside accelerate or

@@ -8,14 +8,14 @@ from conformance.clauses import clauses
 from conformance.core.finding import Item
 from conformance.core.outcome import Outcome
 from conformance.engine.search import PROFILES, Budget, judge
-from conformance.families import families
+from conformance.families import flagships
 from conformance.runs.lab import Lab
 
 WHOLE = ("llama",)
 SPARED = {Outcome.CONFORMS, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE}
 
 
-@pytest.mark.parametrize("name", families())
+@pytest.mark.parametrize("name", flagships())
 def test_the_reference_wrapper_is_spared(name: str) -> None:
     lab = Lab("reference")
     budget = Budget(examples=PROFILES["quick"] if name in WHOLE else 1, shrink=False)

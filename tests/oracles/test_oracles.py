@@ -19,7 +19,7 @@ from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.relations import in_double, other_prefix, without_prefix
-from conformance.families import families, family_named
+from conformance.families import family_named, flagships
 from conformance.families.inputs.text import prefix_text
 from conformance.methods.method import NOTHING, Injected
 from conformance.oracles.plain_attention import DECODERS
@@ -35,8 +35,8 @@ CLEAR = 1e-2
 """Smallest difference that a wrong prefix makes, as such a share: two thousand times the largest bound."""
 PARTLY_SINGLE = ("bloom", "gemma3")
 """Families whose models compute a part in float32 whatever they are told; under eager attention most do, in the softmax."""
-NAMES = tuple(families())
-IN_ALGEBRA = sorted(name for name, family in families().items() if family.model in DECODERS)
+NAMES = tuple(flagships())
+IN_ALGEBRA = sorted(name for name, family in flagships().items() if family.model in DECODERS)
 """Families for which there is a decoder in plain tensor algebra."""
 
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.devices.simulated.rule import DeviceMismatch
 from conformance.devices.simulated.transfers import transfers
-from conformance.families import families, family_named
+from conformance.families import family_named, flagships
 from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.methods.prefix_tuning import PREFIX_TUNING
@@ -65,7 +65,7 @@ def assert_right(model: Any, **more: Any) -> None:
     torch.testing.assert_close(logits, expected_logits, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(families()))
+@pytest.mark.parametrize("name", sorted(flagships()))
 def test_on_one_device_every_family_answers_as_on_the_cpu_bit_by_bit(devices: Names, name: str) -> None:
     kind = family_named(name)
     space = kind.draw
