@@ -19,6 +19,8 @@ from conformance.core.outcome import Blame, How, Outcome, State
 from conformance.families import families
 from conformance.session.events import Footer, Header, Judged, Writer
 
+pytestmark = pytest.mark.light
+
 HERE = Path(__file__).parent
 CLAUSES = ("injection.present", "injection.ignored_never")
 BEFORE, AFTER = "0.13.2x4.45.1", "0.14.0x4.45.1"

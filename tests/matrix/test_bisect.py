@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from conformance.matrix.bisect import Look, Neighbours, Search, Seen
 
+pytestmark = pytest.mark.light
+
 LOOKS = {"g": Look.GOOD, "b": Look.BAD, "-": Look.NEITHER}
 quiet = settings(derandomize=True, database=None, deadline=None, max_examples=300)
 

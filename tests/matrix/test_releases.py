@@ -13,6 +13,8 @@ from conformance.matrix.releases import releases
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index
 
+pytestmark = pytest.mark.light
+
 
 @pytest.mark.parametrize(
     ("package", "text", "found"),

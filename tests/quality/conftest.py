@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,7 +15,9 @@ from conformance.core.signals import NotApplicable, RunFailed, Violation
 from conformance.engine.known import KnownFailure
 from conformance.engine.search import Budget, search
 from conformance.families import family_named
-from conformance.runs.lab import Lab
+
+if TYPE_CHECKING:
+    from conformance.runs.lab import Lab
 
 Ends = Callable[[Case], Exception | None]
 """How a run of a Case with a prefix ends: with what is returned, or well."""

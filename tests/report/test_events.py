@@ -13,6 +13,8 @@ from conformance.core.errors import UserError
 from conformance.core.finding import encode
 from conformance.session.events import AnyEvent, Footer, Judged, Run, Started, Writer, read_events, schema
 
+pytestmark = pytest.mark.light
+
 
 def written(path: Path, run: Run) -> Path:
     """``run`` as an events file."""

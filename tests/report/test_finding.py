@@ -15,6 +15,8 @@ from conformance.core.finding import Difference, Finding
 from conformance.core.outcome import How
 from conformance.report.finding import finding_text, link, repeat
 
+pytestmark = pytest.mark.light
+
 
 def test_it_reads_exactly_like_this(finding: Finding, golden: Path) -> None:
     assert finding_text(finding) + "\n" == (golden / "finding.txt").read_text("utf-8")

@@ -19,6 +19,8 @@ from conformance.report.merged import Merged, merge_runs
 from conformance.report.versions import versions_page
 from conformance.session.events import read_events
 
+pytestmark = pytest.mark.light
+
 
 @pytest.fixture
 def matrix(golden: Path) -> Merged:

@@ -33,6 +33,8 @@ from conformance.report.failures import Place
 from conformance.report.merged import Merged, PairReport, merge_runs
 from conformance.session.events import Footer, Header, Replay, Replayed, Run, read_events
 
+pytestmark = pytest.mark.light
+
 CLAUSES, FAMILIES = ("a.one", "a.two", "b.three"), ("gpt2", "llama")
 METHODS = ("PREFIX_TUNING", "P_TUNING")
 GREEN = {CONFORMS, KNOWN}

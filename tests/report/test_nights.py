@@ -12,6 +12,8 @@ from conformance.report.issue import issue_news, issue_text, issue_title
 from conformance.report.nights import Changes, Night, NightlyViolation, Stack, after, keep_night, load_night, read_stack
 from conformance.session.events import Footer, Judged, Run, Started, Writer
 
+pytestmark = pytest.mark.light
+
 WRONG = NightlyViolation(how="wrong answer", repeat="peft-conformance replay it")
 
 

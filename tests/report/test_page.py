@@ -17,6 +17,8 @@ from conformance.report.merged import Merged, merge_runs
 from conformance.report.page import FAILURES, TEXT, html_page
 from conformance.session.events import read_events
 
+pytestmark = pytest.mark.light
+
 STYLES = Path(__file__).parents[2] / "conformance" / "report" / "templates" / "page.css"
 
 

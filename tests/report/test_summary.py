@@ -5,12 +5,15 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
 from conformance.core.outcome import How
 from conformance.report.terminal import closing, code_of, print_run
 from conformance.session.events import Run
+
+pytestmark = pytest.mark.light
 
 
 def shown(run: Run, **terminal: bool) -> str:

@@ -13,6 +13,8 @@ from conformance.core.outcome import Outcome, State
 from conformance.session.events import Replay, Replayed
 from conformance.session.exit_codes import MEANING, counts, exit_code
 
+pytestmark = pytest.mark.light
+
 ITEM = Item("a.b", "llama")
 
 

@@ -24,6 +24,8 @@ from conformance.core.case import (
 )
 from conformance.core.errors import UserError
 
+pytestmark = pytest.mark.light
+
 PLAIN = Case(family="llama")
 RICH = Case(
     family="gemma3",

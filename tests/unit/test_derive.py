@@ -12,6 +12,8 @@ from conformance.core.signals import NotApplicable
 from conformance.families.derive import FIELDS, accepted, config_fields
 from conformance.families.family import Anatomy, Draw, Family
 
+pytestmark = pytest.mark.light
+
 FAMILY = Family(
     schema=1,
     name="made",

@@ -4,6 +4,8 @@ import pytest
 
 from conformance.core.errors import UserError, unknown
 
+pytestmark = pytest.mark.light
+
 
 def test_an_error_says_code_message_cause_and_cure() -> None:
     said = str(UserError("no-tea", "there is no tea", "the pot is empty", "fill the pot"))

@@ -7,6 +7,8 @@ import pytest
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.features import FEATURES, features
 
+pytestmark = pytest.mark.light
+
 
 def case(
     roles: Roles | None = None, n: int = 2, lengths: tuple[int, ...] = (3,), projection: int = 0, **rest: object

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.light
+
 PACKAGE = Path(__file__).parents[2] / "conformance"
 SOURCES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "hypothesis"}

@@ -17,6 +17,8 @@ from conformance.cli.common import takes_options
 from conformance.core import options
 from conformance.core.options import OPTIONS, Given, Option, Taker, arguments, option_named, taken_by, value_of
 
+pytestmark = pytest.mark.light
+
 EXTRA = {
     "run": {"exitfirst", "format"},
     "matrix run": {"peft", "transformers", "out", "limit", "store", "pre", "dry_run", "format"},

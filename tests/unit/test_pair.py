@@ -7,6 +7,8 @@ import pytest
 from conformance.core.errors import UserError
 from conformance.core.pair import Pair, compare, parse, product, tag
 
+pytestmark = pytest.mark.light
+
 PAIR = Pair("0.13.2", "4.45.1")
 GITHUB = "https://github.com/huggingface"
 

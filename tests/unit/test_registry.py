@@ -11,6 +11,8 @@ from conformance.clauses.registry import Clause, precondition
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.errors import UserError
 
+pytestmark = pytest.mark.light
+
 CASE = Case(family="llama")
 
 

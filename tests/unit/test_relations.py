@@ -8,6 +8,8 @@ from msgspec.structs import asdict, replace
 from conformance.core import relations
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
 
+pytestmark = pytest.mark.light
+
 CASE = Case(
     family="llama",
     roles=Roles(layers=2, positions=32),

@@ -14,6 +14,8 @@ from conformance.engine.shrink import COUPLED, KEPT, candidates, shrink
 from conformance.families import flagships
 from conformance.strategies import MAPS, STRATA, cases
 
+pytestmark = pytest.mark.light
+
 LARGE = Case(
     family="llama",
     roles=Roles(layers=4, heads=4, kv_heads=2, head_dim=4, width=24, tied=True, rope="llama3"),

@@ -6,6 +6,8 @@ from conformance.core.finding import Difference
 from conformance.core.outcome import How
 from conformance.core.signals import NotApplicable, RunFailed, Signal, Undecided, Violation, violation
 
+pytestmark = pytest.mark.light
+
 
 def test_a_plain_violation_is_one_without_a_margin() -> None:
     raised = violation("length of layer 0", 3, [4], row=1, step=2)

@@ -16,6 +16,8 @@ from packaging.version import Version
 from conformance.compat.versions import OLDEST
 from conformance.core.pair import Pair, parse
 
+pytestmark = pytest.mark.light
+
 ROOT = Path(__file__).parent.parent.parent
 GROUPS: dict[str, list[Any]] = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
 STACKS = {name for name in GROUPS if name.startswith("stack-")}

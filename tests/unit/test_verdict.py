@@ -27,6 +27,8 @@ from conformance.core.outcome import (
     summarised,
 )
 
+pytestmark = pytest.mark.light
+
 DIFFERENCE = Difference(what="the logits differ", got="1", expected="2", row=0, step=3, margin=1.5, error=1e-4)
 FINDING = Finding(
     clause="a.b",

@@ -9,6 +9,8 @@ import pytest
 from conformance.compat import versions
 from conformance.core.errors import UserError
 
+pytestmark = pytest.mark.light
+
 HERE = {"torch": "2.13.0", "peft": "0.21.2", "transformers": "5.23.0", "hypothesis": "6.170.0"}
 Install = Callable[[dict[str, str]], None]
 

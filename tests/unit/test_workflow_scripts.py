@@ -14,6 +14,8 @@ import pytest
 from conformance.core.options import Option, option_named, taken_by
 from conformance.engine.search import PROFILES
 
+pytestmark = pytest.mark.light
+
 ROOT = Path(__file__).parents[2]
 OF_THE_WORKFLOW = {"stack", "extra-install", "python-version", "remember", "report-only", "name", "timeout"}
 """Inputs that are no options of a run."""
