@@ -98,8 +98,10 @@ def agree_on_loss(got: float, expected: float, trace: Trace) -> None:
     if margin <= CLEAR * error:
         raise Undecided(f"a difference of {margin:.3g} is within {CLEAR:g} errors of {error:.3g}")
     margin = margin if math.isfinite(margin) else NOT_A_NUMBER
-    told = Difference(what="the loss differs", got=f"{got:.6f}", expected=f"{expected:.6f}", margin=margin, error=error)
-    raise Violation(told)
+    difference = Difference(
+        what="the loss differs", got=f"{got:.6f}", expected=f"{expected:.6f}", margin=margin, error=error
+    )
+    raise Violation(difference)
 
 
 def identical(got: Trace, expected: Trace, what: str) -> None:
@@ -109,18 +111,18 @@ def identical(got: Trace, expected: Trace, what: str) -> None:
         return
     distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
     row, step = (int(i) for i in (~(distance == 0)).nonzero()[0])
-    told = _difference(what, got, expected, row, step, 0.0, 0.0)
-    raise Violation(replace(told, margin=None, error=None))
+    difference = _difference(what, got, expected, row, step, 0.0, 0.0)
+    raise Violation(replace(difference, margin=None, error=None))
 
 
 def _difference(what: str, got: Trace, expected: Trace, row: int, step: int, margin: float, error: float) -> Difference:
-    mine, its = got.logits[row, step], expected.logits[row, step]
-    worst = int((mine.double() - its.double()).abs().nan_to_num(nan=float("inf")).argmax())
-    said = int(got.tokens[row, step]) if got.tokens.shape == got.logits.shape[:2] else int(mine.argmax())
+    got_logits, expected_logits = got.logits[row, step], expected.logits[row, step]
+    worst = int((got_logits.double() - expected_logits.double()).abs().nan_to_num(nan=float("inf")).argmax())
+    token = int(got.tokens[row, step]) if got.tokens.shape == got.logits.shape[:2] else int(got_logits.argmax())
     return Difference(
         what=what,
-        got=f"token {said}, logit[{worst}] = {float(mine[worst]):.5f}",
-        expected=f"token {int(its.argmax())}, logit[{worst}] = {float(its[worst]):.5f}",
+        got=f"token {token}, logit[{worst}] = {float(got_logits[worst]):.5f}",
+        expected=f"token {int(expected_logits.argmax())}, logit[{worst}] = {float(expected_logits[worst]):.5f}",
         row=row,
         step=step,
         margin=margin,

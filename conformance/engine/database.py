@@ -100,8 +100,8 @@ def open_database(setting: str) -> Counterexamples | None:
 
 def local_folder() -> Path:
     """Where local examples are kept: what the environment says, else beside Hypothesis' own, else a temporary place."""
-    said = os.environ.get(FOLDER)
-    return Path(said) if said else Path(tempfile.gettempdir()) / "conformance-examples"
+    named = os.environ.get(FOLDER)
+    return Path(named) if named else Path(tempfile.gettempdir()) / "conformance-examples"
 
 
 def _redis(url: str) -> ExampleDatabase:

@@ -47,8 +47,8 @@ def generate_elsewhere(maker: type[Subject], case: Case, folder: Path) -> tuple[
     )
     raised = call_kept({}, f"{__name__}:load_and_generate", request, str)
     if raised:
-        told = Difference(what="a fresh process that loads the adapter raised", got=raised, expected="an answer")
-        raise Violation(told, How.CRASH)
+        difference = Difference(what="a fresh process that loads the adapter raised", got=raised, expected="an answer")
+        raise Violation(difference, How.CRASH)
     answered = load_file(folder / ANSWER)
     return answered["tokens"], answered["logits"]
 

@@ -68,7 +68,7 @@ class Lab:
         return family_named(case.family)
 
     def base(self, case: Case) -> Any:
-        """A base model of the lab's own, which no wrapper has ever touched."""
+        """A base model of the lab's own, which no wrapper has ever modified."""
         key = base_of(case)
         return self.once(("base", key), lambda: build(key))
 
@@ -208,19 +208,19 @@ class Lab:
 
     def forward_on(self, subject: Subject, case: Case, tokens: Tensor | None = None, grad: bool = False) -> Trace:
         """The training path on ``subject``, not remembered; with ``grad`` the logits carry a graph."""
-        told = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
-        finished: TrainingBatch = training_batch(case, subject.family, told, self.base(case))
-        given = on_device(subject.input_device, finished.request)
+        forced = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
+        batch: TrainingBatch = training_batch(case, subject.family, forced, self.base(case))
+        given = on_device(subject.input_device, batch.request)
         with recording(subject.base, subject.family, case) as seen, torch.set_grad_enabled(grad):
             before = copies(given)
             out = guarded("forward", lambda: subject.model(**given), lambda: seen.layer_ran)
-        logits = on_cpu("forward", out.logits)[finished.rows, finished.columns]
+        logits = on_cpu("forward", out.logits)[batch.rows, batch.columns]
         if grad and not logits.requires_grad:
             raise violation("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
         loss = None if out.loss is None else float(out.loss.detach())
-        touched = changed(before, given)
+        modified = changed(before, given)
         return Trace(
-            case, told, logits, lambda: self.error(case, told), seen.finished(), loss=loss, modified_inputs=touched
+            case, forced, logits, lambda: self.error(case, forced), seen.finished(), loss=loss, modified_inputs=modified
         )
 
     def request(self, case: Case) -> dict[str, Tensor]:
