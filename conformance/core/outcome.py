@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 
 class Outcome(str, Enum):
-    """What one example showed; also the verdict of an item, which is the first that holds in this order.
+    """What one example showed; also the verdict of an item, the gravest first.
 
-    For an item, ``conforms`` needs enough decisive examples, and comes before the three that decided nothing.
+    For an item, ``conforms`` needs enough decisive examples. With fewer it is ``undecided``, with none one of the last three.
     """
 
     BROKEN = "broken harness"
@@ -112,7 +112,7 @@ WORDS = tuple(text for text in TABLE if text != INCOMPLETE)
 _FOUND = WORDS.index(VIOLATES) + 1
 FAMILY_WORDS = (*WORDS[:_FOUND], INCOMPLETE, *WORDS[_FOUND:])
 """Every word for a family in a pair: a violation that an incomplete run did find is shown before that it is incomplete."""
-UNDECIDED_WORDS = tuple(text for text in WORDS if TABLE[text].code is None)
+NO_DECISION_WORDS = tuple(text for text in WORDS if TABLE[text].code is None)
 """The words for items in which nothing was decided."""
 _WANTED = (CONFORMS, KNOWN, VIOLATES)
 USEFUL = (*_WANTED, *(text for text in PAIR_WORDS if text not in _WANTED))

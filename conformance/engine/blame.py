@@ -3,14 +3,13 @@
 Decided from evidence, in this order:
 
 1. **Oracle against oracle.** If two of our computations of what right would have been disagree on this very Case, nobody knows
-   what right is: this harness. There is one exception, for the decoder in plain tensor algebra uses no code of transformers. If
-   it is right about a real text in the prefix, a base model that is given a filled cache is wrong about it, and a correct wrapper
-   answers like that base model, then transformers treats a filled cache wrongly.
+   what right is: this harness. Exception: transformers is blamed if all three hold: (a) on a real text in the
+   prefix, plain tensor algebra agrees with real tokens; (b) the base model over a filled cache does not; (c) the reference
+   wrapper answers like (b). For plain algebra uses no code of transformers.
 2. **The reference wrapper on the same Case.** Ours is small, shares no code with PEFT, and uses transformers and accelerate as
    PEFT does. If it conforms, what PEFT does differently is the cause: PEFT.
-3. **The innermost frame of judged code**, where the reference wrapper fails in the same way. A crash inside accelerate or
-   transformers that a correct wrapper meets too is theirs. A wrong answer that it gives too is the claim's, or the wrapper's:
-   this harness, whatever the base model does, since its control has passed.
+3. **The innermost frame of judged code**, where the reference wrapper fails too. A crash inside accelerate or transformers is
+   blamed on that package; everything else is our own bug.
 
 Where the reference wrapper cannot run the Case (it decodes greedily, with a dynamic cache) PEFT is blamed, and the note says
 that this evidence is missing.
@@ -56,6 +55,8 @@ def decide(lab: Lab, finding: Finding, run: Callable[[Lab], Example]) -> tuple[B
     reference = run(lab.reference())
     if reference.outcome is Outcome.CONFORMS:
         return Blame.PEFT, "a correct reference wrapper conforms on this Case"
+    if reference.outcome is Outcome.BROKEN:
+        return Blame.HARNESS, f"the reference wrapper cannot be judged: {_brief(reference)}"
     if reference.outcome is not Outcome.VIOLATES or reference.finding is None:
         return Blame.PEFT, f"the reference wrapper says nothing about this Case: {_brief(reference)}"
     owner = OWNERS.get(reference.finding.where.partition("/")[0])
@@ -73,7 +74,7 @@ def _misused_cache(lab: Lab, case: Case) -> bool:
     text = with_real_tokens(case)
     reference = lab.reference()
     return (
-        not _disagree(lab, text, plain_attention, real_tokens)
+        _agree(lab, text, plain_attention, real_tokens, otherwise=False)
         and _disagree(lab, text, handmade_cache, real_tokens)
         and _agrees(
             lambda: reference.generate(case), lambda tokens: reference.predict(case, handmade_cache, tokens=tokens)
@@ -83,9 +84,13 @@ def _misused_cache(lab: Lab, case: Case) -> bool:
 
 def _disagree(lab: Lab, case: Case, one: Oracle, other: Oracle) -> bool:
     """Whether two oracles that apply to ``case`` disagree. Which tokens they read does not matter."""
+    return not _agree(lab, case, one, other, otherwise=True)
+
+
+def _agree(lab: Lab, case: Case, one: Oracle, other: Oracle, otherwise: bool) -> bool:
     tokens = lab.some_tokens(case)
-    return not _agrees(
-        lambda: lab.predict(case, one, tokens=tokens), lambda _: lab.predict(case, other, tokens=tokens), otherwise=True
+    return _agrees(
+        lambda: lab.predict(case, one, tokens=tokens), lambda _: lab.predict(case, other, tokens=tokens), otherwise
     )
 
 

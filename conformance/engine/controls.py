@@ -45,8 +45,8 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
     """Run the claim once, without controls."""
     try:
         clause.check(lab, case)
-    except Violation as violation:
-        return _violates(clause, case, violation.difference, violation.how, violation.where)
+    except Violation as raised:
+        return _violates(clause, case, raised.difference, raised.how, raised.where)
     except RunFailed as failed:
         if failed.refused:
             note = "refused, misleading" if _misleads(lab, case, failed) else "refused"
@@ -108,7 +108,7 @@ def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
     if example.outcome is not Outcome.VIOLATES or example.finding is None:
         return example
     again = run_clause(clause, lab.fresh(), example.case)
-    if again.outcome is not Outcome.VIOLATES:
+    if again.outcome is not Outcome.VIOLATES or not example.alike(again):
         return Example(
             case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
         )

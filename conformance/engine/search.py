@@ -4,14 +4,15 @@ The life of an example, and why it has so many stations. A verdict costs a maint
 with *us* is tried before anybody is told.
 
 1. **Drawn.** Cases are drawn once per family and stratum, and every clause visits the same ones (:func:`drawn`): the lab
-   remembers runs by Case, so forty clauses pay for each run once. A clause may judge follow-up Cases in place of the drawn one.
+   remembers runs by Case, so all clauses together pay for each run once. A clause may judge follow-up Cases in its place.
 2. **Run** (:func:`~conformance.engine.controls.run`). What the claim does not speak of is *not applicable*, with the reason.
 3. **Matched.** A violation that a known failure explains is counted, and the search goes on: one understood bug must not end
    a search that could find another. It is matched before its control runs, since the entry's own Case has been controlled.
 4. **Controlled.** The same claim about the base model, without any prefix. If that fails too, it is about transformers, and
    kept as evidence; nobody's prompt learning is at fault.
 5. **Confirmed.** It must happen again in a lab that remembers nothing (else it is ours: not deterministic), and a wrong number
-   must be wrong in float64 too (else two right computations may simply differ by that much).
+   must be wrong in float64 too (else two right computations may simply differ by that much). Where float64 cannot run, it
+   must be wrong by more than 100 errors.
 6. **Blamed** (:mod:`conformance.engine.blame`), from evidence.
 7. **Shrunk.** Hypothesis comes to it again from the same seed and shrinks it within its stratum; then
    :mod:`conformance.engine.shrink` undoes what the stratum had pinned. Each attempt has a lab of its own: what earlier calls
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
-"""Examples per stratum. Quick is 24 examples per item, thorough 480."""
+"""Examples per stratum: with eight strata, quick is 24 drawn Cases per item, thorough 480."""
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -180,8 +181,9 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
     def visit(case: Case) -> None:
         nonlocal smallest
         smallest = state.reproduce(case, first) or smallest
-        # Hypothesis runs its smallest example again and complains if that passes. Whether a violation repeats is for the
-        # confirmation to say, so its Case counts here. And failures are told apart by the line that raises: there is one.
+        # Hypothesis runs its smallest example again and reports "flaky" if that passes. So the smallest Case so far raises
+        # even if it did not fail this time; the confirmation looks at that later. There is one line that raises, since
+        # Hypothesis takes two lines for two bugs.
         if smallest.case in state.clause.cases(case):
             raise Reproduced
 
@@ -193,7 +195,8 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
 
 def _minimal(state: _Search, first: Example, smallest: Example, budget: Budget) -> Example:
     """The same violation, shrunk across strata; controlled and confirmed once more, from scratch."""
-    if first.outcome is Outcome.BROKEN or not budget.shrink:
+    # The one Case of a clause that has its own is as small as its claim allows.
+    if first.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink:
         return first
     case = shrink(smallest.case, lambda simpler: state.same(simpler, smallest) is not None)
     minimal = confirm(state.clause, state.lab, run_with_control(state.clause, state.lab, case))
@@ -249,7 +252,7 @@ def _verdict(state: _Search, ended: Example | None, budget: Budget, spent: float
 
 
 def _outcome(state: _Search, ended: Example | None, decisive: int, needed: int) -> Outcome:
-    """The first that holds: broken, violates, conforms, refused, undecided, not applicable."""
+    """Broken, violates, conforms, undecided if too few examples were decided; else refused, undecided, not applicable."""
     if ended is not None and ended.outcome is not Outcome.VIOLATES:
         return Outcome.BROKEN
     if state.counts[Outcome.VIOLATES.value]:

@@ -128,7 +128,7 @@ def _prefix(case: Case) -> Iterator[Case]:
     if case.prefix.projection:
         yield replace(case, prefix=replace(case.prefix, projection=0))
     yield from (replace(case, prefix=replace(case.prefix, length=n)) for n in range(1, case.prefix.length))
-    if case.prefix.length == case.longest:
+    if case.prefix.length == case.longest and not any(row.text for row in case.rows):
         for n in range(1, case.longest):
             rows = tuple(replace(row, length=min(row.length, n)) for row in case.rows)
             yield replace(case, rows=rows, prefix=replace(case.prefix, length=n))

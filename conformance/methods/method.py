@@ -59,7 +59,7 @@ NOTHING = Injected()
 
 
 class Method(ABC):
-    """One method. Its file is the only one that knows its name, its parameters and its arithmetic."""
+    """One method. Only its file knows its parameters and its arithmetic; the table of methods has its name, too."""
 
     name: ClassVar[str]
     """As PEFT calls it, and as a Case does."""

@@ -128,7 +128,12 @@ PREFIX_TUNING = PrefixTuning()
 
 
 def encoder_decoder_layout(case: Case) -> Layout:
-    """PEFT's layout for encoder-decoders: two rows for each layer of the *encoder*, standing twice, dealt out by four."""
+    """PEFT's layout for encoder-decoders.
+
+    PEFT makes two rows for each layer of the *encoder*, repeats them once, and gives each decoder layer the next four: keys and
+    values of self-attention, then of cross-attention. Only the first two are used: layer i has rows 4i and 4i + 1, modulo
+    their number.
+    """
     rows = 2 * case.roles.encoder_layers
     return Layout(rows, tuple((4 * i % rows, (4 * i + 1) % rows) for i in range(case.roles.layers)))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from conformance.core.finding import Cell, Finding
-from conformance.core.outcome import BROKEN, KNOWN, TABLE, UNDECIDED_WORDS, VIOLATES, WORDS
+from conformance.core.outcome import BROKEN, KNOWN, NO_DECISION_WORDS, TABLE, VIOLATES, WORDS
 from conformance.report.environment_facts import judged_pair
 from conformance.report.failures import Key, same_violation
 from conformance.report.finding import finding_text, link, repeat
@@ -138,7 +138,7 @@ def _undecided(cells: Iterable[Cell]) -> Iterator[str]:
     """By verdict, clause and method; one reason stands for all families, whose reasons differ by a class name at most."""
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.word in UNDECIDED_WORDS:
+        if cell.word in NO_DECISION_WORDS:
             groups.setdefault((cell.word, cell.clause, cell.method), []).append(cell)
     for (word, clause, _), group in sorted(groups.items()):
         why = shorten(group[0].reasons, 200, placeholder=" ...")

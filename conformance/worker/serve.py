@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -31,21 +32,26 @@ def limit_memory(size: int) -> None:
 def answer(call: Call) -> Answer:
     """Call the function that is named, on the record that is given."""
     try:
-        _start_up()
+        if failed := _start_up():
+            raise failed
         function = resolve_name(call.function)
         record = msgspec.json.decode(call.record, type=_parameter(function))
         return Answer(Raw(msgspec.json.encode(function(record))))
     except UserError as error:
         return Answer(problem=Problem(error.message, error.code, error.cause, error.cure))
     except Exception as error:
-        return Answer(problem=Problem(f"{type(error).__name__}: {error}"))
+        return Answer(problem=Problem("".join(traceback.format_exception(error, limit=-4)).strip()))
 
 
 @cache
-def _start_up() -> None:
-    """What has to come before everything else. Where it fails, that is the answer to every call."""
-    if startup := os.environ.get(STARTUP):
-        resolve_name(startup)()
+def _start_up() -> Exception | None:
+    """What has to come before everything else, once. Where it fails, that is the answer to every call."""
+    try:
+        if startup := os.environ.get(STARTUP):
+            resolve_name(startup)()
+    except Exception as error:
+        return error
+    return None
 
 
 def _parameter(function: Any) -> Any:

@@ -180,3 +180,14 @@ def test_those_of_a_workflow_are_read_and_new_ones_stay_local(
     examples.keep(ITEM, other)
     assert set(examples.recall(ITEM)) == {CASE, other}
     assert len(list(shared.fetch(ITEM.encode()))) == 1
+
+
+def test_the_one_case_of_a_clause_stays_what_it_is_when_it_is_recalled(kit: Any, local: str) -> None:
+    """It is as small as its claim allows: a text says its length itself, and one new token cannot be an answer of two."""
+    own = Case(family="llama", rows=(Row(length=4, text="1+1="),), new_tokens=2)
+    for _ in range(2):
+        verdict = kit.search(
+            lambda case: kit.wrong(), fixed_case=lambda family: own, decisive=1, budget=Budget(database=local)
+        )
+        assert verdict.outcome is Outcome.VIOLATES
+        assert verdict.finding.case == own

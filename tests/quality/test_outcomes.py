@@ -295,3 +295,9 @@ def test_a_family_without_a_story_has_no_verdict_on_it(kit: Any) -> None:
     verdict = kit.search(lambda case: kit.wrong(), fixed_case=lambda kind: None, decisive=1)
     assert (verdict.outcome, verdict.counts) == (Outcome.NOT_APPLICABLE, {"not applicable": 1})
     assert verdict.reasons == {"this family has no story": 1}
+
+
+def test_a_wrong_answer_that_is_a_crash_when_repeated_is_not_the_same_violation(kit: Any) -> None:
+    runs = iter([kit.wrong(), *[kit.crash() for _ in range(99)]])
+    verdict = kit.search(lambda case: next(runs))
+    assert verdict.outcome is Outcome.BROKEN

@@ -13,10 +13,10 @@ from conformance.core.outcome import (
     FAMILY_WORDS,
     INCOMPLETE,
     KNOWN,
+    NO_DECISION_WORDS,
     NOT_RUN,
     PAIR_WORDS,
     TABLE,
-    UNDECIDED_WORDS,
     USEFUL,
     VIOLATES,
     WORDS,
@@ -99,7 +99,7 @@ def test_the_words_follow_the_order_of_the_outcomes_and_of_the_exit_codes() -> N
     outcomes = [outcome.value for outcome in Outcome]
     assert [word for word in WORDS if word in outcomes] == outcomes
     assert [TABLE[word].code for word in (BROKEN, VIOLATES, KNOWN, CONFORMS)] == [3, 1, 0, 0]
-    assert all(TABLE[word].code is None for word in UNDECIDED_WORDS)
+    assert all(TABLE[word].code is None for word in NO_DECISION_WORDS)
     assert {word for word in WORDS if TABLE[word].pytest == "error"} == {BROKEN}
     assert {word for word in WORDS if TABLE[word].pytest == "failed"} == {VIOLATES}
     assert {word for word in WORDS if TABLE[word].pytest == "passed"} == {CONFORMS}
