@@ -14,7 +14,7 @@ REFERENCE_STACK = "stack-peft-0.21.2-transformers-5.23.0"
 """The latest pair whose violations are all known. The suite is tested on it: half of its tests need a PEFT that injects."""
 STACKS = tuple(name.removeprefix("stack-") for name in PYPROJECT["dependency-groups"] if name.startswith("stack-"))
 TAGS = {
-    "current": ("newest", "peft-0.21.2-transformers-5.23.0", "main"),
+    "current": ("newest", REFERENCE_STACK.removeprefix("stack-"), "main"),
     "recent": (
         "newest",
         "peft-0.19.1-transformers-5.5.4",
@@ -60,11 +60,18 @@ def quiet(session: nox.Session) -> None:
     session.env.update(PYTHONDONTWRITEBYTECODE="", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
 
 
+def judge(session: nox.Session) -> None:
+    """Judge what is installed; the events stay in the session's folder, also of a run that was ended."""
+    events = Path(session.create_tmp()) / f"{session.name.split('(')[0]}.events.jsonl"
+    events.unlink(missing_ok=True)
+    session.run("peft-conformance", "run", "--report", str(events), *session.posargs)
+
+
 @nox.session
 def conform(session: nox.Session) -> None:
     """Judge the latest pair whose violations are all known. Arguments go to `peft-conformance run`."""
     install(session, REFERENCE_STACK)
-    session.run("peft-conformance", "run", *session.posargs)
+    judge(session)
 
 
 @nox.session
@@ -145,9 +152,7 @@ def tagged(stack: str) -> list[str]:
 def stack(session: nox.Session, stack: str) -> None:
     """Judge one pair of releases; `-t recent` and `-t all` choose some. Arguments go to the run."""
     install(session, f"stack-{stack}")
-    events = Path(session.create_tmp()) / "stack.events.jsonl"
-    events.unlink(missing_ok=True)
-    session.run("peft-conformance", "run", "--report", str(events), *session.posargs)
+    judge(session)
 
 
 @nox.session

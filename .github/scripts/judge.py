@@ -114,13 +114,13 @@ def summarise(report: Path) -> int:
 def main(verb: str) -> int:
     """Do ``verb``; exit as `peft-conformance` does, 2 for wrong use."""
     given = asked(os.environ)
-    report = Path(os.environ["EVENTS"]) / f"{given.get('name') or given.get('stack') or 'conformance'}.events.jsonl"
     if verb == "install":
         try:
             return call("uv", "pip", "install", "--system", *packages(given))
         except WrongUse as error:
             print(f"::error::{error}")
             return 2
+    report = Path(os.environ["EVENTS"]) / f"{given.get('name') or given.get('stack') or 'conformance'}.events.jsonl"
     return judge(given, report) if verb == "run" else summarise(report)
 
 

@@ -15,22 +15,26 @@ from pathlib import Path
 
 from conformance.core.errors import UserError
 from conformance.report.issue import issue_news, issue_text, issue_title
+from conformance.report.merged import check_run
 from conformance.report.nights import Night, after, keep_night, load_night, read_stack
 from conformance.session import events
 
 
 def merged_summary(folder: Path, out: Path) -> str:
-    """The summary of all events below ``folder`` that can be read; their page is written to ``out``."""
-    good = [str(file) for file in sorted(folder.rglob("*.events.jsonl")) if _readable(file)]
+    """The summary of all events below ``folder`` that can be merged; their page is written to ``out``."""
+    good = [str(file) for file in sorted(folder.rglob("*.events.jsonl")) if _mergeable(file)]
     if good:
         subprocess.run(["peft-conformance", "report", "merge", *good, "--out", str(out)], check=False)
     summary = out / "summary.md"
-    return summary.read_text("utf-8") if summary.is_file() else "There is no merged report.\n"
+    if summary.is_file():
+        return summary.read_text("utf-8")
+    print("::error::There is no merged report, see the log of this step")
+    return "There is no merged report.\n"
 
 
-def _readable(file: Path) -> bool:
+def _mergeable(file: Path) -> bool:
     try:
-        events.read_events(file)
+        check_run(events.read_events(file))
     except UserError:
         return False
     return True

@@ -14,7 +14,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         from conformance.cli.app import app
     except ModuleNotFoundError as missing:
-        sys.exit(_without(missing))
+        if (missing.name or "conformance").partition(".")[0] == "conformance":
+            traceback.print_exc()
+            sys.exit(3)
+        sys.exit(_without(missing.name or ""))
     try:
         app(arguments, prog_name="peft-conformance")
     except UserError as error:
@@ -25,10 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(3)
 
 
-def _without(missing: ModuleNotFoundError) -> int:
+def _without(name: str) -> int:
     from conformance.core.errors import UserError
 
-    name = missing.name or "a package"
     error = UserError(
         "missing-package",
         f"{name} is not installed here",

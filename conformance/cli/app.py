@@ -22,6 +22,7 @@ from conformance.cli.report import report_app
 from conformance.cli.run import run
 from conformance.cli.schema import print_schema
 from conformance.cli.show import show_file
+from conformance.session.exit_codes import MEANING
 
 
 class Interruptible(TyperGroup):
@@ -40,9 +41,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Judge whether the installed PEFT answers rightly with prefixes. "
-    "Exit codes: 0 conforms, 1 violation, 2 wrong use, 3 broken harness or incomplete, "
-    "4 a known failure no longer fails, 5 nothing was tested.",
+    help="Judge whether prompt learning works with the installed PEFT and transformers. "
+    f"Exit codes: {', '.join(f'{code} {text}' for code, text in MEANING.items())}.",
 )
 VERBS: dict[str, Callable[..., None]] = {
     "run": run,

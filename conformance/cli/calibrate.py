@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
-from conformance.cli.common import DevicesOption, Format, FormatOption, print_json
+from conformance.cli.common import Format, FormatOption, print_json
 from conformance.core.errors import UserError
 
 if TYPE_CHECKING:
     from conformance.devices.inventory import Inventory
 
-TWO = 2
+RealDevices = Annotated[
+    str | None,
+    typer.Option("--devices", metavar="NAMES", help="one or two real devices, such as cuda:0,cuda:1 (required)"),
+]
 
 
 class Disagreement(Struct, frozen=True):
@@ -41,7 +45,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     disagreements: tuple[Disagreement, ...]
 
 
-def calibrate(devices: DevicesOption = None, format: FormatOption = Format.TEXT) -> None:
+def calibrate(devices: RealDevices = None, format: FormatOption = Format.TEXT) -> None:
     """Try small operations on two real devices and on two simulated ones; exit 1 if any ends otherwise.
 
     With a single real device the CPU is the second of both pairs.
@@ -49,13 +53,13 @@ def calibrate(devices: DevicesOption = None, format: FormatOption = Format.TEXT)
     from conformance.compat.versions import versions
 
     real, simulated = _sides(devices)
-    count = min(len(real.names), TWO)
+    count = min(len(real.names), 2)
     ends = outcomes("", count), outcomes(",".join(real.names), count)
     calibration = Calibration(
         versions=versions(),
         lane=simulated.lane,
-        simulated=(*simulated.names, "cpu")[:TWO] if count == TWO else (simulated.names[0], "cpu"),
-        real=(*real.names, "cpu")[:TWO],
+        simulated=_pair(simulated.names, count),
+        real=_pair(real.names, count),
         probes=len(ends[0]),
         disagreements=disagreements(*ends),
     )
@@ -64,6 +68,11 @@ def calibrate(devices: DevicesOption = None, format: FormatOption = Format.TEXT)
     else:
         typer.echo(_calibration_text(calibration))
     raise typer.Exit(1 if calibration.disagreements else 0)
+
+
+def _pair(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """The first ``count`` of the devices called ``names``; beside a single one the CPU."""
+    return (*names[:count], "cpu")[:2]
 
 
 def _sides(devices: str | None) -> tuple[Inventory, Inventory]:
@@ -79,7 +88,7 @@ def _sides(devices: str | None) -> tuple[Inventory, Inventory]:
             "name one or two, such as --devices cuda:0,cuda:1",
         )
     simulated = inventory()
-    if len(simulated.names) < TWO:
+    if not simulated.names[1:]:
         raise UserError(
             "nothing-simulated",
             "no devices can be simulated here",
@@ -102,8 +111,7 @@ def outcomes_here(request: Probing) -> dict[str, str]:
     from conformance.devices.current import current
     from conformance.devices.simulated.probes import PROBES, outcome
 
-    names = current().names
-    pair = names[:TWO] if request.count == TWO else (names[0], "cpu")
+    pair = _pair(current().names, request.count)
     return {probe.name: outcome(probe, pair) for probe in PROBES}
 
 
@@ -113,10 +121,12 @@ def disagreements(simulated: dict[str, str], real: dict[str, str]) -> tuple[Disa
 
 
 def _calibration_text(of: Calibration) -> str:
+    from conformance.report.phrases import plural
+
     sides = f"{of.lane} {', '.join(of.simulated)} against real {', '.join(of.real)}"
     lines = [f"calibrating {sides}, torch {of.versions['torch']}; {of.probes} probes"]
     width = max([len(one.probe) for one in of.disagreements], default=0)
     lines += [f"  {one.probe:<{width}}  simulated: {one.simulated}, real: {one.real}" for one in of.disagreements]
     number = len(of.disagreements)
-    result = "They agree" if not number else f"{number} probe{'' if number == 1 else 's'} disagree{'s' * (number == 1)}"
+    result = f"{plural(number, 'probe')} disagree{'s' * (number == 1)}" if number else "They agree"
     return "\n".join([*lines, f"{result}. Exit code {1 if number else 0}."])

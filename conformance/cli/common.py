@@ -33,11 +33,8 @@ DevicesOption = Annotated[str | None, _typer_option(option_named("devices"))]
 FamilyFileOption = Annotated[list[Path] | None, _typer_option(option_named("family-file"))]
 
 
-def takes_options(taker: Taker, **defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take all options that the table has for ``taker``; its parameter ``given`` is what was given for each.
-
-    ``defaults`` take the place of the table's.
-    """
+def takes_options(taker: Taker) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take all options that the table has for ``taker``; its parameter ``given`` is what was given for each."""
     table = taken_by(taker)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +46,7 @@ def takes_options(taker: Taker, **defaults: str) -> Callable[[Callable[..., None
         signature = inspect.signature(command, eval_str=True)
         parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
         place = list(signature.parameters).index("given")
-        parameters[place : place + 1] = [_parameter(option, defaults) for option in table]
+        parameters[place : place + 1] = [_parameter(option) for option in table]
         called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return called
@@ -57,8 +54,8 @@ def takes_options(taker: Taker, **defaults: str) -> Callable[[Callable[..., None
     return decorate
 
 
-def _parameter(option: Option, defaults: dict[str, str]) -> inspect.Parameter:
-    made = _typer_option(option, defaults.get(option.parameter, option.default))
+def _parameter(option: Option) -> inspect.Parameter:
+    made = _typer_option(option, option.default)
     kind = list[str] | None if option.kind in ("names", "files") else str | None
     return inspect.Parameter(option.parameter, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=kind)
 

@@ -10,7 +10,6 @@ import typer
 from msgspec import Struct
 
 from conformance.cli.common import DevicesOption, Format, FormatOption, print_json
-from conformance.core.errors import UserError
 
 
 class Diagnosis(Struct, frozen=True):
@@ -53,8 +52,8 @@ def _diagnoses(devices: str | None) -> Iterator[Diagnosis]:
 def _tried(what: str, attempt: Callable[[], str]) -> Diagnosis:
     try:
         return Diagnosis(what, True, attempt())
-    except (UserError, ImportError, OSError) as error:
-        return Diagnosis(what, False, str(error))
+    except Exception as error:  # whatever it is, it is what is to be told
+        return Diagnosis(what, False, str(error) or type(error).__name__)
 
 
 def _versions() -> str:
@@ -74,6 +73,8 @@ def _families() -> str:
 def _clauses() -> str:
     from conformance.clauses.registry import clauses
 
+    if not clauses():
+        raise LookupError("no chapter of clauses is installed")
     return f"{len(clauses())} in {len({clause.chapter for clause in clauses().values()})} chapters"
 
 

@@ -25,7 +25,7 @@ PreOption = Annotated[bool, typer.Option("--pre", help="take pre-releases as wel
 
 
 @matrix_app.command("run")
-@takes_options("matrix run", workers="0")
+@takes_options("matrix run")
 def run_matrix(
     peft: Annotated[str, typer.Option(metavar="RANGE", help="releases of PEFT, such as '>=0.13,<0.16'")],
     transformers: Annotated[str, typer.Option(metavar="RANGE", help="releases of transformers, such as '4.45.*'")],
@@ -85,18 +85,19 @@ def _run_steps(matrix: Matrix, steps: list[Step], format: Format) -> int:
 def _result(matrix: Matrix, step: Step) -> str:
     from conformance.report.terminal import closing
 
-    run = matrix.run(step.pair)
-    why = next((cell.why for cell in run.cells if cell.verdict is None and cell.state.value != "absent"), "")
-    return closing(run) + (f"\n  {why}" if why and all(cell.verdict is None for cell in run.cells) else "")
+    result, why = closing(matrix.run(step.pair)), matrix.why(step.pair)
+    return f"{result}\n  {why}" if why else result
 
 
 def _print_steps(steps: list[Step], format: Format) -> None:
     if format is Format.JSON:
         print_json(steps)
         return
+    from conformance.report.phrases import plural
+
     width = max(len(str(step.pair)) for step in steps)
     for step in steps:
         typer.echo(f"{step.pair!s:<{width}}  {step.state}" + (f": {step.why}" if step.why else ""))
     states = [step.state for step in steps]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    typer.echo(f"{len(steps)} pair{'' if len(steps) == 1 else 's'}: {counted}")
+    typer.echo(f"{plural(len(steps), 'pair')}: {counted}")

@@ -1,4 +1,4 @@
-"""What a user gives to ``replay``: a file, an id, or text; JSON, or a Case's repr as a report printed it."""
+"""What a user gives to ``replay`` and ``bisect``: a file, an id, or text; JSON, or a Case's repr as a report printed it."""
 
 from __future__ import annotations
 

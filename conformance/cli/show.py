@@ -24,10 +24,11 @@ def print_run_as(run: Run, format: Format) -> int:
     """Print ``run`` and give its exit code."""
     from rich.console import Console
 
-    from conformance.report import terminal
+    from conformance.report.terminal import print_run
+    from conformance.session.exit_codes import code_of
 
     if format is Format.JSON:
         print_json(run)
     else:
-        terminal.print_run(run, Console(highlight=False))
-    return terminal.code_of(run)
+        print_run(run, Console(highlight=False))
+    return code_of(run)

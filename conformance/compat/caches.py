@@ -38,6 +38,8 @@ class LayerCache(NamedTuple):
         return tuple(str(held.device) for held in (self.keys, self.values) if held is not None)
 
 
+NOTHING_HELD = LayerCache(0, None, None)
+"""What a layer holds that no cache has come to yet."""
 FUSED = 3
 """Dimensions of keys and values in a fused cache; 4 everywhere else."""
 OWN = 2
@@ -69,15 +71,16 @@ def returned(out: Any) -> Any:
 
 
 def read_cache(cache: Any, layers: int, heads: int) -> tuple[LayerCache, ...]:
-    """The self-attention part of ``cache``, layer by layer; empty layers where there is no cache yet.
+    """The self-attention part of ``cache``, layer by layer; empty layers where it has none.
 
     ``heads`` is how many a layer has in a cache that does not say it: the fused one of :func:`fuses_heads`.
     """
     cache = getattr(cache, "self_attention_cache", cache)
-    if cache is None or (isinstance(cache, (tuple, list)) and not cache):
-        return (LayerCache(0, None, None),) * layers
+    if cache is None:
+        return (NOTHING_HELD,) * layers
     if isinstance(cache, (tuple, list)):
-        return tuple(_read_legacy(layer[0], layer[1], heads) for layer in cache)
+        found = [_read_legacy(layer[0], layer[1], heads) for layer in cache]
+        return (*found, *(NOTHING_HELD,) * (layers - len(found)))
     return tuple(_read_layer(cache, index) for index in range(layers))
 
 
@@ -90,14 +93,14 @@ def _read_legacy(keys: Tensor, values: Tensor, heads: int) -> LayerCache:
 def _read_layer(cache: Any, index: int) -> LayerCache:
     if hasattr(cache, "layers"):
         if index >= len(cache.layers):
-            return LayerCache(0, None, None)
+            return NOTHING_HELD
         layer = cache.layers[index]
         return LayerCache(int(layer.get_seq_length()), layer.keys, layer.values)
     if index >= len(cache.key_cache):
-        return LayerCache(0, None, None)
+        return NOTHING_HELD
     keys, values = cache.key_cache[index], cache.value_cache[index]
     if not isinstance(keys, Tensor) or keys.numel() == 0:
-        return LayerCache(0, None, None)
+        return NOTHING_HELD
     return LayerCache(int(cache.get_seq_length(index)), keys, values)
 
 

@@ -16,8 +16,8 @@ Given = Mapping[str, tuple[str, ...]]
 class Option(NamedTuple):
     """``--NAME`` of the command, ``--conformance-NAME`` of the plugin, and an input of the workflow, for its ``takers``.
 
-    ``names`` are separated by commas, ``files`` may be given repeatedly. ``judges``: another value is another question, whose
-    answer an earlier run cannot have given. ``default`` is the command's, where that is more than to leave the option out.
+    ``names`` are separated by commas, ``files`` may be given repeatedly. ``default`` is the command's, where that is more than
+    to leave the option out.
     """
 
     name: str
@@ -25,7 +25,6 @@ class Option(NamedTuple):
     help: str
     takers: tuple[Taker, ...]
     kind: Literal["names", "text", "file", "files"] = "text"
-    judges: bool = True
     default: str | None = None
 
     @property
@@ -56,8 +55,8 @@ OPTIONS = (
     Option(
         "devices", "NAMES", "real devices for placed models, such as cuda:0,cuda:1 (default: simulated ones)", ONE_RUN
     ),
-    Option("report", "FILE", "write events to FILE, as JSON lines", ONE_RUN, "file", judges=False),
-    Option("workers", "N", "processes; auto is one a core where that pays", COMMANDS, judges=False, default="auto"),
+    Option("report", "FILE", "write events to FILE, as JSON lines", ONE_RUN, "file"),
+    Option("workers", "N", "processes; auto is one a core where that pays", COMMANDS, default="auto"),
     Option("family-file", "FILE", "register the family that this TOML file describes", EVERYWHERE, "files"),
 )
 

@@ -19,7 +19,7 @@ class Violation(Signal):
 
 
 class RunFailed(Signal):
-    """What is judged raised an exception. ``refused``: in words, before any decoder layer ran (DESIGN: *refused*)."""
+    """What is judged raised an exception. ``refused``: in words, before any decoder layer ran."""
 
     def __init__(self, call: str, error: BaseException, where: str, refused: bool) -> None:
         super().__init__(f"{call}: {type(error).__name__}: {error}")

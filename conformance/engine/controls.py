@@ -162,11 +162,7 @@ _RUNS = Clause(id="control.runs", statement="The base model runs.", explanation=
 
 
 def _goes_on(lab: Lab, case: Case) -> None:
-    """The base model, with pads on the left, goes on from its own cache under the map, as it does on one device.
-
-    Without a prefix, the first forward of generate has no cache and, without pads, no mask: the base model has to show that
-    the map lets it use both.
-    """
+    """The base model, with pads on the left, goes on from its own cache under the map, as it does on one device."""
     padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
     got, expected = lab.continued(padded), lab.continued(on_single_device(padded))
     if got.tolist() != expected.tolist():

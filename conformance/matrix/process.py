@@ -15,8 +15,10 @@ from conformance.matrix.uv import Unreachable
 from conformance.worker.environment import environment
 
 IMPORT_CHECK = "conformance.matrix.import_check"
-IMPORTING, REPLAYING = 900, 1800
-"""Seconds in which a pair can be imported, from a cold disk too; and in which one Case can be replayed."""
+IMPORTING = 900
+"""Seconds in which a pair can be imported, from a cold disk too."""
+REPLAYING = 2 * IMPORTING
+"""Seconds in which one Case can be replayed: its process imports the pair, and so may a child of it."""
 
 
 def call(

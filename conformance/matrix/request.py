@@ -62,11 +62,12 @@ def _plain(value: object) -> str:
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """How one pair fared, and the digest of what it was asked."""
+    """How one pair fared, and the digest of what it was asked; ``why`` it has no results, or not all of them."""
 
     digest: str
     exit_code: int
     seconds: float = 0.0
+    why: str = ""
 
 
 class Record(Struct, kw_only=True):

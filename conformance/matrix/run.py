@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from conformance.core.errors import UserError
 from conformance.core.outcome import IMPOSSIBLE, State
-from conformance.core.pair import AXES, Pair
+from conformance.core.pair import Pair
 from conformance.matrix import process as child
 from conformance.matrix.empty_runs import empty_run
 from conformance.matrix.request import Entry, Record, Request, add_entry, digest_of, read_record
@@ -18,7 +18,7 @@ from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
 from conformance.session import events
 from conformance.session.events import Run
-from conformance.session.exit_codes import exit_code
+from conformance.session.exit_codes import code_of
 
 TO_RUN, FINISHED = "to run", "finished"
 
@@ -58,41 +58,49 @@ class Matrix:
         """Whether ``pair`` was asked the same before, and came to its end."""
         entry = self.record.pairs.get(pair.name)
         run = _read(self.events(pair)) if entry and entry.digest == self.digest else None
-        return run is not None and run.footer is not None and _is_of(run, pair)
+        return run is not None and run.footer is not None and run.pair == pair
 
     def run(self, pair: Pair) -> Run:
-        """Build and judge ``pair``, and keep how it ended. Whatever fails is in the events, with its reason."""
+        """Build and judge ``pair``, and keep how it ended. Whatever fails is in the record, with its reason."""
         started = time.monotonic()
-        run = self._judge(pair)
-        code = run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
+        run, why = self._judge(pair)
         seconds = round(time.monotonic() - started, 1)
-        self.record = add_entry(self.folder, pair.name, Entry(digest=self.digest, exit_code=code, seconds=seconds))
+        entry = Entry(digest=self.digest, exit_code=code_of(run), seconds=seconds, why=why)
+        self.record = add_entry(self.folder, pair.name, entry)
         return run
 
     def exit_code(self, pair: Pair) -> int:
         """How ``pair`` ended; 3, incomplete, if it did not."""
         return self.record.pairs[pair.name].exit_code if pair.name in self.record.pairs else 3
 
-    def _judge(self, pair: Pair) -> Run:
-        selection, path = self.request.selection, self.events(pair)
+    def why(self, pair: Pair) -> str:
+        """Why ``pair`` has no results, or not all of them; nothing where it came to its end."""
+        return self.record.pairs[pair.name].why if pair.name in self.record.pairs else ""
+
+    def _judge(self, pair: Pair) -> tuple[Run, str]:
+        """The run of ``pair``, and why it did not come to its end."""
+        path = self.events(pair)
         try:
             admission = self.store.admit(pair)
         except Unreachable as error:
-            return empty_run(selection, pair, State.NOT_RUN, f"its environment could not be built: {error}", path)
+            return self._empty(pair, State.NOT_RUN, f"its environment could not be built: {error}")
         if admission.why:
-            return empty_run(selection, pair, State.IMPOSSIBLE, admission.why, path)
+            return self._empty(pair, State.IMPOSSIBLE, admission.why)
         path.unlink(missing_ok=True)
         log = self.folder / f"{pair.name}.log"
         limit = self.request.limit
         with log.open("wb") as output:
             arguments, paths = self.request.arguments(path), self.store.paths(admission)
             code = child.call("conformance", arguments, paths, out=output, err=output, limit=limit)
-        run = _read(path)
-        if run and _is_of(run, pair):
-            return run
         end = f"ended with exit code {code}" if code is not None else f"was ended after {limit:g} s (--limit)"
+        run = _read(path)
+        if run and run.pair == pair:
+            return run, "" if run.footer else f"its process {end}: {child.last_line(log)}"
         why = f"its process {end} before anything was judged: {child.last_line(log)}"
-        return empty_run(selection, pair, State.NOT_RUN, why, path)
+        return self._empty(pair, State.NOT_RUN, why)
+
+    def _empty(self, pair: Pair, state: State, why: str) -> tuple[Run, str]:
+        return empty_run(self.request.selection, pair, state, why, self.events(pair)), why
 
     def _before(self, pair: Pair) -> str:
         run = _read(self.events(pair))
@@ -105,8 +113,3 @@ def _read(path: Path) -> Run | None:
         return events.read_events(path)
     except UserError:
         return None
-
-
-def _is_of(run: Run, pair: Pair) -> bool:
-    versions = run.header.versions
-    return all(versions.get(axis) == pair.on(axis) for axis in AXES)

@@ -30,7 +30,7 @@ class Unsolvable(Exception):
 
 
 class Unreachable(Exception):
-    """uv could not do it, twice: mostly the network."""
+    """Nothing can be said about an environment: uv could not make it, twice, or what tried it gave no answer."""
 
 
 def uv_command() -> tuple[str, ...]:

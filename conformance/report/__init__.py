@@ -1,1 +1,1 @@
-"""What leaves the process: events with a schema and a footer, and one renderer per medium."""
+"""What people read of one run, or of many: a file per output."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conformance.compat.versions import JUDGED
-from conformance.core.pair import AXES, Pair
 from conformance.session.events import Run
 
 SETTINGS = ("peft-conformance", "profile", "examples", "seed", "methods", "known failures")
@@ -15,11 +14,6 @@ MACHINE = ("platform", "placed models")
 
 Facts = dict[str, tuple[str, ...]]
 """Names and every value that occurs, sorted."""
-
-
-def judged_pair(run: Run) -> Pair:
-    """The pair that ``run`` judged, with a question mark for a version that its header does not name."""
-    return Pair(*(run.header.versions.get(axis, "?") for axis in AXES))
 
 
 def facts(runs: Iterable[Run]) -> Facts:

@@ -8,13 +8,14 @@ from functools import cache
 from itertools import accumulate
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from conformance.core.outcome import BROKEN, INCOMPLETE, TABLE, VIOLATES, Word, title
-from conformance.report import phrases, sentences
+from conformance.core.outcome import BROKEN, INCOMPLETE, TABLE, VIOLATES, Word
+from conformance.report import phrases
 from conformance.report.finding import link, repeat
 from conformance.report.merged import Merged
+from conformance.report.templating import environment
 
 VIOLATIONS = 20
 """How many violations are shown; and as many known failures and broken results."""
@@ -41,18 +42,10 @@ def markdown(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("conformance.report"),
-        autoescape=True,
-        finalize=inline,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(named=title, link=link, fence=fence, code=_code, limited=_limited)
-    environment.globals.update(phrases=phrases, sentences=sentences, repeat=repeat, legend=_legend)
-    environment.globals.update(GRAVE=GRAVE, MOST=VIOLATIONS)
-    return environment
+    made = environment(finalize=inline)
+    made.filters.update(link=link, fence=fence, code=_code, limited=_limited)
+    made.globals.update(repeat=repeat, legend=_legend, GRAVE=GRAVE, MOST=VIOLATIONS)
+    return made
 
 
 def inline(value: object) -> Markup:

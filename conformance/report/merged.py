@@ -21,7 +21,7 @@ from conformance.core.outcome import (
     summarised,
 )
 from conformance.core.pair import AXES, Pair, product
-from conformance.report.environment_facts import differences_in_pair, differences_in_settings, facts, judged_pair
+from conformance.report.environment_facts import differences_in_pair, differences_in_settings, facts
 from conformance.report.failures import Failure, KnownFailureReport, Reason, failures_in, known_failures_in, reasons_in
 from conformance.report.phrases import names
 from conformance.session.events import Run
@@ -99,7 +99,7 @@ def merge_runs(runs: Iterable[Run]) -> Merged:
     gathered: dict[Pair, list[Run]] = {}
     for run in runs:
         check_run(run)
-        gathered.setdefault(judged_pair(run), []).append(run)
+        gathered.setdefault(run.pair, []).append(run)
     releases = (newest_first(pair.on(axis) for pair in gathered) for axis in AXES)
     by_pair = {pair: gathered[pair] for pair in product(*releases) if pair in gathered}
     results = {pair: _results(of_pair) for pair, of_pair in by_pair.items()}

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from conformance.core.errors import UserError
 from conformance.core.finding import Finding
 from conformance.core.outcome import BROKEN, NOT_RUN
-from conformance.report.environment_facts import judged_pair
 from conformance.report.failures import Key
 from conformance.report.finding import repeat
 from conformance.session.events import Run, read_events
@@ -134,7 +133,7 @@ def _stack(name: str, run: Run, settled: bool) -> Stack:
     return Stack(
         name=name,
         settled=settled,
-        pair=str(judged_pair(run)),
+        pair=str(run.pair),
         code=run.footer.exit_code if run.footer else None,
         why="" if run.footer else f"did not finish: it stopped after {len(run.cells)} items{where}",
         words={str(cell.item): cell.word for cell in run.cells},

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from conformance.core.outcome import CONFORMS, INCOMPLETE, NOT_RUN, TABLE, title
+from conformance.core.outcome import CONFORMS, INCOMPLETE, KNOWN, NOT_RUN, TABLE, VIOLATES
 from conformance.report import phrases, sentences
 from conformance.report.failures import Failure
 from conformance.report.finding import finding_text, link, repeat
 from conformance.report.merged import NO_ITEM, Merged, PairReport
+from conformance.report.templating import environment
 
 FAILURES = 100
 """How many violations, and how many known failures, have their text in the page."""
@@ -33,26 +34,19 @@ Targets = dict[tuple[str, str, str], str]
 
 def html_page(merged: Merged) -> str:
     """The page. Less than 2 MB for 100,000 results; its end says what is left out."""
-    environment = _environment()
-    template, context = environment.get_template("page.html.jinja"), _context(merged)
+    pages = _environment()
+    template, context = pages.get_template("page.html.jinja"), _context(merged)
     rest = template.render(context, grids={}, left_out=list(_left_out(merged, 0)))
-    grids = _grids(environment, merged, SIZE - len(rest.encode()))
+    grids = _grids(pages, merged, SIZE - len(rest.encode()))
     return template.render(context, grids=grids, left_out=list(_left_out(merged, len(grids))))
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("conformance.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(named=title, css=lambda word: TABLE[word].css, address=_address)
-    environment.filters.update(clip=lambda text: phrases.clip(text, TEXT), finding_text=finding_text)
-    environment.globals.update(phrases=phrases, sentences=sentences, repeats=_repeats)
-    return environment
+    made = environment(keep_trailing_newline=True)
+    made.filters.update(css=lambda word: TABLE[word].css, address=_address)
+    made.filters.update(clip=lambda text: phrases.clip(text, TEXT), finding_text=finding_text)
+    made.globals.update(repeats=_repeats)
+    return made
 
 
 def _context(merged: Merged) -> dict[str, Any]:
@@ -101,8 +95,8 @@ def _by_pair(merged: Merged) -> dict[int, list[tuple[int, Failure]]]:
 
 def _targets(merged: Merged) -> dict[int, Targets]:
     """Where the text about each letter is, for each pair."""
-    texts = [("V", f"f{number}", one.at) for number, one in enumerate(merged.failures[:FAILURES], 1)]
-    texts += [("K", f"k{number}", one.at) for number, one in enumerate(merged.known[:FAILURES], 1)]
+    texts = [(TABLE[VIOLATES].letter, f"f{number}", one.at) for number, one in enumerate(merged.failures[:FAILURES], 1)]
+    texts += [(TABLE[KNOWN].letter, f"k{number}", one.at) for number, one in enumerate(merged.known[:FAILURES], 1)]
     targets: dict[int, Targets] = {}
     for letter, target, places in texts:
         for place in places:
@@ -111,11 +105,9 @@ def _targets(merged: Merged) -> dict[int, Targets]:
     return targets
 
 
-def _grids(environment: Environment, merged: Merged, size: int) -> dict[int, Markup]:
+def _grids(pages: Environment, merged: Merged, size: int) -> dict[int, Markup]:
     """The results of each pair, those of the newest first, as many as fit into fewer than ``size`` bytes."""
-    template = environment.get_template(
-        "grid.html.jinja", globals={"CLASSES": CLASSES, "PLAIN": TABLE[CONFORMS].letter}
-    )
+    template = pages.get_template("grid.html.jinja", globals={"CLASSES": CLASSES, "PLAIN": TABLE[CONFORMS].letter})
     targets, grids = _targets(merged), dict[int, Markup]()
     for place, report in enumerate(merged.pairs):
         if report.rows:

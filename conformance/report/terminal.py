@@ -10,13 +10,12 @@ from rich.text import Text
 
 from conformance.core.finding import Cell, Finding
 from conformance.core.outcome import BROKEN, KNOWN, NO_DECISION_WORDS, TABLE, VIOLATES, WORDS
-from conformance.report.environment_facts import judged_pair
 from conformance.report.failures import Key, same_violation
 from conformance.report.finding import finding_text, link, repeat
 from conformance.report.phrases import counted, plural
 from conformance.report.table import family_table
 from conformance.session.events import Replayed, Run
-from conformance.session.exit_codes import MEANING, exit_code
+from conformance.session.exit_codes import MEANING, code_of
 
 Section = tuple[str, list[str], str]
 """A title, paragraphs and a style. Without paragraphs it is not shown."""
@@ -48,11 +47,6 @@ def _lanes(cells: Iterable[Cell]) -> dict[str, dict[str, None]]:
     return lanes
 
 
-def code_of(run: Run) -> int:
-    """The exit code of ``run``: its footer's, and 3 for one that has none."""
-    return run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
-
-
 def closing(run: Run) -> str:
     """The verdict in words, with the exit code and what it means."""
     code = code_of(run)
@@ -62,7 +56,7 @@ def closing(run: Run) -> str:
     else:
         gravest_first = dict(sorted(run.footer.counts.items(), key=lambda count: _gravity(count[0])))
         result = f"{counted(gravest_first) or 'no item'} in {run.footer.seconds:.0f} s"
-    return f"{judged_pair(run)}: {result}. Exit code {code}: {MEANING[code]}."
+    return f"{run.pair}: {result}. Exit code {code}: {MEANING[code]}."
 
 
 def _gravity(word: str) -> tuple[int, str]:
@@ -83,7 +77,7 @@ def _sections(run: Run) -> Iterator[Section]:
 
 
 def _violations(cells: Iterable[Cell]) -> Iterator[Section]:
-    """One section per violation: the first item in full, the others by what repeats them."""
+    """One section per violation: the first item of the run in full, the others by what repeats them."""
     groups: dict[Key, list[Finding]] = {}
     for cell in cells:
         if cell.verdict and cell.verdict.finding and cell.word == VIOLATES:

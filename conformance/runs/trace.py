@@ -1,4 +1,4 @@
-"""A Trace: what one run was seen to do, as plain data."""
+"""A Trace: what one run was seen to do. All of it is data, but for ``error``, which is computed only if somebody asks."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ A file without footer is an incomplete run, so that a killed one can never be mi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import msgspec
 from msgspec import Struct, field
@@ -14,8 +14,9 @@ from msgspec import Struct, field
 from conformance.core.case import Case
 from conformance.core.errors import UserError, unreadable
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, encode
+from conformance.core.pair import AXES, Pair
 
-SCHEMA = 2
+SCHEMA: Final = 2
 """Version of the event format. Version 1, in which items had no method, is still read; a reader refuses any other."""
 
 Replay = Literal["still fails", "mended", "broken harness", "absent", "not run"]
@@ -31,7 +32,7 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 class Header(Event, frozen=True, kw_only=True, tag="header"):
     """The first line: what is judged, by what, and what was selected. ``known`` is the known-failures file, or none."""
 
-    schema: Literal[1, 2] = 2
+    schema: Literal[1, 2] = SCHEMA
     versions: dict[str, str]
     python: str
     platform: str
@@ -95,6 +96,11 @@ class Run(Struct, frozen=True, kw_only=True):
     known: tuple[Replayed, ...] = ()
     running: tuple[str, ...] = ()
     footer: Footer | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """The pair that was judged, with a question mark for a version that the header does not name."""
+        return Pair(*(self.header.versions.get(axis, "?") for axis in AXES))
 
 
 class Writer:

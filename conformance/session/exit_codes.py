@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from conformance.core.finding import Cell
 from conformance.core.outcome import BROKEN, TABLE, WORDS
-from conformance.session.events import Replayed
+from conformance.session.events import Replayed, Run
 
 MEANING = {
     0: "conforms",
@@ -33,6 +33,11 @@ def exit_code(cells: Iterable[Cell], known: Iterable[Replayed], *, complete: boo
     of_replays = {"mended": 4, "still fails": 0, BROKEN: 3}
     codes = {TABLE[cell.word].code for cell in cells} | {of_replays.get(replay.state) for replay in known}
     return gravest_code([*codes, *[3] * (not complete)])
+
+
+def code_of(run: Run) -> int:
+    """The exit code of ``run``: its footer's, and that of an incomplete run for one that has none."""
+    return run.footer.exit_code if run.footer else exit_code(run.cells, run.known, complete=False)
 
 
 def gravest_code(codes: Iterable[int | None]) -> int:

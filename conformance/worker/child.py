@@ -28,7 +28,8 @@ T = TypeVar("T")
 SECONDS = 900.0
 """The limit of one call unless the caller knows better: a first import from a cold disk can take minutes."""
 BYTES = 12 << 30
-"""The limit of a child's memory. Tiny models take far less than 1 GiB; a Case that takes more is no tiny model."""
+"""The limit of a child's data. Measured over the standard profile of the three largest families with placed models and fresh
+processes: 0.48 GiB. The rest is room for what a real device's library reserves without using it."""
 ENDING = 10.0
 """Seconds in which a child that is told to end does so."""
 
@@ -91,7 +92,7 @@ class Child:
         """Whether it is of no further use."""
         return self._process.poll() is not None
 
-    def call(self, function: str, record: Struct | None, answer: type[T], seconds: float = SECONDS) -> T:
+    def call(self, function: str, record: Struct, answer: type[T], seconds: float = SECONDS) -> T:
         """What ``function`` gives for ``record``, as an ``answer``.
 
         Raises :class:`~conformance.core.errors.UserError` where the function does, :class:`ChildLost` if the child ends or
@@ -149,7 +150,7 @@ _kept: dict[tuple[tuple[str, str], ...], Child] = {}
 
 
 def call_kept(
-    changes: Mapping[str, str], function: str, record: Struct | None, answer: type[T], seconds: float = SECONDS
+    changes: Mapping[str, str], function: str, record: Struct, answer: type[T], seconds: float = SECONDS
 ) -> T:
     """:meth:`Child.call` on this process's child with the variables ``changes``; where it has ended, on a fresh one."""
     key = tuple(sorted(changes.items()))

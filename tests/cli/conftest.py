@@ -15,22 +15,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Call = Callable[..., "tuple[int, str, str]"]
 START = "from conformance.cli import main; main()"
 
-KNOWN = """
-schema = 1
-[[failure]]
-id = "equal-lengths"
-clauses = ["miniature.wrong"]
-families = ["llama"]
-how = "wrong answer"
-features = ["n_equals_prompt"]
-peft = ">=0"
-transformers = ">=0"
-function = "peft.PeftModel.generate"
-reason = "it counts once too often"
-links = ["huggingface/peft#1"]
-clause = "miniature.wrong"
-case = { family = "llama" }
-"""
+KNOWN = (ROOT / "tests" / "miniature" / "known.toml").read_text("utf-8")
 
 
 @pytest.fixture

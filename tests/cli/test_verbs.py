@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance.worker.child import ChildLost
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Call = Callable[..., "tuple[int, str, str]"]
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,14 @@ def test_known_failures_are_listed_and_checked(command: Command, tmp_path: Path)
     assert (mended.returncode, "long-gone: mended, its Case" in mended.stdout) == (4, True)
 
 
+def test_a_known_failure_of_a_family_that_is_not_registered_is_wrong_use(command: Command, tmp_path: Path) -> None:
+    known = (tmp_path / "known.toml").read_text("utf-8").replace('family = "llama"', 'family = "mine"')
+    (tmp_path / "mine.toml").write_text(known, "utf-8")
+    done = command("known", "check", "--known", "mine.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("unknown-family: there is no family 'mine'\n")
+
+
 def test_doctor_looks_at_everything(command: Command) -> None:
     checks = {check["what"]: check for check in json.loads(command("doctor", "--format", "json").stdout)}
     assert set(checks) == {
@@ -119,6 +129,18 @@ def test_doctor_says_what_fails(command: Command, tmp_path: Path) -> None:
     assert "FAILS  device maps     broken-torch: torch does not import here\n  cause: no torch today" in done.stdout
 
 
+def test_doctor_says_what_fails_in_whatever_way(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(devices: str = "") -> None:
+        raise ChildLost("the child process ended with exit code -9")
+
+    monkeypatch.setattr("conformance.devices.inventory.inventory", lost)
+    monkeypatch.setattr("conformance.clauses.registry.clauses", dict)
+    code, out, _ = call("doctor")
+    assert code == 2
+    assert "FAILS  device maps     the child process ended with exit code -9" in out
+    assert "FAILS  clauses         no chapter of clauses is installed" in out
+
+
 def test_help_names_every_verb_and_exit_code(call: Call) -> None:
     _, out, _ = call("--help")
     for verb in (
@@ -147,6 +169,17 @@ def test_without_the_extra_the_command_says_what_to_install(call: Call, monkeypa
     assert code == 2
     assert err.startswith("missing-package: typer is not installed here\n")
     assert "pip install 'peft-conformance[cli]'" in err
+
+
+def test_a_module_of_ours_that_is_missing_is_no_mistake_of_the_user(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("conformance.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "conformance.cli.run", None)
+    code, _, err = call("clauses")
+    assert code == 3
+    assert "import of conformance.cli.run halted" in err
 
 
 @pytest.mark.parametrize(

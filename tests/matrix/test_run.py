@@ -153,6 +153,7 @@ def test_a_run_whose_process_dies_is_incomplete_and_the_next_pair_is_judged(
     code, said, _ = matrix("4.45.*", "--clauses", "miniature.dies", "--families", "llama", "--known", "none")
     assert code == 3
     assert said.count("this run is incomplete, stopped at miniature.dies[llama]") == 3
+    assert said.count("\n  its process ended with exit code ") == 3
     assert events(out, "4.45.2").footer is None
 
 
@@ -179,7 +180,9 @@ def test_an_environment_that_cannot_be_built_is_said_and_tried_again(index: Inde
 
 def test_a_run_that_takes_too_long_is_ended(matrix: Call, out: Path) -> None:
     slow = ("--clauses", "miniature.slow", "--families", "llama", "--known", "none", "--examples", "60")
-    assert matrix("4.45.1", *slow, "--limit", "4")[0] == 3
+    code, said, _ = matrix("4.45.1", *slow, "--limit", "4")
+    assert code == 3
+    assert "\n  its process was ended after 4 s (--limit)" in said
     assert events(out, "4.45.1").footer is None
 
 

@@ -14,9 +14,22 @@ from conformance.core.outcome import How, Outcome
 from conformance.engine import search as engine
 from conformance.engine.known import KnownFailure
 from conformance.session import judge
+from conformance.worker.child import ChildLost
 
 CLAUSE = Clause(id="a.b", statement="It holds.", explanation="", check=lambda lab, case: None)
 ITEM = Item(CLAUSE.id, "llama")
+ENTRY = KnownFailure(
+    id="x",
+    clauses=("a.b",),
+    families=("llama",),
+    how=How.CRASH,
+    peft=">=0",
+    transformers=">=0",
+    function="f",
+    reason="r",
+    clause="a.b",
+    case=Case(family="llama"),
+)
 
 
 class Lab:
@@ -47,6 +60,15 @@ def test_the_lab_is_kept_for_a_family_and_dropped_with_it() -> None:
     assert Lab.made == 3
 
 
+def test_a_replay_whose_child_is_lost_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise ChildLost("no answer in 900 s")
+
+    monkeypatch.setattr(judge, "run_case", lost)
+    told = judge.replay_known(ENTRY)
+    assert (told.state, told.why) == ("broken harness", "no answer in 900 s")
+
+
 def test_an_engine_that_raises_breaks_the_item(monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*_: object) -> None:
         raise RuntimeError("out of paper")
@@ -63,18 +85,6 @@ def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(judge, "run_case", raises)
-    entry = KnownFailure(
-        id="x",
-        clauses=("a.b",),
-        families=("llama",),
-        how=How.CRASH,
-        peft=">=0",
-        transformers=">=0",
-        function="f",
-        reason="r",
-        clause="a.b",
-        case=Case(family="llama"),
-    )
-    replayed = judge.replay_known(entry)
+    replayed = judge.replay_known(ENTRY)
     assert replayed.state == "broken harness"
     assert "RuntimeError: out of paper" in replayed.why

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from conformance.core.errors import UserError
 from conformance.session.events import read_events
-from conformance.session.time_budget import seconds
+from conformance.session.time_budget import DEADLINE, capped, seconds
 
 Consumer = Callable[..., pytest.RunResult]
 BOTH = ("--conformance-families", "llama", "--conformance-clauses", "miniature.holds,miniature.wrong")
@@ -40,6 +42,25 @@ def test_what_failed_before_comes_first(consumer: Consumer, tmp_path: Path) -> N
     consumer(*BOTH, *report).assert_outcomes(passed=1, failed=1)
     hurried = consumer(*BOTH, *report, "--conformance-time", "1h", "--collect-only")
     assert names(hurried) == ["miniature.wrong[llama]", "miniature.holds[llama]"]
+
+
+def test_what_failed_as_it_is_known_to_does_not_come_first(consumer: Consumer, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "miniature" / "known.toml").read_text("utf-8")
+    (tmp_path / "all.toml").write_text(text.replace('features = ["n_equals_prompt"]', ""), "utf-8")
+    known = ("--conformance-known", str(tmp_path / "all.toml"), "--conformance-report", str(tmp_path / "events.jsonl"))
+    consumer(*BOTH, *known).assert_outcomes(passed=1, xfailed=2)
+    hurried = consumer(*BOTH, *known, "--conformance-time", "1h", "--collect-only")
+    assert names(hurried) == ["miniature.holds[llama]", "miniature.wrong[llama]"]
+
+
+@pytest.mark.parametrize(("left", "expected"), [(None, 500.0), (1000.0, 500.0), (100.0, 130.0), (-100.0, 30.0)])
+def test_one_item_takes_little_more_than_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, left: float | None, expected: float
+) -> None:
+    monkeypatch.delenv(DEADLINE, raising=False)
+    if left is not None:
+        monkeypatch.setitem(os.environ, DEADLINE, str(time.time() + left))
+    assert capped(500.0, grace=30.0) == pytest.approx(expected, abs=1)
 
 
 def test_without_a_limit_the_order_is_that_of_the_catalogue(consumer: Consumer, tmp_path: Path) -> None:

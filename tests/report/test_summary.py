@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from conformance.core.outcome import How
-from conformance.report.terminal import closing, code_of, print_run
+from conformance.report.terminal import closing, print_run
 from conformance.session.events import Run
+from conformance.session.exit_codes import code_of
 
 pytestmark = pytest.mark.light
 

@@ -53,6 +53,14 @@ def test_a_fused_cache_is_as_bloom_had_it_and_is_read_back() -> None:
         assert torch.equal(found.values, values)
 
 
+@pytest.mark.parametrize("cache", [None, (), (layer(0),), [layer(0)], SimpleNamespace(key_cache=[], value_cache=[])])
+def test_every_layer_is_read_even_where_the_cache_has_none_for_it(cache: Any) -> None:
+    found = caches.read_cache(cache, 3, HEADS)
+    assert len(found) == 3
+    assert found[-1] == caches.NOTHING_HELD
+    assert bool(found[0].length) == bool(cache) * isinstance(cache, (tuple, list))
+
+
 def test_a_legacy_tuple_of_an_encoder_decoder_is_completed_by_its_own_forward() -> None:
     model, own = Legacy(encoder=True), (layer(0), layer(1))
     done = caches.completed(model, own, {"decoder_input_ids": 1})

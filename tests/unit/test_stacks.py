@@ -66,6 +66,13 @@ def test_main_is_what_upstream_has_now() -> None:
     assert all(re.search(r" @ git\+https://\S+@main$", pin) for pin in GROUPS["stack-main"][1:])
 
 
+def test_the_nightly_report_is_made_on_the_reference_stack() -> None:
+    reference = re.findall(r'^REFERENCE_STACK = "(.+)"$', (ROOT / "noxfile.py").read_text("utf-8"), re.MULTILINE)
+    nightly = (ROOT / ".github" / "workflows" / "nightly.yml").read_text("utf-8")
+    assert set(reference) == set(re.findall(r"--group (stack-[\w.-]+)", nightly)) <= STACKS
+    assert reference
+
+
 def test_every_stack_has_the_same_torch() -> None:
     assert len({pin for stack in STACKS for pin in GROUPS[stack] if pin.startswith("torch")}) == 1
 

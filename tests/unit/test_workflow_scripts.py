@@ -208,3 +208,17 @@ def test_events_that_cannot_be_read_take_nothing_from_the_others(
     assert "its events cannot be read" in summary
     assert "There is no merged report." in summary
     assert merged == []
+
+
+def test_a_report_that_cannot_be_merged_is_told(
+    folders: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (ROOT / "tests" / "golden" / "matrix" / "newest.jsonl").read_text("utf-8")
+    events, _, out = folders
+    (events / "whole.events.jsonl").write_text(whole, "utf-8")
+    (events / "no-pair.events.jsonl").write_text(whole.replace('"peft":', '"other":'), "utf-8")
+    merged: list[list[str]] = []
+    monkeypatch.setattr(nightly.subprocess, "run", lambda command, **_: merged.append(command))
+    assert nightly.merged_summary(events, out) == "There is no merged report.\n"
+    assert capsys.readouterr().out.startswith("::error::There is no merged report")
+    assert [part for part in merged[0] if part.endswith(".jsonl")] == [str(events / "whole.events.jsonl")]
