@@ -15,7 +15,7 @@ from conformance.core.outcome import BROKEN, INCOMPLETE, TABLE, VIOLATES, Word
 from conformance.report import phrases
 from conformance.report.finding import link, repeat
 from conformance.report.merged import Merged
-from conformance.report.templating import environment
+from conformance.report.templating import templates
 
 VIOLATIONS = 20
 """How many violations are shown; and as many known failures and broken results."""
@@ -42,7 +42,7 @@ def markdown(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = environment(finalize=inline)
+    made = templates(finalize=inline)
     made.filters.update(link=link, fence=fence, code=_code, limited=_limited)
     made.globals.update(repeat=repeat, legend=_legend, GRAVE=GRAVE, MOST=VIOLATIONS)
     return made

@@ -13,7 +13,7 @@ from conformance.report import phrases, sentences
 from conformance.report.failures import Failure
 from conformance.report.finding import finding_text, link, repeat
 from conformance.report.merged import NO_ITEM, Merged, PairReport
-from conformance.report.templating import environment
+from conformance.report.templating import templates
 
 FAILURES = 100
 """How many violations, and how many known failures, have their text in the page."""
@@ -42,7 +42,7 @@ def html_page(merged: Merged) -> str:
 
 
 def _environment() -> Environment:
-    made = environment(keep_trailing_newline=True)
+    made = templates(keep_trailing_newline=True)
     made.filters.update(css=lambda word: TABLE[word].css, address=_address)
     made.filters.update(clip=lambda text: phrases.clip(text, TEXT), finding_text=finding_text)
     made.globals.update(repeats=_repeats)

@@ -10,7 +10,7 @@ from conformance.core.outcome import title
 from conformance.report import phrases, sentences
 
 
-def environment(**settings: Any) -> Environment:
+def templates(**settings: Any) -> Environment:
     """The folder of templates, with what all of them may call; ``settings`` are Jinja's."""
     made = Environment(
         loader=PackageLoader("conformance.report"),
