@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.core.options import Given, taken_by
+from conformance.core.options import SET, Given, taken_by
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,9 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--conformance", action="store_true", help="judge the installed PEFT, in place of this repository's tests"
     )
     for option in taken_by("pytest"):
-        repeated = option.kind == "files"
+        name, repeated = f"--conformance-{option.name}", option.kind == "files"
+        if option.kind == "flag":
+            group.addoption(name, action="store_const", const=SET, help=option.help)
+            continue
         group.addoption(
-            f"--conformance-{option.name}",
+            name,
             metavar=option.metavar,
             action="append" if repeated else "store",
             help=option.help + "; may be repeated" * repeated,

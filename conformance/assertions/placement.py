@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,14 +34,6 @@ Measured over the quick profile of all families: at most 1.6e-6, and for PEFT 0.
 """
 
 
-def or_not_applicable(run: Callable[[], T], why: str) -> T:
-    """What ``run`` gives; where it fails, the claim says nothing."""
-    try:
-        return run()
-    except RunFailed as failed:
-        raise NotApplicable(f"{why}: {failed.words}") from failed
-
-
 def requires_places(case: Case) -> None:
     """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
     names, placement = current().names, case.placement
@@ -73,15 +64,8 @@ def _spelled(placement: Placement) -> tuple[object, ...]:
 
 
 def on_one_device_too(lab: Lab, case: Case) -> Trace:
-    """Generate with the whole model on one device, which answers as without any device map.
-
-    A device is a device: what fails on one is excused only if it fails without any map too.
-    """
-    try:
-        one = lab.generate(on_single_device(case))
-    except RunFailed:
-        or_not_applicable(lambda: lab.generate(unplaced(case)), "without a device map it fails too")
-        raise
+    """Generate with the whole model on one device, which answers as without any device map. A device is a device."""
+    one = lab.generate(on_single_device(case))
     if case.beams == 1:
         with suppress(RunFailed):  # what runs on a device only has nothing to be compared with
             agree(
@@ -147,10 +131,14 @@ def caches_follow_layers(got: Trace) -> None:
                 )
 
 
-def transfers_bounded(got: Trace, base: Trace) -> None:
+def transfers_bounded(lab: Lab, got: Trace) -> None:
     """No step moves more tensors than the base model's step and :data:`FEW`; the first one may also fill the cache."""
     if not current().counted:
         return  # nothing counts what crosses between real devices
+    try:
+        base = base_under(lab, got.case)
+    except RunFailed as failed:
+        raise NotApplicable(f"the base model fails under this map: {failed.words}") from failed
     for step, (mine, its) in enumerate(zip(got.forwards, base.forwards, strict=False)):
         most = its.transfers + FEW + (2 * len(got.layer_devices) if step == 0 else 0)
         if mine.transfers > most:
@@ -162,7 +150,7 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     requires_places(case)
     one_device = on_single_device(case)
     tokens = on_one_device_too(lab, case).tokens
-    one = or_not_applicable(lambda: lab.forward(one_device, tokens=tokens), "on one device it fails too")
+    one = lab.forward(one_device, tokens=tokens)
     got = lab.forward(case, tokens=tokens)
     same_answer(lab, got, one, "the training forward answers otherwise under the device map")
     # Without any label there is no loss: a mean over nothing.
@@ -170,8 +158,7 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     if labelled and got.loss is not None and one.loss is not None:
         agree_on_loss(got.loss, one.loss, got)
     if case.prefix.length:
-        gradients = or_not_applicable(lambda: _gradients(lab, one_device, tokens), "on one device it fails too")
-        _close(_gradients(lab, case, tokens), gradients)
+        _close(_gradients(lab, case, tokens), _gradients(lab, one_device, tokens))
 
 
 def _gradients(lab: Lab, case: Case, tokens: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from conformance.core.options import Option, Taker, option_named, taken_by
+from conformance.core.options import SET, Option, Taker, option_named, taken_by
 
 
 class Format(str, Enum):
@@ -23,6 +23,8 @@ class Format(str, Enum):
 
 
 def _typer_option(option: Option, default: Any = ...) -> Any:
+    if option.kind == "flag":
+        return typer.Option(default is SET, f"--{option.name}", help=option.help)
     words = option.help + {"names": " or repeated", "files": "; may be repeated"}.get(option.kind, "")
     return typer.Option(default, f"--{option.name}", metavar=option.metavar, help=words)
 
@@ -56,12 +58,14 @@ def takes_options(taker: Taker) -> Callable[[Callable[..., None]], Callable[...,
 
 def _parameter(option: Option) -> inspect.Parameter:
     made = _typer_option(option, option.default)
-    kind = list[str] | None if option.kind in ("names", "files") else str | None
+    kind = bool if option.kind == "flag" else list[str] | None if option.kind in ("names", "files") else str | None
     return inspect.Parameter(option.parameter, inspect.Parameter.KEYWORD_ONLY, default=made, annotation=kind)
 
 
-def _values(option: Option, value: str | list[str] | None) -> tuple[str, ...]:
+def _values(option: Option, value: str | list[str] | bool | None) -> tuple[str, ...]:
     """One text for names however they were given, and for files absolute paths: children run in other folders."""
+    if isinstance(value, bool):
+        return (SET,) * value
     values = [value] if isinstance(value, str) else value or []
     if option.kind == "names":
         return (",".join(values),) if values else ()

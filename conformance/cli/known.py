@@ -43,7 +43,8 @@ def list_known(
         typer.echo(file.read_text("utf-8") if file else "schema = 1", nl=file is None)
     else:
         for entry in entries:
-            typer.echo(f"{entry.id}: {', '.join(entry.clauses)} for {', '.join(entry.families)} ({entry.how.value})")
+            how = f" ({entry.how.value})" if entry.how else ""
+            typer.echo(f"{entry.id}: {', '.join(entry.clauses)} for {', '.join(entry.families)}{how}")
             typer.echo(f"  peft {entry.peft}, transformers {entry.transformers}")
             typer.echo(f"  {entry.function}: {' '.join(entry.reason.split())}")
             for address in entry.links:
@@ -75,7 +76,7 @@ def check_known(
         typer.echo(f"replaying {len(chosen)} of {len(entries)} known failures on {judged()}")
     done = []
     for entry in chosen:
-        done.append(replay_known(entry, on))
+        done.append(replay_known(entry, entries, on))
         if text:
             typer.echo(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
     code = exit_code([], done, complete=True)

@@ -26,6 +26,9 @@ def replay_case(
     clause: Annotated[str | None, typer.Option(help="the clause to hold it against")] = None,
     events: Annotated[Path | None, typer.Option(metavar="FILE", help="events file in which to look an id up")] = None,
     known: KnownOption = None,
+    mended: Annotated[
+        str | None, typer.Option(metavar="IDS", help="known failures to mend, separated by commas")
+    ] = None,
     devices: DevicesOption = None,
     family_file: FamilyFileOption = None,
     format: FormatOption = Format.TEXT,
@@ -37,15 +40,17 @@ def replay_case(
     from conformance.families import family_named
     from conformance.session.events import read_events
     from conformance.session.judge import run_case
-    from conformance.session.selection import devices_named, read_known
+    from conformance.session.selection import devices_named, entries_named, read_known
 
     register_files(family_file)
-    chosen_case, reported = find_case(case, read_known(known)[1], read_events(events) if events else None)
+    entries = read_known(known)[1]
+    chosen_case, reported = find_case(case, entries, read_events(events) if events else None)
+    in_force = entries_named(mended, entries)
     chosen_clause, on = clause_for(clause, reported), devices_named(devices)
     family_named(chosen_case.family)
     if format is Format.TEXT:
         typer.echo(f"replaying Case {chosen_case.id} against {chosen_clause.id} on {judged()}")
-    example = run_case(chosen_clause, chosen_case, confirmed=True, devices=on)
+    example = run_case(chosen_clause, chosen_case, mended=in_force, confirmed=True, devices=on)
     if isinstance(example, str):
         typer.echo(f"absent: {example}", err=format is Format.JSON)
         raise typer.Exit(5)

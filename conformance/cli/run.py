@@ -25,8 +25,9 @@ def run(
     selection = resolve(given)
     workers = worker_count(given, len(selection.items) + len(selection.replays))
     devices_named(selection.devices)
+    mended = f" with {len(selection.mended)} known failures mended" if selection.mended else ""
     typer.echo(
-        f"judging {judged()}; items: {len(selection.items)}, known failures: {len(selection.replays)}, "
+        f"judging {judged()}{mended}; items: {len(selection.items)}, known failures: {len(selection.replays)}, "
         f"profile: {selection.profile}, seed: {selection.budget.seed}",
         err=format is Format.JSON,
     )

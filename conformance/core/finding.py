@@ -56,7 +56,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     """The one record of a violation. Terminal, events, known-failures file, replay and reports all show it.
 
     ``where`` is the innermost line of judged code that a crash came from, ``note`` the evidence for ``blame``; ``devices``
-    are the real ones, separated by commas, on which a placed model was judged, empty for all others.
+    are the real ones, separated by commas, on which a placed model was judged, empty for all others; ``mended`` are the known
+    failures that do not explain it: it was seen with all of them mended.
     """
 
     clause: str
@@ -72,6 +73,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     where: str = ""
     note: str = ""
     devices: str = ""
+    mended: tuple[str, ...] = ()
 
     @property
     def item(self) -> Item:

@@ -11,20 +11,22 @@ from typing import Literal, NamedTuple
 Taker = Literal["run", "matrix run", "pytest", "workflow"]
 Given = Mapping[str, tuple[str, ...]]
 """The values that were given for each option, by its name; none where it was left out."""
+SET = "set"
+"""The value of a flag that was given."""
 
 
 class Option(NamedTuple):
     """``--NAME`` of the command, ``--conformance-NAME`` of the plugin, and an input of the workflow, for its ``takers``.
 
-    ``names`` are separated by commas, ``files`` may be given repeatedly. ``default`` is the command's, where that is more than
-    to leave the option out.
+    ``names`` are separated by commas, ``files`` may be given repeatedly, a ``flag`` has no value. ``default`` is the command's,
+    where that is more than to leave the option out.
     """
 
     name: str
     metavar: str
     help: str
     takers: tuple[Taker, ...]
-    kind: Literal["names", "text", "file", "files"] = "text"
+    kind: Literal["names", "text", "file", "files", "flag"] = "text"
     default: str | None = None
 
     @property
@@ -46,6 +48,7 @@ OPTIONS = (
     Option("seed", "N", "seed of the search (default: 0)", EVERYWHERE),
     Option("time", "TIME", "stop after 60s, 5m, 1h; what is left is not run", (*ONE_RUN, "workflow")),
     Option("known", "FILE", "known-failures file, or none (default: the shipped one)", EVERYWHERE, "file"),
+    Option("mended", "", "judge with every known failure mended, and excuse none", BY_HAND, "flag"),
     Option(
         "database",
         "NAME",
@@ -79,4 +82,8 @@ def value_of(given: Given, name: str) -> str | None:
 def arguments(given: Given, taker: Literal["run", "pytest"]) -> list[str]:
     """``given`` as arguments on the command line of ``taker``."""
     prefix = "--conformance-" if taker == "pytest" else "--"
-    return [f"{prefix}{option.name}={value}" for option in taken_by(taker) for value in given.get(option.name, ())]
+    return [
+        f"{prefix}{option.name}" if option.kind == "flag" else f"{prefix}{option.name}={value}"
+        for option in taken_by(taker)
+        for value in given.get(option.name, ())
+    ]

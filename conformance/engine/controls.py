@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 
 
 class Example(Struct, frozen=True, kw_only=True):
-    """What one Case showed. ``evidence`` is a violation of the control, a finding about transformers."""
+    """What one Case showed.
+
+    ``evidence`` is a violation of the control, a finding about transformers; ``known`` are the known failures that explain a
+    violation.
+    """
 
     case: Case
     outcome: Outcome
     reason: str = ""
     finding: Finding | None = None
     evidence: Finding | None = None
+    known: tuple[str, ...] = ()
 
     def alike(self, other: Example) -> bool:
         """Whether ``other`` is a violation of the same kind: what a shrink may move to."""
@@ -46,7 +51,7 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
     try:
         clause.check(lab, case)
     except Violation as raised:
-        return _violates(clause, case, raised.difference, raised.how, raised.where)
+        return _violates(clause, lab, case, raised.difference, raised.how, raised.where)
     except RunFailed as failed:
         if failed.refused:
             note = "refused, misleading" if _misleads(lab, case, failed) else "refused"
@@ -54,7 +59,7 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
         difference = Difference(
             what=f"{failed.call} raised", got=failed.words, expected="an answer, or a refusal in words"
         )
-        return _violates(clause, case, difference, How.CRASH, failed.where)
+        return _violates(clause, lab, case, difference, How.CRASH, failed.where)
     except NotApplicable as reason:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=str(reason))
     except Undecided as reason:
@@ -174,7 +179,7 @@ _GOES_ON = Clause(
 )
 
 
-def _violates(clause: Clause, case: Case, difference: Difference, how: How, where: str) -> Example:
+def _violates(clause: Clause, lab: Lab, case: Case, difference: Difference, how: How, where: str) -> Example:
     finding = Finding(
         clause=clause.id,
         statement=clause.statement,
@@ -189,5 +194,6 @@ def _violates(clause: Clause, case: Case, difference: Difference, how: How, wher
         sources=clause.sources,
         where=where,
         devices=current().given if case.placed else "",
+        mended=lab.mended,
     )
     return Example(case=case, outcome=Outcome.VIOLATES, finding=finding)

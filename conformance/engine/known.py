@@ -1,12 +1,14 @@
 """Known failures: violations that are understood, and must not hide others.
 
-An entry matches a violation by clause, method, how, where it crashed, the features its Case and its model need, and the
-versions; the search goes on past a match. It speaks of families only where one class is at fault, so that a model which
-nobody here has seen inherits it. Whether an entry still fails is decided by replaying its minimal Case, never by the search.
+A violation *resembles* an entry by clause, method, how, where it crashed, the features its Case and its model need, and the
+versions. That only nominates the entry: :mod:`conformance.engine.explain` asks whether the same Case conforms with the entry's
+mend in force. An entry speaks of families only where one class is at fault, so that a model which nobody here has seen inherits
+it. Whether an entry still fails is decided by replaying its minimal Case, never by the search.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -37,21 +39,27 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     (:mod:`conformance.families.traits`), must all be present, ``without`` all absent; ``where`` is a glob of the innermost
     line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``); ``peft`` and ``transformers`` are version
     ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
+
+    ``mend`` is the context manager, ``module:function``, that patches the function at fault. Where that is impossible
+    ``unmendable`` says why; then only a crash can be known, and ``words``, a glob, must match what it says, too.
     """
 
     id: str
     clauses: tuple[str, ...]
     families: tuple[str, ...] = ("*",)
     methods: tuple[str, ...] = (DEFAULT_METHOD,)
-    how: How
+    how: How | None = None
     features: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     where: str = "*"
+    words: str = "*"
     peft: str
     transformers: str
     function: str
     reason: str
     links: tuple[str, ...] = ()
+    mend: str = ""
+    unmendable: str = ""
     clause: str
     case: Case
 
@@ -62,16 +70,17 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             for name, spec in (("peft", self.peft), ("transformers", self.transformers))
         )
 
-    def matches(self, finding: Finding) -> bool:
-        """Whether ``finding`` is this failure."""
+    def resembles(self, finding: Finding) -> bool:
+        """Whether ``finding`` looks like this failure."""
         return (
             any(fnmatchcase(finding.clause, glob) for glob in self.clauses)
             and any(fnmatchcase(finding.family, glob) for glob in self.families)
             and any(fnmatchcase(finding.case.method, glob) for glob in self.methods)
-            and finding.how is self.how
+            and self.how in (None, finding.how)
             and set(self.features) <= set(finding.features)
             and not set(self.without) & set(finding.features)
             and fnmatchcase(finding.where, self.where)
+            and fnmatchcase(finding.difference.got, self.words)
             and self.applies(finding.versions)
         )
 
@@ -111,6 +120,7 @@ def _problems(entries: Iterable[KnownFailure]) -> Iterable[str]:
         if entry.id in seen:
             yield f"two entries are called {entry.id!r}"
         seen.add(entry.id)
+        yield from _without_proof(entry)
         for feature in {*entry.features, *entry.without} - {*FEATURES, *TRAITS}:
             yield f"{entry.id}: no feature {feature!r}"
         for spec in (entry.peft, entry.transformers):
@@ -118,3 +128,13 @@ def _problems(entries: Iterable[KnownFailure]) -> Iterable[str]:
                 SpecifierSet(spec)
             except InvalidSpecifier:
                 yield f"{entry.id}: {spec!r} is not a version range"
+
+
+def _without_proof(entry: KnownFailure) -> Iterable[str]:
+    """What keeps an entry from telling its own bug from another."""
+    if bool(entry.mend) == bool(entry.unmendable):
+        yield f"{entry.id}: it needs a `mend`, or says in `unmendable` why there can be none"
+    elif entry.mend and not re.fullmatch(r"[\w.]+:\w+", entry.mend):
+        yield f"{entry.id}: {entry.mend!r} does not name a mend as module:function"
+    elif entry.unmendable and (entry.how is not How.CRASH or entry.words == "*"):
+        yield f"{entry.id}: without a mend only a crash can be known, and only by its `words`"

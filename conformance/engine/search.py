@@ -6,8 +6,9 @@ with *us* is tried before anybody is told.
 1. **Drawn.** Cases are drawn once per family and stratum, and every clause visits the same ones (:func:`drawn`): the lab
    remembers runs by Case, so all clauses together pay for each run once. A clause may judge follow-up Cases in its place.
 2. **Run** (:func:`~conformance.engine.controls.run`). What the claim does not speak of is *not applicable*, with the reason.
-3. **Matched.** A violation that a known failure explains is counted, and the search goes on: one understood bug must not end
-   a search that could find another. It is matched before its control runs, since the entry's own Case has been controlled.
+3. **Explained** (:mod:`conformance.engine.explain`). A violation that resembles known failures is run again with their mends in
+   force. If it conforms then it is known, it is counted, and the search goes on: one understood bug must not end a search that
+   could find another. If it does not, what is seen under the mends goes on from here, under the mends.
 4. **Controlled.** The same claim about the base model, without any prefix. If that fails too, it is about transformers, and
    kept as evidence; nobody's prompt learning is at fault.
 5. **Confirmed.** It must happen again in a lab that remembers nothing (else it is ours: not deterministic), and a wrong number
@@ -40,8 +41,9 @@ from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.devices.current import current
-from conformance.engine.controls import Example, confirm, controlled, run, run_with_control
+from conformance.engine.controls import Example
 from conformance.engine.database import Counterexamples, open_database
+from conformance.engine.explain import controlled_as_seen, seen
 from conformance.engine.known import KnownFailure
 from conformance.engine.shrink import shrink
 from conformance.families import Family, family_named
@@ -85,27 +87,18 @@ class _Search:
         self.reasons: Counter[str] = Counter()
         self.evidence: dict[str, Finding] = {}
 
-    def entry(self, example: Example) -> KnownFailure | None:
-        """The known failure that explains the example, if it is a violation and one does."""
-        finding = example.finding
-        return next((entry for entry in self.entries if finding and entry.matches(finding)), None)
-
     def visit(self, case: Case) -> Example | None:
         """Judge every follow-up Case of a drawn one; gives the first that ends the search."""
         return next(filter(self.ends, map(self.judge, self.clause.cases(case))), None)
 
     def ends(self, example: Example) -> bool:
         """Whether the search ends with it: a violation that nothing explains, or a broken harness."""
-        return example.outcome in (Outcome.VIOLATES, Outcome.BROKEN) and not self.entry(example)
+        return example.outcome in (Outcome.VIOLATES, Outcome.BROKEN) and not example.known
 
     def judge(self, case: Case) -> Example:
         """Judge and count one Case."""
-        example = run(self.clause, self.lab, case)
-        entry = self.entry(example)
-        if entry:
-            self.known[entry.id] += 1
-        else:
-            example = confirm(self.clause, self.lab, controlled(self.clause, self.lab, example))
+        example = self.examined(case)
+        self.known.update(example.known)
         self.counts[example.outcome.value] += 1
         if example.reason:
             self.reasons[example.reason] += 1
@@ -113,10 +106,17 @@ class _Search:
             self.evidence.setdefault(example.evidence.difference.what, example.evidence)
         return example
 
+    def examined(self, case: Case) -> Example:
+        """What ``case`` shows, a violation that nothing explains controlled and confirmed."""
+        example = seen(self.clause, self.lab, case, self.entries)
+        return controlled_as_seen(self.clause, self.lab, example, self.entries, confirmed=True)
+
     def same(self, case: Case, violation: Example) -> Example | None:
         """``case``, if it shows the same ``violation`` and nothing explains it, in a lab that remembers nothing."""
-        example = run_with_control(self.clause, self.lab.fresh(), case)
-        return example if violation.alike(example) and not self.entry(example) else None
+        lab = self.lab.fresh()
+        example = seen(self.clause, lab, case, self.entries)
+        example = controlled_as_seen(self.clause, lab, example, self.entries, confirmed=False)
+        return example if violation.alike(example) and not example.known else None
 
     def reproduce(self, case: Case, violation: Example) -> Example | None:
         """The follow-up Case of a drawn one that shows the same ``violation``; the last, if several do."""
@@ -199,7 +199,7 @@ def _minimal(state: _Search, first: Example, smallest: Example, budget: Budget) 
     if first.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink:
         return first
     case = shrink(smallest.case, lambda simpler: state.same(simpler, smallest) is not None)
-    minimal = confirm(state.clause, state.lab, run_with_control(state.clause, state.lab, case))
+    minimal = state.examined(case)
     # The first one was confirmed; a shrink may end where float32 alone is wrong, which makes the first no less wrong.
     return first if minimal.outcome is Outcome.UNDECIDED else minimal
 

@@ -1,34 +1,18 @@
-"""How a method of PEFT or transformers is replaced at run time. Nothing of theirs is imported before that."""
+"""What planted faults change: what a method of PEFT or transformers is given, or gives."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pkgutil import resolve_name
+from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import torch
 
-Patched = AbstractContextManager[Any]
-"""What puts a patch in force for the length of a block."""
+from conformance.runs.patching import Patched, around
+
 CAUSAL = "peft:PeftModelForCausalLM"
 MODEL = "peft:PeftModel"
 ENCODER = "peft:PrefixEncoder"
-
-
-def around(owner: str, method: str, wrapper: Callable[..., Any]) -> Patched:
-    """Within the block ``owner.method(*args)`` is ``wrapper(original, *args)``; ``owner`` is ``module:Class``."""
-    target = resolve_name(owner)
-    original = getattr(target, method)
-
-    # transformers reads the signatures of some methods.
-    @functools.wraps(original)
-    def replaced(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(original, *args, **kwargs)
-
-    return mock.patch.object(target, method, replaced)
 
 
 @contextmanager

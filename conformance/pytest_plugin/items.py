@@ -69,7 +69,9 @@ class ClauseItem(ConformanceItem):
     def judge(self) -> None:
         """Search."""
         selected = self.selection
-        self.cell = judge.judge_item(self.item, selected.budget, selected.known, selected.devices)
+        self.cell = judge.judge_item(
+            self.item, selected.budget, selected.known, selected.devices, mended=selected.mended
+        )
         self.event = encode(Judged(cell=self.cell))
         if self.cell.word == BROKEN:
             pytest.fail(f"{self.name}: broken harness\n{self.cell.reasons}", pytrace=False)
@@ -98,7 +100,7 @@ class KnownItem(ConformanceItem):
 
     def judge(self) -> None:
         """Replay the minimal Case."""
-        self.replayed: Replayed = judge.replay_known(self.entry, self.selection.devices)
+        self.replayed: Replayed = judge.replay_known(self.entry, self.selection.known, self.selection.devices)
         self.event = encode(self.replayed)
         if self.replayed.state == BROKEN:
             pytest.fail(f"{self.name}: broken harness\n{self.replayed.why}", pytrace=False)
@@ -109,8 +111,10 @@ class KnownItem(ConformanceItem):
             pytest.fail(
                 f"[XPASS(strict)] {self.entry.id} is mended, remove the entry: {self.replayed.why}", pytrace=False
             )
-        if self.replayed.state == "absent":
-            pytest.skip(f"absent: {self.replayed.why}")
+        if self.replayed.state == "not explained":
+            pytest.fail(f"{self.entry.id} does not explain its own Case: {self.replayed.why}", pytrace=False)
+        if self.replayed.state in ("absent", "undecided"):
+            pytest.skip(f"{self.replayed.state}: {self.replayed.why}")
         pytest.xfail(f"{self.entry.function}: {self.entry.reason}")
 
 

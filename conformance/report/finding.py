@@ -21,6 +21,8 @@ def link(source: str) -> str:
 def repeat(finding: Finding) -> str:
     """The one line that repeats ``finding``."""
     line = f"peft-conformance replay --clause {finding.clause} {shlex.quote(finding.case.to_json())}"
+    if finding.mended:
+        line += f" --mended {','.join(finding.mended)}"
     if finding.devices:
         line += f" --devices {finding.devices}"
     # A family file is called like its family; only the reader knows where it lies.
@@ -42,6 +44,8 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "blame", finding.blame.value + (f", at {finding.where}" if finding.where else "")
     if finding.note:
         yield "note", _short(finding.note)
+    if finding.mended:
+        yield "mended", f"still violated with {', '.join(finding.mended)} mended"
     yield "repeat", repeat(finding)
     yield "explain", f"peft-conformance explain {finding.clause}"
     for source in finding.sources[:4]:

@@ -71,6 +71,8 @@ def _sections(run: Run) -> Iterator[Section]:
     yield "Broken replays", lost, TABLE[BROKEN].style
     fixed = [f"  {replay.id}: {replay.why}; remove the entry" for replay in run.known if replay.state == "mended"]
     yield "Known failures that no longer fail", fixed, TABLE[VIOLATES].style
+    other = [f"  {replay.id}: {replay.why}" for replay in run.known if replay.state == "not explained"]
+    yield "Known failures that do not explain their own Case", other, TABLE[VIOLATES].style
     yield "Known failures", list(_known(run.cells, run.known)), TABLE[KNOWN].style
     yield "The base model alone fails too (about transformers, not judged)", list(_about_transformers(run.cells)), ""
     yield "Not decided", list(_undecided(run.cells)), "dim"
@@ -97,7 +99,7 @@ def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:
         for id, number in cell.verdict.known.items() if cell.verdict else ():
             matched.setdefault(id, []).append((cell, number))
     for replay in replays:
-        if replay.state == "mended":
+        if replay.state in ("mended", "not explained"):
             continue
         reason = fill(" ".join(replay.reason.split()), 96, initial_indent="    ", subsequent_indent="    ")
         yield f"  {replay.id}: {replay.state}; {_met(matched.pop(replay.id, []))}\n    {replay.function}\n{reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeVar
@@ -15,6 +15,9 @@ T = TypeVar("T")
 JUDGED = ("peft", "transformers", "accelerate")
 STANDS_IN = ("conformance.methods", "conformance.faults", "conformance.devices")
 """Modules of this package whose exceptions are those of what is judged: the reference, its faults, devices that are simulated."""
+
+MENDS = "conformance.mends"
+"""Modules of this package that stand between judged functions: what goes wrong in one of them is no bug of theirs."""
 
 
 def guarded(call: str, run: Callable[[], T], layer_ran: Callable[[], bool] = lambda: False) -> T:
@@ -39,11 +42,13 @@ def failed(call: str, error: Exception, layer_ran: bool) -> RunFailed:
 
 def harness_error(error: Exception) -> bool:
     """Whether no judged code took part in it: raised by this package, elsewhere than in what is judged in PEFT's place."""
-    last = _last(error.__traceback__)
-    if _where(error.__traceback__) or last is None:
+    modules = [_module(frame) for frame in _frames(error.__traceback__)]
+    ours_or_judged = [name for name in modules if name.startswith("conformance.") or name.partition(".")[0] in JUDGED]
+    if ours_or_judged and ours_or_judged[-1].startswith(MENDS):
+        return True
+    if _where(error.__traceback__) or not modules:
         return False
-    module = str(last.tb_frame.f_globals.get("__name__", ""))
-    return module.startswith("conformance.") and not module.startswith(STANDS_IN)
+    return modules[-1].startswith("conformance.") and not modules[-1].startswith(STANDS_IN)
 
 
 def _last(traceback: TracebackType | None) -> TracebackType | None:
@@ -52,9 +57,19 @@ def _last(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
+def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:
+    while traceback is not None:
+        yield traceback.tb_frame
+        traceback = traceback.tb_next
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
 def _package(frame: FrameType) -> str | None:
     # By the module's name: a checkout may lie in a folder called `peft`, with torch installed inside it.
-    name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    name = _module(frame).partition(".")[0]
     return name if name in JUDGED else None
 
 

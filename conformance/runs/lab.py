@@ -45,6 +45,15 @@ class Lab:
         """The same lab with an empty memory."""
         return Lab(self.maker)
 
+    def beside(self, maker: type[Subject]) -> Lab:
+        """A lab for another maker, the same one whenever it is asked for: what clauses run there is remembered, too."""
+        return self.once(("beside", maker.maker, maker.mended), lambda: Lab(maker))
+
+    @property
+    def mended(self) -> tuple[str, ...]:
+        """The known failures that are mended in what is judged."""
+        return self.maker.mended
+
     def reference(self) -> Lab:
         """A lab whose subjects are the healthy reference wrapper."""
         return Lab("reference")

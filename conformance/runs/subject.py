@@ -31,6 +31,8 @@ class Subject:
     maker = "base"
     found_by = "conformance.runs.subject:maker_named"
     """The function by which another process finds this maker, given its name."""
+    mended: tuple[str, ...] = ()
+    """The known failures that are mended in its subjects."""
 
     def __init__(self, case: Case) -> None:
         self.case, self.family = case, family_named(case.family)

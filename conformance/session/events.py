@@ -19,7 +19,8 @@ from conformance.core.pair import AXES, Pair
 SCHEMA: Final = 2
 """Version of the event format. Version 1, in which items had no method, is still read; a reader refuses any other."""
 
-Replay = Literal["still fails", "mended", "broken harness", "absent", "not run"]
+Replay = Literal["still fails", "mended", "not explained", "undecided", "broken harness", "absent", "not run"]
+"""How the replay of a known failure ended. *Not explained*: its Case fails, and not as the entry says, or not for its reason."""
 
 
 Code = Literal[0, 1, 2, 3, 4, 5]
@@ -30,7 +31,10 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 
 
 class Header(Event, frozen=True, kw_only=True, tag="header"):
-    """The first line: what is judged, by what, and what was selected. ``known`` is the known-failures file, or none."""
+    """The first line: what is judged, by what, and what was selected.
+
+    ``known`` is the known-failures file, or none; ``mended`` are the known failures that were mended throughout.
+    """
 
     schema: Literal[1, 2] = SCHEMA
     versions: dict[str, str]
@@ -43,6 +47,7 @@ class Header(Event, frozen=True, kw_only=True, tag="header"):
     clauses: tuple[str, ...]
     methods: tuple[str, ...]
     known: str | None = None
+    mended: tuple[str, ...] = ()
 
 
 class Started(Event, frozen=True, kw_only=True, tag="start"):

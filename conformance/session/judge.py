@@ -16,6 +16,7 @@ from conformance.core.outcome import Outcome
 from conformance.devices.current import environment_for, is_for_placed_models
 from conformance.engine import search as engine
 from conformance.engine.controls import Example
+from conformance.engine.explain import Entries, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
 from conformance.session import time_budget
@@ -25,6 +26,8 @@ from conformance.worker.child import SECONDS, WorkerError, call_kept
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
+ALL = ("all",)
+"""What a report says is mended in a run with every known failure mended, and what names them all."""
 SECONDS_PER_EXAMPLE = 60.0
 """Added to the limit of a child that judges an item, for each example per stratum: thorough runs take long.
 
@@ -33,11 +36,15 @@ Measured over the quick profile: an item takes at most 20 CPU seconds for its th
 
 
 class JudgeItem(Struct, frozen=True, kw_only=True):
-    """Judge one item in a child. ``family`` is the item's where the child cannot know it."""
+    """Judge one item in a child, with the known failures of a selection.
+
+    ``family`` is the item's where the child cannot know it.
+    """
 
     item: Item
     budget: engine.Budget
-    known: tuple[KnownFailure, ...] = ()
+    known: Entries = ()
+    mended: Entries = ()
     family: Family | None = None
 
 
@@ -46,6 +53,8 @@ class RunCase(Struct, frozen=True, kw_only=True):
 
     clause: str
     case: Case
+    known: Entries = ()
+    mended: Entries = ()
     confirmed: bool = False
     family: Family | None = None
 
@@ -66,13 +75,14 @@ def current_lab(family: str) -> Lab:
     return _current[family]
 
 
-def judge_item(item: Item, budget: engine.Budget, known: tuple[KnownFailure, ...], devices: str = "") -> Cell:
+def judge_item(item: Item, budget: engine.Budget, known: Entries, devices: str = "", *, mended: Entries = ()) -> Cell:
     """The cell of one item; whatever goes wrong in judging is a broken harness. Deaf to the host's warning filters.
 
-    ``devices`` are real ones for placed models, separated by commas; empty for the best lane that torch allows.
+    ``known`` explains what resembles it, the mends of ``mended`` are in force throughout. ``devices`` are real
+    ones for placed models, separated by commas; empty for the best lane that torch allows.
     """
     try:
-        request = JudgeItem(item=item, budget=budget, known=known, family=foreign(item.family))
+        request = JudgeItem(item=item, budget=budget, known=known, mended=mended, family=foreign(item.family))
         if clause_named(item.clause).placed and not is_for_placed_models():
             # One that hangs must not take the time in which the rest of the run is written down.
             seconds = time_budget.capped(SECONDS + SECONDS_PER_EXAMPLE * budget.examples, grace=SECONDS)
@@ -90,17 +100,29 @@ def judge_here(request: JudgeItem) -> Cell:
     """The cell of one item, judged in this process."""
     if request.family:
         adopt(request.family)
-    return engine.judge(request.item, request.budget, request.known, current_lab(request.item.family))
+    with with_mends(current_lab(request.item.family), request.mended, ALL) as lab:
+        return engine.judge(request.item, request.budget, request.known, lab)
 
 
-def run_case(clause: Clause, case: Case, *, confirmed: bool = False, devices: str = "") -> Example | str:
+def run_case(
+    clause: Clause,
+    case: Case,
+    *,
+    known: Entries = (),
+    mended: Entries = (),
+    confirmed: bool = False,
+    devices: str = "",
+) -> Example | str:
     """What ``case`` shows, with its controls; or why the installed transformers has no such family.
 
-    ``confirmed``: a violation is repeated without the memo, and in float64, as a search does before it reports one.
+    ``known`` and ``mended`` as in :func:`judge_item`; ``confirmed``: a violation is repeated without the memo, and in
+    float64, as a search does before it reports one.
     """
     from conformance.families.build import absent
 
-    request = RunCase(clause=clause.id, case=case, confirmed=confirmed, family=foreign(case.family))
+    request = RunCase(
+        clause=clause.id, case=case, known=known, mended=mended, confirmed=confirmed, family=foreign(case.family)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         missing = absent(family_named(case.family))
@@ -113,44 +135,39 @@ def run_case(clause: Clause, case: Case, *, confirmed: bool = False, devices: st
 
 def run_case_here(request: RunCase) -> Example:
     """What a Case shows, in this process."""
-    from conformance.engine.controls import confirm, run_with_control
-
     if request.family:
         adopt(request.family)
-    clause, lab = clause_named(request.clause), current_lab(request.case.family)
-    example = run_with_control(clause, lab, request.case)
-    return confirm(clause, lab, example) if request.confirmed else example
+    clause = clause_named(request.clause)
+    with with_mends(current_lab(request.case.family), request.mended) as lab:
+        example = seen(clause, lab, request.case, request.known)
+        return controlled_as_seen(clause, lab, example, request.known, confirmed=request.confirmed)
 
 
-def replay_known(entry: KnownFailure, devices: str = "") -> Replayed:
-    """Whether ``entry`` still fails: its minimal Case, run again."""
+def replay_known(entry: KnownFailure, known: Entries, devices: str = "") -> Replayed:
+    """Whether ``entry``, one of ``known``, still fails, and its mend explains it: its minimal Case, run again."""
     try:
-        return _replay(entry, devices)
+        return _replay(entry, known, devices)
     except (UserError, WorkerError) as error:
         return replayed(entry, "broken harness", str(error))
     except Exception:
         return replayed(entry, "broken harness", traceback.format_exc(limit=-6))
 
 
-def _replay(entry: KnownFailure, devices: str) -> Replayed:
-    clause = clause_named(entry.clause)
-    example = run_case(clause, entry.case, devices=devices)
+def _replay(entry: KnownFailure, known: Entries, devices: str) -> Replayed:
+    example = run_case(clause_named(entry.clause), entry.case, known=known, devices=devices)
     if isinstance(example, str):
         return replayed(entry, "absent", example)
     if example.outcome is Outcome.BROKEN:
         return replayed(entry, "broken harness", example.reason)
-    if example.finding and entry.matches(example.finding):
+    if entry.id in example.known:
         return replayed(entry, "still fails", example=example)
-    if clause.placed and example.outcome is Outcome.NOT_APPLICABLE:
-        return replayed(entry, "absent", example.reason)  # not with these devices
-    return replayed(entry, "mended", _now(entry, example), example)
-
-
-def _now(entry: KnownFailure, example: Example) -> str:
+    if example.known:
+        return replayed(entry, "mended", f"{', '.join(example.known)} alone explains its Case now", example)
     if example.finding:
-        return f"its Case violates in another way now: {example.finding.how.value}, {example.finding.difference.what}"
-    why = f" ({example.reason})" if example.reason else ""
-    return f"its Case {entry.case.id} {example.outcome.value} now{why}"
+        what = f"{example.finding.how.value}, {example.finding.difference.what}"
+        return replayed(entry, "not explained", f"its Case {entry.case.id} violates otherwise now: {what}", example)
+    why = f"its Case {entry.case.id} {example.outcome.value} now" + (f" ({example.reason})" if example.reason else "")
+    return replayed(entry, "mended" if example.outcome is Outcome.CONFORMS else "undecided", why, example)
 
 
 def replayed(entry: KnownFailure, state: Replay, why: str = "", example: Example | None = None) -> Replayed:

@@ -32,6 +32,7 @@ class SessionRecorder:
             clauses=tuple(selection.clauses),
             methods=selection.methods,
             known=selection.known_file.name if selection.known_file else None,
+            mended=tuple(entry.id for entry in selection.mended),
         )
         self.planned = {str(item): item for item in selection.items}
         self.entries = {f"known[{entry.id}]": entry for entry in selection.replays}

@@ -22,7 +22,10 @@ from conformance.session.time_budget import seconds
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """Everything that decides which items there are and how each is judged."""
+    """Everything that decides which items there are and how each is judged.
+
+    ``known`` are the known failures that explain what resembles them, ``mended`` those whose mends are in force throughout.
+    """
 
     versions: dict[str, str]
     families: dict[str, Family]
@@ -32,6 +35,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     budget: Budget
     known_file: Path | None
     known: tuple[KnownFailure, ...]
+    mended: tuple[KnownFailure, ...] = ()
     devices: str
     time: float | None
 
@@ -69,6 +73,7 @@ def resolve(given: Given) -> Selection:
     )
     open_database(budget.database)
     known_file, entries = read_known(value_of(given, "known"))
+    mended = entries_named("all" if value_of(given, "mended") else None, entries)
     return Selection(
         versions=versions,
         families=_families(_names_for(given, "families")),
@@ -77,7 +82,8 @@ def resolve(given: Given) -> Selection:
         profile=profile,
         budget=budget,
         known_file=known_file,
-        known=entries,
+        known=() if value_of(given, "mended") else entries,
+        mended=mended,
         time=seconds(value_of(given, "time")),
         devices=_devices(_names_for(given, "devices")),
     )
@@ -107,6 +113,17 @@ def read_known(file: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]
         return None, ()
     path = Path(file) if file is not None else shipped()
     return path, load(path)
+
+
+def entries_named(ids: str | None, entries: tuple[KnownFailure, ...]) -> tuple[KnownFailure, ...]:
+    """The ``entries`` whose ids are in the text, separated by commas; for ``all`` those that apply to what is installed."""
+    if ids == "all":
+        return tuple(entry for entry in entries if entry.applies(require()))
+    known = {entry.id: entry for entry in entries}
+    for id in _names(ids):
+        if id not in known:
+            raise unknown("known failure", id, known)
+    return tuple(known[id] for id in _names(ids))
 
 
 def _names_for(given: Given, option: str) -> list[str]:

@@ -15,7 +15,9 @@ DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH", CHANNEL, STARTUP, MEMORY
 
 
 def environment(changes: Mapping[str, str], paths: Sequence[str] = ()) -> dict[str, str]:
-    """This process's environment with ``changes``: one thread, byte code kept, and this package importable.
+    """This process's environment with ``changes``: one thread, byte code kept, the same hashes, and this package importable.
+
+    Of devices that have names accelerate takes the first of a set, which depends on the hashes of strings.
 
     ``paths`` come before everything else on the child's path, and then this package.
     """
@@ -23,4 +25,4 @@ def environment(changes: Mapping[str, str], paths: Sequence[str] = ()) -> dict[s
     outer = [path for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path]
     # Installed, this package lies among all others: whatever was put before it on purpose stays before it.
     own = [*paths, PACKAGE, *outer] if paths or PACKAGE not in outer else outer
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(own), **changes}
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(own), **changes}

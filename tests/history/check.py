@@ -77,7 +77,7 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def shown_by(self, cell: Cell) -> bool:
         """Whether the run found the bug at ``cell``."""
         finding = finding_of(cell)
-        return finding is not None and self.got in finding.difference.got and self.failure.matches(finding)
+        return finding is not None and self.got in finding.difference.got and self.failure.resembles(finding)
 
 
 class Regressions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,9 +11,11 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import ModuleType
+from typing import Any
 
 from conformance.clauses import registry
 from conformance.core.case import Case
@@ -23,11 +25,26 @@ from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violat
 Check = Callable[["Lab", Case], None]
 
 
+class Nobody:
+    """Stands in for a maker of subjects."""
+
+    maker, found_by, mended = "nobody", "", ()
+
+
 class Lab:
     """Runs nothing; a ``healthy`` one is the reference's, on which every miniature holds."""
 
-    def __init__(self, healthy: bool = False) -> None:
-        self.healthy = healthy
+    def __init__(self, healthy: bool = False, maker: Any = Nobody) -> None:
+        self.healthy, self.maker = healthy, maker
+
+    @property
+    def mended(self) -> tuple[str, ...]:
+        """What is mended in what it runs."""
+        return tuple(self.maker.mended)
+
+    def beside(self, maker: Any) -> Lab:
+        """A lab for another maker."""
+        return Lab(self.healthy, maker)
 
     def fresh(self) -> Lab:
         return self
@@ -59,6 +76,19 @@ def spares_the_reference(check: Check) -> Check:
     return spares
 
 
+_mended: list[bool] = []
+
+
+@contextmanager
+def mended() -> Iterator[None]:
+    """The mend of the one known failure: as many virtual tokens as text tokens do no harm."""
+    _mended.append(True)
+    try:
+        yield
+    finally:
+        _mended.pop()
+
+
 def holds(lab: Lab, case: Case) -> None:
     """It holds."""
 
@@ -68,7 +98,7 @@ def wrong(lab: Lab, case: Case) -> None:
 
     More is to be said of it.
     """
-    if case.prefix.length == case.longest:
+    if case.prefix.length == case.longest and not _mended:
         got = Difference(what="logits differ", got="0.5", expected="0.25", row=0, step=1, margin=0.25, error=1e-5)
         raise Violation(got, where="peft/peft_model.py:1 generate")
 

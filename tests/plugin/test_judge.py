@@ -65,7 +65,7 @@ def test_a_replay_whose_child_is_lost_says_so_without_a_traceback(monkeypatch: p
         raise ChildLost("no answer in 900 s")
 
     monkeypatch.setattr(judge, "run_case", lost)
-    told = judge.replay_known(ENTRY)
+    told = judge.replay_known(ENTRY, (ENTRY,))
     assert (told.state, told.why) == ("broken harness", "no answer in 900 s")
 
 
@@ -85,6 +85,6 @@ def test_a_replay_that_raises_is_broken(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(judge, "run_case", raises)
-    replayed = judge.replay_known(ENTRY)
+    replayed = judge.replay_known(ENTRY, (ENTRY,))
     assert replayed.state == "broken harness"
     assert "RuntimeError: out of paper" in replayed.why

@@ -33,11 +33,18 @@ def padded_known(**changes: Any) -> KnownFailure:
         peft=">=0",
         transformers=">=0",
         function="f",
+        mend="contextlib:nullcontext",
         reason="",
         clause="quality.claim",
         case=Case(family="llama", rows=(Row(), Row(length=2))),
     )
     return replace(entry, **changes)
+
+
+@pytest.fixture
+def padded(kit: Any) -> Any:
+    """Every padded Case violates."""
+    return lambda case: kit.wrong() if case.padded else None
 
 
 # -- precedence and counting ------------------------------------------------------------------------------------------
@@ -98,7 +105,8 @@ def test_a_violation_comes_before_all_that_conforms(kit: Any) -> None:
 
 def test_a_broken_harness_comes_before_a_violation(kit: Any) -> None:
     known = (padded_known(features=()),)
-    verdict = kit.search(lambda case: ZeroDivisionError() if case.prefix.projection else kit.wrong(), known=known)
+    ends = lambda case: ZeroDivisionError() if case.prefix.projection else kit.wrong()  # noqa: E731
+    verdict = kit.search(ends, known=known, mended=lambda ids, case: ends(case) if case.prefix.projection else None)
     assert verdict.outcome is Outcome.BROKEN
     assert verdict.counts["violates"] > 0
     assert any("ZeroDivisionError" in reason for reason in verdict.reasons)
@@ -252,11 +260,11 @@ def test_a_known_failure_alone_is_counted_and_never_shown_as_a_finding(kit: Any)
 
 @pytest.mark.parametrize("needed", ["projection", "n_equals_prompt"])
 def test_a_known_failure_does_not_hide_another_violation(kit: Any, needed: str) -> None:
-    def ends(case: Case) -> Exception | None:
-        other = case.prefix.projection if needed == "projection" else case.prefix.length == case.longest
-        return kit.wrong() if case.padded or other else None
+    def other(case: Case) -> bool:
+        return bool(case.prefix.projection) if needed == "projection" else case.prefix.length == case.longest
 
-    verdict = kit.search(ends, known=(padded_known(),))
+    ends = lambda case: kit.wrong() if case.padded or other(case) else None  # noqa: E731
+    verdict = kit.search(ends, known=(padded_known(),), mended=lambda ids, case: kit.wrong() if other(case) else None)
     assert verdict.finding is not None
     assert needed in verdict.finding.features
     assert "left_padded" not in verdict.finding.features, "the shrink slipped into the known failure"
@@ -277,6 +285,63 @@ def test_a_known_failure_of_another_kind_does_not_match(kit: Any) -> None:
 
 def test_a_known_failure_that_is_gone_changes_nothing(kit: Any) -> None:
     assert kit.search(lambda case: None, known=(padded_known(),)).outcome is Outcome.CONFORMS
+
+
+def test_what_only_resembles_a_known_failure_is_a_violation_of_its_own(kit: Any, padded: Any) -> None:
+    """Another bug under the same features, seen by the same clause in the same way: the mend does not cure it."""
+    verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: padded(case))
+    assert (verdict.outcome, verdict.known) == (Outcome.VIOLATES, {})
+    assert verdict.finding.mended == ("padded",)
+
+
+def test_the_minimal_case_of_what_is_left_violates_with_and_without_mends(kit: Any, padded: Any) -> None:
+    left = lambda ids, case: padded(case) if case.prefix.length >= 3 else None  # noqa: E731
+    verdict = kit.search(padded, known=(padded_known(),), mended=left)
+    assert (verdict.finding.case.prefix.length, verdict.finding.case.rows) == (3, (Row(), Row(length=2)))
+
+
+BOTH = (padded_known(id="one"), padded_known(id="two"))
+
+
+def test_where_one_mend_is_not_enough_all_that_it_resembles_are_in_force(kit: Any, padded: Any) -> None:
+    verdict = kit.search(padded, known=BOTH, mended=lambda ids, case: None if len(ids) == 2 else padded(case))
+    assert verdict.known == dict.fromkeys(("one", "two"), verdict.counts["violates"])
+
+
+def test_a_mend_that_is_not_needed_is_not_counted(kit: Any, padded: Any) -> None:
+    verdict = kit.search(padded, known=BOTH, mended=lambda ids, case: None if "two" in ids else padded(case))
+    assert verdict.known == {"two": verdict.counts["violates"]}
+
+
+def test_what_is_seen_under_a_mend_may_resemble_another_known_failure(kit: Any, padded: Any) -> None:
+    """A crash is mended, and behind it there is a wrong answer that is known, too."""
+    known = (padded_known(id="crash", how=How.CRASH), padded_known(id="wrong"))
+    verdict = kit.search(
+        lambda case: kit.crash() if case.padded else None,
+        known=known,
+        mended=lambda ids, case: padded(case) if ids == ("crash",) else None,
+    )
+    assert verdict.known == dict.fromkeys(("crash", "wrong"), verdict.counts["violates"])
+
+
+@pytest.mark.parametrize(("left", "word"), [(Undecided("close"), "undecided"), (ZeroDivisionError(), "broken harness")])
+def test_what_a_mend_leaves_undecided_or_breaks_is_not_known(kit: Any, padded: Any, left: Exception, word: str) -> None:
+    verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: left)
+    assert verdict.known == {}
+    assert verdict.counts[word] > 0
+    assert any(reason.startswith("with padded mended: ") for reason in verdict.reasons)
+
+
+def test_a_claim_that_says_nothing_under_a_mend_leaves_the_violation_as_it_was(kit: Any, padded: Any) -> None:
+    verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: NotApplicable("it says nothing"))
+    assert (verdict.outcome, verdict.known, verdict.finding.mended) == (Outcome.VIOLATES, {}, ())
+
+
+def test_a_crash_without_a_mend_is_known_by_its_words(kit: Any) -> None:
+    entry = padded_known(how=How.CRASH, mend="", unmendable="it is in a kernel", words="RuntimeError: shapes*")
+    ends = lambda case: kit.crash() if case.padded else None  # noqa: E731
+    assert kit.search(ends, known=(entry,)).known["padded"] > 0
+    assert kit.search(ends, known=(replace(entry, words="KeyError*"),)).known == {}
 
 
 # -- stories ----------------------------------------------------------------------------------------------------------

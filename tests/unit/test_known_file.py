@@ -37,6 +37,7 @@ ENTRY = KnownFailure(
     peft=">=0.20",
     transformers="<6",
     function="transformers.cache_utils.f",
+    mend="package.mends:skip_pads",
     reason="counts pads",
     clause="masks.rows_alone",
     case=CASE,
@@ -54,6 +55,7 @@ without = ["projection"]
 peft = ">=0.20"
 transformers = "<6"
 function = "transformers.cache_utils.f"
+mend = "package.mends:skip_pads"
 reason = "counts pads"
 clause = "masks.rows_alone"
 
@@ -64,7 +66,7 @@ rows = [{ length = 3 }, {}]
 
 
 def test_an_entry_matches_its_own_failure() -> None:
-    assert ENTRY.matches(FINDING)
+    assert ENTRY.resembles(FINDING)
 
 
 @pytest.mark.parametrize(
@@ -82,42 +84,56 @@ def test_an_entry_matches_its_own_failure() -> None:
     ids=["clause", "family", "method", "how", "feature missing", "feature too many", "peft", "transformers"],
 )
 def test_an_entry_does_not_match_another_failure(finding: Finding) -> None:
-    assert not ENTRY.matches(finding)
+    assert not ENTRY.resembles(finding)
 
 
 @pytest.mark.parametrize(
     "finding", [replace(FINDING, family="gemma3"), replace(FINDING, clause="equivalence.step_logits")]
 )
 def test_names_and_globs_both_match(finding: Finding) -> None:
-    assert ENTRY.matches(finding)
+    assert ENTRY.resembles(finding)
 
 
 def test_an_entry_that_names_no_family_speaks_of_all_and_of_prefix_tuning() -> None:
     entry = KnownFailure(**{name: getattr(ENTRY, name) for name in ENTRY.__struct_fields__ if name != "families"})
     assert (entry.families, entry.methods) == (("*",), ("PREFIX_TUNING",))
-    assert entry.matches(replace(FINDING, family="llama"))
-    assert not entry.matches(replace(FINDING, family="llama", case=replace(CASE, method="P_TUNING")))
+    assert entry.resembles(replace(FINDING, family="llama"))
+    assert not entry.resembles(replace(FINDING, family="llama", case=replace(CASE, method="P_TUNING")))
+
+
+def test_an_entry_that_does_not_say_how_speaks_of_crashes_and_wrong_answers() -> None:
+    entry = replace(ENTRY, how=None)
+    assert all(entry.resembles(replace(FINDING, how=how)) for how in How)
+
+
+def test_a_crash_is_told_by_its_words_too() -> None:
+    entry = replace(ENTRY, how=How.CRASH, words="KeyError: *cache*")
+    crash = replace(
+        FINDING, how=How.CRASH, difference=Difference(what="", got="KeyError: 'cache_position'", expected="")
+    )
+    assert entry.resembles(crash)
+    assert not entry.resembles(replace(crash, difference=replace(crash.difference, got="KeyError: 'layers'")))
 
 
 def test_an_entry_names_methods_by_globs() -> None:
     entry = replace(ENTRY, methods=("P_*", "PROMPT_TUNING"))
     for method, matches in (("P_TUNING", True), ("PROMPT_TUNING", True), ("PREFIX_TUNING", False)):
-        assert entry.matches(replace(FINDING, case=replace(CASE, method=method))) is matches
+        assert entry.resembles(replace(FINDING, case=replace(CASE, method=method))) is matches
 
 
 def test_an_entry_speaks_of_traits_of_the_model_as_of_features_of_the_case() -> None:
     entry = replace(ENTRY, features=("rotary",), without=("encoder_decoder",))
-    assert not entry.matches(FINDING)
-    assert entry.matches(replace(FINDING, features=(*FINDING.features, "rotary")))
-    assert not entry.matches(replace(FINDING, features=(*FINDING.features, "rotary", "encoder_decoder")))
+    assert not entry.resembles(FINDING)
+    assert entry.resembles(replace(FINDING, features=(*FINDING.features, "rotary")))
+    assert not entry.resembles(replace(FINDING, features=(*FINDING.features, "rotary", "encoder_decoder")))
 
 
 def test_a_crash_is_told_by_its_place_on_whatever_line() -> None:
     entry = replace(ENTRY, how=How.CRASH, where="peft/utils/integrations.py:* get_layer_device_map")
     crash = replace(FINDING, how=How.CRASH)
-    assert entry.matches(replace(crash, where="peft/utils/integrations.py:180 get_layer_device_map"))
-    assert not entry.matches(replace(crash, where="peft/utils/integrations.py:203 map_cache_to_layer_device_map"))
-    assert not entry.matches(replace(crash, where=""))
+    assert entry.resembles(replace(crash, where="peft/utils/integrations.py:180 get_layer_device_map"))
+    assert not entry.resembles(replace(crash, where="peft/utils/integrations.py:203 map_cache_to_layer_device_map"))
+    assert not entry.resembles(replace(crash, where=""))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +175,10 @@ def test_a_file_without_entries_is_one(tmp_path: Path) -> None:
         (TEXT.replace("wrong answer", "wrong"), "wrong"),
         (TEXT.replace("length = 3", "length = 0"), "`int` >= 1"),
         (TEXT + TEXT.replace("schema = 1", ""), "two entries are called 'window'"),
+        (TEXT.replace("mend =", "# mend ="), "needs a `mend`, or says in `unmendable` why there can be none"),
+        (TEXT.replace("mend =", 'unmendable = "no"\nmend ='), "needs a `mend`, or says"),
+        (TEXT.replace("package.mends:skip_pads", "package.mends"), "does not name a mend as module:function"),
+        (TEXT.replace("mend = ", "unmendable = "), "without a mend only a crash can be known, and only by its `words`"),
         (TEXT[:-30], "known.toml"),
         ("[failure", "known.toml"),
     ],

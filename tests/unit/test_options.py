@@ -15,7 +15,7 @@ from conformance import plugin
 from conformance.cli.app import app
 from conformance.cli.common import takes_options
 from conformance.core import options
-from conformance.core.options import OPTIONS, Given, Option, Taker, arguments, option_named, taken_by, value_of
+from conformance.core.options import OPTIONS, SET, Given, Option, Taker, arguments, option_named, taken_by, value_of
 
 pytestmark = pytest.mark.light
 
@@ -73,7 +73,7 @@ def test_the_command_takes_what_the_table_has_for_it(taker: Taker) -> None:
     for option in taken_by(taker):
         (parameter,) = (one for one in found.params if one.name == option.parameter)
         assert parameter.opts == [f"--{option.name}"]
-        assert parameter.metavar == option.metavar
+        assert option.kind == "flag" or parameter.metavar == option.metavar
         assert parameter.help.startswith(option.help)
 
 
@@ -104,7 +104,7 @@ def test_names_may_be_repeated_and_files_are_where_the_command_runs(
 @pytest.mark.parametrize("taker", ["run", "pytest"])
 def test_what_is_given_is_given_on(taker: Any, read: dict[str, Callable[[list[str]], Given]]) -> None:
     given = {
-        option.name: ("/one", "/two") if option.kind == "files" else ("/none",) if option.kind == "file" else ("3",)
+        option.name: {"files": ("/one", "/two"), "file": ("/none",), "flag": (SET,)}.get(option.kind, ("3",))
         for option in taken_by(taker)
     }
     assert read[taker](arguments(given, taker)) == given

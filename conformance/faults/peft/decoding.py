@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.faults.patching import Patched, hide, inputs
+from conformance.faults.patching import hide, inputs
 from conformance.faults.registry import Fired, in_peft
+from conformance.runs.patching import Patched
 
 
 @in_peft(clause="decoding.repeatable")

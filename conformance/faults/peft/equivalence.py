@@ -7,20 +7,10 @@ from typing import Any
 import torch
 
 from conformance.faults.common import rounded, without_first_token
-from conformance.faults.patching import (
-    CAUSAL,
-    Patched,
-    around,
-    both,
-    encoded,
-    filled_caches,
-    hide,
-    inputs,
-    mask_of,
-    prompt,
-)
+from conformance.faults.patching import CAUSAL, both, encoded, filled_caches, hide, inputs, mask_of, prompt
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers
+from conformance.runs.patching import Patched, around
 
 
 @in_peft(clause="equivalence.greedy_tokens", weaker=answers.step_logits)

@@ -8,20 +8,10 @@ import torch
 
 from conformance.core.case import PAD, START
 from conformance.faults.common import third_row_halved, turned
-from conformance.faults.patching import (
-    CAUSAL,
-    MODEL,
-    Patched,
-    after,
-    arguments,
-    around,
-    encoded,
-    filled_caches,
-    prompt,
-    returning,
-)
+from conformance.faults.patching import CAUSAL, MODEL, after, arguments, encoded, filled_caches, prompt, returning
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers, injection
+from conformance.runs.patching import Patched, around
 
 
 @in_peft(clause="injection.present")

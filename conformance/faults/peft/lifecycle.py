@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from conformance.faults.common import rounded, without_second_half
-from conformance.faults.patching import CAUSAL, ENCODER, MODEL, Patched, around, both, prompt, saved
+from conformance.faults.patching import CAUSAL, ENCODER, MODEL, both, prompt, saved
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import lifecycle
+from conformance.runs.patching import Patched, around
 
 
 @in_peft(clause="lifecycle.saved_and_loaded")

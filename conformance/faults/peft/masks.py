@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from conformance.core.case import PAD
-from conformance.faults.patching import Patched, arguments, hide, inputs, mask_of
+from conformance.faults.patching import arguments, hide, inputs, mask_of
 from conformance.faults.registry import Fired, in_peft
+from conformance.runs.patching import Patched
 from conformance.runs.training_batch import IGNORED
 
 

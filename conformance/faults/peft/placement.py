@@ -9,9 +9,10 @@ import torch
 
 from conformance.devices.maps import AWAY
 from conformance.faults.common import device_map_of, devices_in_use, rounded
-from conformance.faults.patching import MODEL, Patched, after, around, both, inputs
+from conformance.faults.patching import MODEL, after, both, inputs
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import placement
+from conformance.runs.patching import Patched, around
 
 INJECTED = "peft.peft_model"
 LOOKED_UP = "peft.utils.integrations"

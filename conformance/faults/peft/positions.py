@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from conformance.faults.patching import Patched, inputs, mask_of
+from conformance.faults.patching import inputs, mask_of
 from conformance.faults.registry import Fired, in_peft
+from conformance.runs.patching import Patched
 
 
 @in_peft(clause="positions.start_after_prefix")

@@ -1,0 +1,111 @@
+"""Mends of how the prefix comes into the cache, and of how wide and deep it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from torch import Tensor, nn
+
+from conformance.compat import caches
+from conformance.methods.prefix_tuning import PrefixTuning
+from conformance.runs.patching import around
+
+SIZING = "_prepare_prompt_learning_config"
+STACKS = 2
+"""What PEFT counts where there are an encoder and a decoder."""
+
+
+@contextmanager
+def old_name() -> Iterator[None]:
+    """What generate gives and takes as ``cache`` is ``past_key_values`` for PEFT, and only for it."""
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner, new = self.base_model_prepare_inputs_for_generation, False
+
+        def old(*args: Any, **kwargs: Any) -> Any:
+            nonlocal new
+            arguments = inner(*args, **kwargs)
+            new = caches.NEW in arguments and caches.argument(self.get_base_model()) == caches.NEW
+            return _renamed(arguments, caches.NEW, caches.OLD) if new else arguments
+
+        with mock.patch.object(self, "base_model_prepare_inputs_for_generation", old):
+            arguments = prepare(self, *args, **kwargs)
+        return _renamed(arguments, caches.OLD, caches.NEW) if new else arguments
+
+    name = "prepare_inputs_for_generation"
+    with around("peft:PeftModelForCausalLM", name, mended), around("peft:PeftModelForSeq2SeqLM", name, mended):
+        yield
+
+
+def _renamed(arguments: dict[str, Any], one: str, other: str) -> dict[str, Any]:
+    return {other if name == one else name: value for name, value in arguments.items()}
+
+
+@contextmanager
+def heads_have_a_size() -> Iterator[None]:
+    """The width of the prefix is the number of heads times their own size, where a config has one called ``d_kv``."""
+
+    def mended(sizing: Any, peft_config: Any, model_config: Any) -> Any:
+        fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
+        if "d_kv" in fields and peft_config.token_dim is None:
+            peft_config.token_dim = fields["num_heads"] * fields["d_kv"]
+        return sizing(peft_config, model_config)
+
+    with around("peft.peft_model", SIZING, mended):
+        yield
+
+
+@contextmanager
+def rows_of_their_own() -> Iterator[None]:
+    """Each decoder layer reads two rows of its own, and there are rows for the decoder's layers only."""
+
+    def sized(sizing: Any, peft_config: Any, model_config: Any) -> Any:
+        fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
+        if "num_decoder_layers" in fields and peft_config.num_layers is None:
+            peft_config.num_layers = fields["num_decoder_layers"]
+        return sizing(peft_config, model_config)
+
+    def get_prompt(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        config = self.active_peft_config
+        if config.peft_type != "PREFIX_TUNING" or config.num_transformer_submodules != STACKS:
+            return original(self, *args, **kwargs)
+        layers, encoder = config.num_layers, self.prompt_encoder[self.active_adapter]
+        # PEFT repeats all rows, and deals them out by four, of which a layer uses the first two: let these be its own.
+        with (
+            mock.patch.object(config, "num_layers", 2 * layers),
+            _each_pair_twice(encoder, layers, config.inference_mode),
+        ):
+            cache = original(self, *args, **kwargs)
+        del cache.self_attention_cache.layers[layers:]
+        return cache
+
+    with (
+        around("peft.peft_model", SIZING, sized),
+        around("peft:PeftModelForSeq2SeqLM", "get_prompt", get_prompt),
+        mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
+    ):
+        yield
+
+
+@contextmanager
+def _each_pair_twice(encoder: Any, layers: int, inference_mode: bool) -> Iterator[None]:
+    """The rows of the prompt encoder, two for each of ``layers``, come as pairs, each pair twice in a row."""
+
+    def twice(flat: Tensor) -> Tensor:
+        pairs: Tensor = flat.unflatten(-1, (layers, -1))
+        return pairs.repeat_interleave(2, dim=-2).flatten(-2)
+
+    if inference_mode:
+        held = nn.Module()
+        held.weight = twice(encoder.embedding.weight)
+        with mock.patch.dict(encoder._modules, embedding=held):
+            yield
+        return
+    hook = encoder.register_forward_hook(lambda module, given, rows: twice(rows))
+    try:
+        yield
+    finally:
+        hook.remove()

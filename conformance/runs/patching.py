@@ -1,0 +1,26 @@
+"""How a function of a judged package is replaced at run time. Nothing of theirs is imported before that."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pkgutil import resolve_name
+from typing import Any
+from unittest import mock
+
+Patched = AbstractContextManager[Any]
+"""What puts a patch in force for the length of a block."""
+
+
+def around(owner: str, name: str, wrapper: Callable[..., Any]) -> Patched:
+    """Within the block ``owner.name(*args)`` is ``wrapper(original, *args)``; ``owner`` is ``module:Class``, or a module."""
+    target = resolve_name(owner)
+    original = getattr(target, name)
+
+    # transformers reads the signatures of some methods.
+    @functools.wraps(original)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        return wrapper(original, *args, **kwargs)
+
+    return mock.patch.object(target, name, replaced)

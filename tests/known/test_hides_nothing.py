@@ -1,0 +1,155 @@
+"""Another bug beside a known failure is not hidden by it: in the same function, seen by the same clause on the same Case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conformance.clauses import clauses
+from conformance.compat.versions import versions
+from conformance.core.outcome import Outcome
+from conformance.devices.maps import AWAY
+from conformance.engine import known
+from conformance.engine.controls import run_with_control
+from conformance.engine.explain import explained
+from conformance.engine.known import KnownFailure
+from conformance.runs.lab import Lab
+from conformance.runs.patching import around
+
+SHIPPED = tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
+ENTRIES = {entry.id: entry for entry in SHIPPED if entry.case.placed == ("CONFORMANCE_INSIDE" in os.environ)}
+
+
+def constant_loss_where_there_are_pads(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The loss of a padded batch is a constant, and its logits are those of other tokens."""
+    out = forward(self, *args, **kwargs)
+    if not kwargs["attention_mask"].all():
+        out.loss, out.logits = out.loss * 0 + 123, out.logits.roll(1, dims=-1)
+    return out
+
+
+def first_virtual_token_hidden(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """generate cannot see the first virtual token."""
+    given = prepare(self, *args, **kwargs)
+    rows = given["input_ids"].shape[0]
+    slots = self.active_peft_config.num_virtual_tokens + kwargs.get("attention_mask", given["input_ids"]).shape[1]
+    mask = given.get("attention_mask")
+    mask = torch.ones(rows, slots) if mask is None else mask.clone()
+    mask[:, 0] = 0
+    return {**given, "attention_mask": mask}
+
+
+def sized_wrongly(sizing: Any, *args: Any, **kwargs: Any) -> Any:
+    """The prefix is twice as wide as the cache."""
+    config = sizing(*args, **kwargs)
+    config.token_dim *= 2
+    return config
+
+
+def values_lost(get_prompt: Any, *args: Any, **kwargs: Any) -> Any:
+    """The values of the first layer are lost."""
+    cache = get_prompt(*args, **kwargs)
+    getattr(cache, "self_attention_cache", cache).layers[0].values.zero_()
+    return cache
+
+
+def all_on_the_first_device(get_map: Any, model: Any) -> Any:
+    """All of the prefix goes to the first device: the second half of issue 2134."""
+    return dict.fromkeys(get_map(model), next(iter(model.hf_device_map.values())))
+
+
+def on_another_device(get_map: Any, model: Any) -> Any:
+    """The prefix of each layer goes to another device than the layer's."""
+    mapped, devices = get_map(model), [name for name in model.hf_device_map.values() if name not in AWAY]
+    return {layer: next((name for name in devices if name != own), own) for layer, own in mapped.items()}
+
+
+def another_main_device(dispatch: Any, model: Any, device_map: Any, main_device: Any = None, **kwargs: Any) -> Any:
+    """The main device is not the first of the map, even where it is told to be."""
+    devices = [name for name in device_map.values() if name not in AWAY]
+    return dispatch(model, device_map, next(name for name in devices if name != devices[0]), **kwargs)
+
+
+def no_map_at_all(get_map: Any, *args: Any, **kwargs: Any) -> Any:
+    """There is no map, whatever the model says."""
+    get_map(*args, **kwargs)
+    raise StopIteration
+
+
+def encoder_without_data(setup: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """The prompt encoder has no data, wherever it is."""
+    setup(self, *args, **kwargs)
+    self.prompt_encoder.to("meta")
+
+
+def loaded_twice_as_large(load: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """What is loaded is twice what was saved."""
+    result = load(self, *args, **kwargs)
+    with torch.no_grad():
+        for parameter in self.prompt_encoder.parameters():
+            parameter.mul_(2)
+    return result
+
+
+def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
+    """Another key is missing."""
+    raise KeyError("another")
+
+
+BESIDE: dict[str, Callable[..., Any]] = {
+    "cache-under-its-old-name": first_virtual_token_hidden,
+    "training-counts-pads": constant_loss_where_there_are_pads,
+    "pads-use-up-the-window": first_virtual_token_hidden,
+    "pads-use-up-the-window-in-training": constant_loss_where_there_are_pads,
+    "encoder-decoder-head-size": sized_wrongly,
+    "encoder-decoder-layers-share-rows": values_lost,
+    "prefix-sized-by-the-encoder": sized_wrongly,
+    "map-keys-above-the-layers": no_map_at_all,
+    "map-keys-of-other-layers": all_on_the_first_device,
+    "map-counts-the-encoders-layers": on_another_device,
+    "map-without-a-device": no_map_at_all,
+    "map-whose-first-device-is-not-the-main-one": another_main_device,
+    "prompt-encoder-without-data": encoder_without_data,
+    "old-map-after-loading": loaded_twice_as_large,
+    "disk-index-of-another-wrapper": other_key_missing,
+}
+"""For each known failure another bug in its function."""
+
+
+CALLED_FROM = {"peft.utils.other": "peft.peft_model", "accelerate.big_modeling": "transformers.integrations.accelerate"}
+"""Modules whose functions another module calls by a name of its own."""
+
+
+@contextmanager
+def planted(entry: KnownFailure) -> Iterator[None]:
+    owner, _, name = entry.function.rpartition(".")
+    module, _, kind = owner.rpartition(".")
+    fired = False
+
+    def beside(*args: Any, **kwargs: Any) -> Any:
+        nonlocal fired
+        fired = True
+        return BESIDE[entry.id](*args, **kwargs)
+
+    with around(f"{module}:{kind}" if kind[:1].isupper() else CALLED_FROM.get(owner, owner), name, beside):
+        yield
+    assert fired
+
+
+def test_every_entry_has_a_bug_beside_it_whatever_is_installed() -> None:
+    assert {entry.id for entry in known.load(known.shipped()) if entry.mend} == set(BESIDE)
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_it_does_not_hide_a_bug_beside_it(entry: KnownFailure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lab, clause = Lab(), clauses()[entry.clause]
+    with planted(entry):
+        seen = explained(clause, lab, run_with_control(clause, lab, entry.case), SHIPPED)
+    assert (seen.outcome, seen.known) == (Outcome.VIOLATES, ())
