@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 
-@clause(sources=("huggingface/peft#2096",))
+@clause(sources=("huggingface/peft#169", "huggingface/peft#1502"))
 def repeatable(lab: Lab, case: Case) -> None:
     """The same call twice gives the same answer to the bit, whatever was called in between."""
     identical(lab.again(case), lab.generate(case).steps(3), "the second call answers otherwise")

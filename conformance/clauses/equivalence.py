@@ -8,16 +8,15 @@ from conformance.assertions.logits import agree, agree_on_tokens
 from conformance.clauses.preconditions import in_the_cache, keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import clause
 from conformance.core.relations import with_embeds
+from conformance.core.sources import PREFIX_TUNING_DOC, STORY
 from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
 
-STORY = ("huggingface/peft#2134",)
 
-
-@clause(sources=STORY)
+@clause(sources=(*STORY, "huggingface/peft#1352"))
 def greedy_tokens(lab: Lab, case: Case) -> None:
     """Greedy generate answers, token by token, what a manual loop over the base model answers.
 
@@ -28,7 +27,7 @@ def greedy_tokens(lab: Lab, case: Case) -> None:
     agree_on_tokens(got, lab.predict(case, handmade_loop, tokens=got.tokens))
 
 
-@clause(sources=STORY, priority=True)
+@clause(sources=(*STORY, "huggingface/peft#565"), priority=True)
 def step_logits(lab: Lab, case: Case) -> None:
     """The logits of every step agree with the manual forward over the prefix cache."""
     got = lab.generate(case)
@@ -36,25 +35,29 @@ def step_logits(lab: Lab, case: Case) -> None:
 
 
 @clause(
-    sources=("huggingface/peft#2123", "arXiv:2101.00190"),
+    sources=(PREFIX_TUNING_DOC, "huggingface/peft#2953"),
     requires=(in_the_cache, keys_of_text_fit),
     follow_ups=loaded_with_text,
     priority=True,
 )
 def real_tokens_prefix(lab: Lab, case: Case) -> None:
-    """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text."""
+    """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text.
+
+    PEFT itself loads the cache of a real text as a prefix; that the answers are then those of the text follows from causal
+    attention.
+    """
     got = lab.generate(case)
     agree(got, lab.predict(case, real_tokens, tokens=got.tokens))
 
 
-@clause(sources=(*STORY, "huggingface/peft#869"), priority=True)
+@clause(sources=(*STORY, "XiangLi1999/PrefixTuning#40"), priority=True)
 def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     """The training forward over the finished sequence gives the logits that generate saw."""
     got = lab.generate(case)
     agree(lab.forward(case, tokens=got.tokens), got, "training and generate differ")
 
 
-@clause(sources=("huggingface/peft#1093",))
+@clause(sources=("huggingface/transformers#21405", "huggingface/peft#757"))
 def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     """Generate answers the same when it is given inputs_embeds in place of input_ids."""
     agree(lab.generate(with_embeds(case)), lab.generate(case))

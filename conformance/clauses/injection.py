@@ -12,15 +12,14 @@ from conformance.clauses.preconditions import in_reach, in_the_cache, keys_carry
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, other_prefix, prefix_reversed, same_rows, without_prefix
 from conformance.core.signals import violation
+from conformance.core.sources import PREFIX_TUNING_DOC, PROMPTING_DOC, STORY
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
 
-STORY = ("huggingface/peft#2134",)
 
-
-@clause(sources=(*STORY, "huggingface/transformers#34312"), requires=(in_the_cache,), control="runs")
+@clause(sources=(*STORY, "XiangLi1999/PrefixTuning#37"), requires=(in_the_cache,), control="runs")
 def present(lab: Lab, case: Case) -> None:
     """At the first forward of a generate call every layer's cache reports length n and stores what its window keeps."""
     n, first = case.prefix.length, lab.generate(case).forwards[0]
@@ -32,7 +31,7 @@ def present(lab: Lab, case: Case) -> None:
             raise violation(f"positions that layer {index} stores at the first forward", stored, least)
 
 
-@clause(sources=STORY, requires=(in_the_cache,), control="runs")
+@clause(sources=("arXiv:2101.00190", PROMPTING_DOC, "huggingface/peft#1901"), requires=(in_the_cache,), control="runs")
 def faithful(lab: Lab, case: Case) -> None:
     """What those positions hold equals the adapter's parameters: layer, head, order, key and value, after projection."""
     first = lab.generate(case).forwards[0]
@@ -41,14 +40,19 @@ def faithful(lab: Lab, case: Case) -> None:
         equal_contents(layer.values, values, f"values of layer {index}", case)
 
 
-@clause(sources=("huggingface/peft#2096",), requires=(in_the_cache,))
+@clause(sources=("huggingface/peft#1352", "huggingface/peft#169"), requires=(in_the_cache,))
 def once(lab: Lab, case: Case) -> None:
     """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
     grows_by_one(case, lab.generate(case), "first")
     grows_by_one(first_steps(case), lab.again(case), "second")
 
 
-@clause(sources=("arXiv:2101.00190",), requires=(in_the_cache,), follow_ups=shortest, control="runs")
+@clause(
+    sources=("arXiv:2101.00190", "huggingface/peft#410", PREFIX_TUNING_DOC),
+    requires=(in_the_cache,),
+    follow_ups=shortest,
+    control="runs",
+)
 def every_parameter_matters(lab: Lab, case: Case) -> None:
     """Each key/value block of each layer and each visible virtual token has a gradient, and none is tied to another.
 
@@ -65,15 +69,18 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
 
 
 @clause(
-    sources=("arXiv:2101.00190",), requires=(in_the_cache, many_virtual_tokens, keys_carry_position), control="runs"
+    sources=("arXiv:1706.03762",), requires=(in_the_cache, many_virtual_tokens, keys_carry_position), control="runs"
 )
 def order_free(lab: Lab, case: Case) -> None:
-    """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already."""
+    """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already.
+
+    Our own conclusion from the source: attention is a sum over keys and values, so their order does not matter there.
+    """
     short = first_steps(prefix_reversed(case))
     agree(lab.generate(short), lab.generate(case).steps(3), "the order of the virtual tokens matters")
 
 
-@clause(sources=("huggingface/peft#2256",))
+@clause(sources=("huggingface/peft#169", "huggingface/peft#170", PROMPTING_DOC))
 def parameters_untouched(lab: Lab, case: Case) -> None:
     """No forward or generate changes parameters, buffers, configs, the user's tensors, or what the base model answers."""
     subject, before = lab.subject(case), lab.new_subject(case).contents()
@@ -85,9 +92,12 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
 
-@clause(sources=("huggingface/peft#2140",), control="runs", priority=True)
+@clause(control="runs", priority=True)
 def current(lab: Lab, case: Case) -> None:
-    """After an optimiser step, and after values are loaded back, the next call uses the new values."""
+    """After an optimiser step, and after values are loaded back, the next call uses the new values.
+
+    Our own claim: a call after a step that uses older values trains something else than it reports.
+    """
     short, first, subject = first_steps(case), lab.generate(case), lab.subject(case)
     with subject.restored():
         optimiser_step(lab, subject, case)

@@ -11,16 +11,15 @@ from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, without_prefix
 from conformance.core.signals import violation
+from conformance.core.sources import STORY
 from conformance.methods import method_named
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
 
-STORY = ("huggingface/peft#2134",)
 
-
-@clause(sources=STORY, control="runs")
+@clause(sources=("huggingface/peft#2043", "huggingface/peft#1607"), control="runs")
 def saved_and_loaded(lab: Lab, case: Case) -> None:
     """Saved and loaded, in the same process and in a fresh one, the adapter gives the same answer to the bit.
 
@@ -34,7 +33,7 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     same(afresh, first, "the adapter loaded in a fresh process answers otherwise")
 
 
-@clause(sources=("huggingface/peft#2043",), requires=(projection,), control="runs")
+@clause(sources=("huggingface/peft#2043", "huggingface/peft#2256"), requires=(projection,), control="runs")
 def inference_mode(lab: Lab, case: Case) -> None:
     """The collapsed weights of inference mode equal what the projection computes in training mode."""
     equal_rows(
@@ -42,7 +41,7 @@ def inference_mode(lab: Lab, case: Case) -> None:
     )
 
 
-@clause(sources=("huggingface/peft#2256",), control="runs")
+@clause(sources=("huggingface/peft#1501", "huggingface/peft#1502", "huggingface/peft#683"), control="runs")
 def disabled(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() it is the base model, in generate and in forward; afterwards it is not."""
     short, subject, first = first_steps(case), lab.subject(case), lab.generate(case).steps(3)

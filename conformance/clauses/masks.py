@@ -19,6 +19,7 @@ from conformance.core.relations import (
     with_position_ids,
 )
 from conformance.core.signals import NotApplicable
+from conformance.core.sources import GLOSSARY
 from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @clause(
-    sources=("huggingface/peft#869", "huggingface/peft#1962"),
+    sources=("huggingface/peft#1093", "huggingface/peft#54", "huggingface/transformers#26072"),
     requires=(many_rows,),
     follow_ups=both_sides,
     priority=True,
@@ -41,7 +42,11 @@ def rows_alone(lab: Lab, case: Case) -> None:
         )
 
 
-@clause(sources=("huggingface/peft#869",), requires=(many_rows,), follow_ups=both_sides)
+@clause(
+    sources=("huggingface/transformers#18478", "huggingface/transformers#26072", GLOSSARY),
+    requires=(many_rows,),
+    follow_ups=both_sides,
+)
 def training_rows_alone(lab: Lab, case: Case) -> None:
     """The training forward and its loss over a padded batch equal those of its rows alone, losses weighted by tokens."""
     tokens = lab.generate(with_padding(case, "left")).tokens
@@ -56,18 +61,25 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
         agree_on_loss(got.loss, total / sum(counts), got)
 
 
-@clause(sources=("huggingface/peft#2043",), requires=(many_rows,))
+@clause(requires=(many_rows,))
 def row_order(lab: Lab, case: Case) -> None:
-    """Permuting the rows permutes the answers."""
+    """Permuting the rows permutes the answers.
+
+    Our own claim: rows of a batch are independent, nothing in attention, positions or the prefix reads another row.
+    """
     got, reversed_ = lab.generate(case).steps(2), lab.generate(first_steps(rows_reversed(case), 2))
     last = len(case.rows) - 1
     for index in range(len(case.rows)):
         agree(reversed_.row(last - index), got.row(index), f"row {index} answers otherwise in another place")
 
 
-@clause(sources=("huggingface/peft#54",), follow_ups=other_masks)
+@clause(sources=(GLOSSARY,), follow_ups=other_masks)
 def omitted_mask(lab: Lab, case: Case) -> None:
-    """Without pads no mask equals a mask of ones; bool, int and float masks agree."""
+    """Without pads no mask equals a mask of ones; bool, int and float masks agree.
+
+    The glossary says what 1 and 0 mean, and that a mask may be left out. That the types agree is our own claim: PEFT joins a
+    float mask to whatever it is given.
+    """
     agree(
         lab.generate(first_steps(case)),
         lab.generate(with_mask(case, "long")).steps(3),
@@ -75,9 +87,12 @@ def omitted_mask(lab: Lab, case: Case) -> None:
     )
 
 
-@clause(sources=("huggingface/transformers#33852",))
+@clause(sources=("huggingface/transformers#38301", "huggingface/transformers#41696"))
 def attention_implementations(lab: Lab, case: Case) -> None:
-    """The eager implementation of attention and the default one agree."""
+    """The eager implementation of attention and the default one agree.
+
+    Our own claim, since they are said to compute the same function; the sources are a change that broke one of them.
+    """
     default, eager = with_attention(case, "default"), with_attention(case, "eager")
     if lab.subject(default).base.config._attn_implementation == "eager":
         raise NotApplicable("this model class has one implementation of attention only")
@@ -85,9 +100,12 @@ def attention_implementations(lab: Lab, case: Case) -> None:
     agree(lab.generate(other), lab.generate(case).steps(3), "the implementations of attention differ")
 
 
-@clause(sources=("huggingface/peft#2821",))
+@clause(sources=(GLOSSARY, "huggingface/transformers#26072"))
 def given_positions(lab: Lab, case: Case) -> None:
-    """Explicit position_ids that say what the default says change nothing; others are honoured or refused."""
+    """Explicit position_ids that say what the default says change nothing; others are honoured or refused.
+
+    PEFT promises it: it adds n to positions that it is given.
+    """
     requires_position_ids(lab, case)
     default, short = lab.generate(case), first_steps(case)
     got = lab.generate(with_position_ids(short))

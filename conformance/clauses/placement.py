@@ -25,6 +25,7 @@ from conformance.clauses.preconditions import (
 )
 from conformance.clauses.registry import clause
 from conformance.core.relations import spelled_plainly
+from conformance.core.sources import DISPATCH_DOC
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -39,9 +40,12 @@ def split(lab: Lab, case: Case) -> None:
     as_on_one_device(lab, case, "generate answers otherwise under the device map")
 
 
-@clause(sources=SPLIT, requires=(spelled_otherwise,), follow_ups=greedy, placed=True)
+@clause(sources=(DISPATCH_DOC,), requires=(spelled_otherwise,), follow_ups=greedy, placed=True)
 def spelling(lab: Lab, case: Case) -> None:
-    """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change."""
+    """Renaming devices, reordering keys, merging keys to a parent, int, str or torch.device: no change.
+
+    The source says which spellings there are; that they change nothing is our own claim.
+    """
     plain = spelled_plainly(case)
     requires_spellings(case, plain)
     same_answer(
@@ -52,12 +56,12 @@ def spelling(lab: Lab, case: Case) -> None:
     )
 
 
-@clause(sources=SPLIT, follow_ups=greedy, placed=True)
+@clause(sources=("huggingface/peft#2189",), follow_ups=greedy, placed=True)
 def cache_follows_layer(lab: Lab, case: Case) -> None:
     """Each layer's keys and values are where the layer computes, and no step moves more than the base model's and a few.
 
     Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
-    a few small tensors, such as a mask.
+    a few small tensors, such as a mask: that bound is our own claim.
     """
     requires_places(case)
     got = lab.generate(case)
@@ -66,7 +70,7 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
 
 
 @clause(
-    sources=("huggingface/peft#2541", "huggingface/peft#720"),
+    sources=("huggingface/peft#3619", "huggingface/peft#1431", DISPATCH_DOC),
     requires=(away_or_loaded,),
     follow_ups=greedy,
     placed=True,
@@ -76,13 +80,20 @@ def offloaded(lab: Lab, case: Case) -> None:
     as_on_one_device(lab, case, "generate answers otherwise with offloaded weights or a loaded adapter")
 
 
-@clause(sources=SPLIT, requires=(made_by_transformers,), follow_ups=greedy_and_beams, placed=True)
+@clause(
+    sources=("huggingface/peft#2134", "huggingface/peft#2821"),
+    requires=(made_by_transformers,),
+    follow_ups=greedy_and_beams,
+    placed=True,
+)
 def automatic(lab: Lab, case: Case) -> None:
     """With a device_map auto, balanced or sequential, and max_memory, the answers are those on one device."""
     as_on_one_device(lab, case, "generate answers otherwise under an automatic device map")
 
 
-@clause(sources=("huggingface/peft#2189",), requires=(adapter_made,), follow_ups=greedy, placed=True)
+@clause(
+    sources=("huggingface/peft#2189", "huggingface/peft#2821"), requires=(adapter_made,), follow_ups=greedy, placed=True
+)
 def trains(lab: Lab, case: Case) -> None:
     """The training forward, its loss and the adapter's gradient under a device map are those on one device."""
     trains_as_on_one_device(lab, case)

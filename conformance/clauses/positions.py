@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 
-@clause(sources=("huggingface/peft#2134", "arXiv:2101.00190"), requires=(in_the_cache, no_pads))
+@clause(sources=("huggingface/transformers#33852", "XiangLi1999/PrefixTuning#40"), requires=(in_the_cache, no_pads))
 def start_after_prefix(lab: Lab, case: Case) -> None:
     """The first real token's position is n, in forward and in generate alike."""
     starts_at_n(case, lab.generate(case), "generate")
     starts_at_n(case, lab.forward(case), "forward")
 
 
-@clause(sources=("huggingface/peft#869",), requires=(in_the_cache, pads))
+@clause(
+    sources=("huggingface/peft#1093", "huggingface/peft#54", "huggingface/transformers#26072"),
+    requires=(in_the_cache, pads),
+)
 def skip_padding(lab: Lab, case: Case) -> None:
     """Pads lie between prefix and text: the text's positions still start at n, in generate and in forward alike."""
     starts_at_n(case, lab.generate(case), "generate")
@@ -34,7 +37,7 @@ def skip_padding(lab: Lab, case: Case) -> None:
         starts_at_n(case, lab.forward(case), "forward")
 
 
-@clause(sources=("huggingface/peft#565",))
+@clause(sources=("XiangLi1999/PrefixTuning#40",))
 def fit_the_table(lab: Lab, case: Case) -> None:
     """Prefix, text and answer may take all of the model's positions; beyond a learned table there is an error, no answer."""
     full, beyond = filling_positions(case), filling_positions(case, beyond=1)

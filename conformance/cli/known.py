@@ -43,10 +43,12 @@ def list_known(
         typer.echo(file.read_text("utf-8") if file else "schema = 1", nl=file is None)
     else:
         for entry in entries:
-            how = f" ({entry.how.value})" if entry.how else ""
-            typer.echo(f"{entry.id}: {', '.join(entry.clauses)} for {', '.join(entry.families)}{how}")
+            severity = f" ({entry.severity})" if entry.severity else ""
+            typer.echo(f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}")
             typer.echo(f"  peft {entry.peft}, transformers {entry.transformers}")
             typer.echo(f"  {entry.function}: {' '.join(entry.reason.split())}")
+            if entry.objection:
+                typer.echo(f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}")
             for address in entry.links:
                 typer.echo(f"  {link(address)}")
 

@@ -32,6 +32,10 @@ else:
     import tomli as tomllib
 
 
+Severity = Literal["silent", "crash", "refusal in wrong words"]
+"""What the user of a model meets: a wrong answer without an error, an exception, or one that names the wrong reason."""
+
+
 class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One understood violation.
 
@@ -39,6 +43,9 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     (:mod:`conformance.families.traits`), must all be present, ``without`` all absent; ``where`` is a glob of the innermost
     line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``); ``peft`` and ``transformers`` are version
     ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
+
+    ``severity`` is what its user meets, ``objection`` what a sceptical maintainer would say against the entry, and ``answer``
+    what can be said to that.
 
     ``mend`` is the context manager, ``module:function``, that patches the function at fault. Where that is impossible
     ``unmendable`` says why; then only a crash can be known, and ``words``, a glob, must match what it says, too.
@@ -60,6 +67,9 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     links: tuple[str, ...] = ()
     mend: str = ""
     unmendable: str = ""
+    severity: Severity | None = None
+    objection: str = ""
+    answer: str = ""
     clause: str
     case: Case
 

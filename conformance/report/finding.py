@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from conformance.core.finding import Difference, Finding
 from conformance.families import is_shipped
 
+ARXIV = "arXiv:"
 LONGEST = 240
 """Characters of a value that are shown; the rest is in the events."""
 
 
 def link(source: str) -> str:
-    """``owner/repository#1`` as the address of the thread; other sources as they are."""
+    """``owner/repository#1`` as the address of the thread, ``arXiv:1`` as that of the paper; other sources as they are."""
+    if source.startswith(ARXIV):
+        return f"https://arxiv.org/abs/{source.removeprefix(ARXIV)}"
     repository, hash, number = source.partition("#")
     return f"https://github.com/{repository}/issues/{number}" if hash and number.isdigit() else source
 

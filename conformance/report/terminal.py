@@ -102,7 +102,8 @@ def _known(cells: Iterable[Cell], replays: Iterable[Replayed]) -> Iterator[str]:
         if replay.state in ("mended", "not explained"):
             continue
         reason = fill(" ".join(replay.reason.split()), 96, initial_indent="    ", subsequent_indent="    ")
-        yield f"  {replay.id}: {replay.state}; {_met(matched.pop(replay.id, []))}\n    {replay.function}\n{reason}"
+        severity = f" ({replay.severity})" if replay.severity else ""
+        yield f"  {replay.id}{severity}: {replay.state}; {_met(matched.pop(replay.id, []))}\n    {replay.function}\n{reason}"
         yield from (f"    {link(source)}" for source in replay.links)
     yield from (f"  {id}: not replayed; {_met(met)}" for id, met in matched.items())
 

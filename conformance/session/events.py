@@ -72,6 +72,7 @@ class Replayed(Event, frozen=True, kw_only=True, tag="known"):
     state: Replay
     function: str = ""
     reason: str = ""
+    severity: str = ""
     links: tuple[str, ...] = ()
     why: str = ""
     finding: Finding | None = None

@@ -180,6 +180,7 @@ def replayed(entry: KnownFailure, state: Replay, why: str = "", example: Example
         state=state,
         function=entry.function,
         reason=entry.reason,
+        severity=entry.severity or "",
         links=entry.links,
         why=why,
         finding=example.finding if example else None,

@@ -66,7 +66,7 @@ def test_the_line_that_repeats_it_survives_a_shell(finding: Finding) -> None:
     ("source", "address"),
     [
         ("huggingface/peft#2134", "https://github.com/huggingface/peft/issues/2134"),
-        ("arXiv:2101.00190", "arXiv:2101.00190"),
+        ("arXiv:2101.00190", "https://arxiv.org/abs/2101.00190"),
         ("https://example.org/a#b", "https://example.org/a#b"),
     ],
 )

@@ -221,6 +221,13 @@ def test_the_shipped_entries_match_the_cases_they_were_made_from(entry: KnownFai
 
 
 @pytest.mark.parametrize("entry", SHIPPED.values(), ids=SHIPPED)
+def test_the_shipped_entries_say_how_grave_they_are_and_answer_a_sceptic(entry: KnownFailure) -> None:
+    assert entry.severity
+    assert entry.objection.endswith((".", "?"))
+    assert entry.answer.strip().endswith(".")
+
+
+@pytest.mark.parametrize("entry", SHIPPED.values(), ids=SHIPPED)
 def test_the_shipped_entries_name_no_family_that_a_trait_can_name(entry: KnownFailure) -> None:
     """Where one class is at fault an entry may; none of today's is."""
     assert entry.families == ("*",)

@@ -1,0 +1,10 @@
+"""Sources that several clauses cite, beside threads such as ``huggingface/peft#2134``: pages of documentation."""
+
+from __future__ import annotations
+
+STORY = ("huggingface/peft#2134",)
+"""What this suite began with: trained well, and ignored by generate."""
+PREFIX_TUNING_DOC = "https://huggingface.co/docs/peft/package_reference/prefix_tuning"
+PROMPTING_DOC = "https://huggingface.co/docs/peft/conceptual_guides/prompting"
+DISPATCH_DOC = "https://huggingface.co/docs/accelerate/package_reference/big_modeling"
+GLOSSARY = "https://huggingface.co/docs/transformers/glossary"
