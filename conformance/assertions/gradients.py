@@ -41,19 +41,28 @@ def visible_virtual_tokens(case: Case) -> range:
     return range(max(0, n - widest), n)
 
 
+STEP = 0.5
+"""How far an optimiser step moves the number that it moves most; parameters are about 1."""
+
+
 def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:
     """One step of plain gradient descent on the adapter, through the subject's own training path."""
     import torch
 
     parameters = list(subject.parameters().values())
     logits = lab.forward_on(subject, case, lab.generate(case).tokens, grad=True).logits
-    optimiser = torch.optim.SGD(parameters, lr=0.5)
+    optimiser = torch.optim.SGD(parameters)
     optimiser.zero_grad()
     logits.log_softmax(-1)[..., 0].mean().backward()
+    largest = max((float(p.grad.abs().max()) for p in parameters if p.grad is not None), default=0.0)
+    if largest == 0:
+        raise violation("the gradient of the adapter", "exactly 0", "not 0: the forward reads its parameters")
+    # However little the prefix weighs in this model, the step must not be lost when it is rounded.
+    optimiser.param_groups[0]["lr"] = STEP / largest
     before = [parameter.detach().clone() for parameter in parameters]
     optimiser.step()
     optimiser.zero_grad()
     if all(torch.equal(old, new) for old, new in zip(before, parameters, strict=True)):
         raise violation(
-            "the adapter's parameters after an optimiser step", "unchanged", "changed: the forward reads them"
+            "the adapter's parameters after an optimiser step", "unchanged", "changed: their gradient is not 0"
         )

@@ -92,7 +92,7 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
 
-@clause(control="runs", priority=True)
+@clause(requires=(in_reach,), control="runs", priority=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values.
 

@@ -49,10 +49,7 @@ def spelling(lab: Lab, case: Case) -> None:
     plain = spelled_plainly(case)
     requires_spellings(case, plain)
     same_answer(
-        lab,
-        lab.generate(case),
-        lab.generate(plain),
-        "generate answers otherwise when the same map is spelled otherwise",
+        lab.generate(case), lab.generate(plain), "generate answers otherwise when the same map is spelled otherwise"
     )
 
 
@@ -61,7 +58,7 @@ def cache_follows_layer(lab: Lab, case: Case) -> None:
     """Each layer's keys and values are where the layer computes, and no step moves more than the base model's and a few.
 
     Beyond what the base model moves in the same step, the first may move each layer's keys and values once, and any step
-    a few small tensors, such as a mask: that bound is our own claim.
+    a mask for each layer and a few small tensors: that bound is our own claim.
     """
     requires_places(case)
     got = lab.generate(case)

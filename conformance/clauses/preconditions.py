@@ -74,11 +74,14 @@ def keys_carry_position(case: Case) -> bool:
     return not family_named(case.family).bias_by_distance and not any(case.roles.sliding)
 
 
-@precondition(otherwise="The last token of the text is too far from the prefix: every layer's window ends before it")
+@precondition(otherwise="The prefix is out of reach: every layer has a window, and all of them together end before it")
 def in_reach(case: Case) -> bool:
-    """A layer whose window reaches from the last token of the text to the prefix."""
-    slides = [case.roles.slides(layer) for layer in range(case.roles.layers)]
-    return not all(slides) or case.longest < case.roles.window
+    """A row whose last token can see the prefix, through the windows of all layers."""
+    roles, nearest = case.roles, min(row.length for row in case.rows)
+    if roles.encoder_layers or not all(roles.slides(layer) for layer in range(roles.layers)):
+        return True
+    # A layer hands on what the one below has seen as far back again: a window of w sees w - 1 positions besides its own.
+    return nearest <= roles.layers * (roles.window - 1)
 
 
 def shortest(case: Case) -> tuple[Case, ...]:

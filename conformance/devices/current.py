@@ -32,6 +32,11 @@ class Devices(NamedTuple):
         return self.lane in ("simulated", "labelled")
 
     @property
+    def keeps_bits(self) -> bool:
+        """Whether an operation gives the same bits on each, however its operands lie in memory."""
+        return self.lane == "simulated"  # labelled ones leave it to torch how composite operations are taken apart
+
+    @property
     def given(self) -> str:
         """The real devices, as :data:`DEVICES` has them."""
         return ",".join(self.names) if self.lane == "real" else ""

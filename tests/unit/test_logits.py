@@ -123,9 +123,16 @@ def test_a_token_that_ties_is_not_wrong() -> None:
     agree_on_tokens(trace(tied, tokens=told), trace(tied, tokens=told))
 
 
-@pytest.mark.parametrize(("by", "signal"), [(0.5 * ERROR, Violation), (5 * ERROR, Undecided)])
-def test_traces_that_must_differ_and_do_not(by: float, signal: type[Exception]) -> None:
-    with pytest.raises(signal):
+def test_traces_that_must_differ_and_do_not() -> None:
+    with pytest.raises(Violation, match="the same") as violation:
+        differ(trace(), trace(), "the same")
+    assert violation.value.difference.got == "the same bits"
+
+
+@pytest.mark.parametrize("by", [1e-6, 0.5 * ERROR, 5 * ERROR])
+def test_traces_that_must_differ_and_hardly_do(by: float) -> None:
+    """A prefix that weighs little is not ignored, and one that is ignored changes no bit."""
+    with pytest.raises(Undecided, match="within 10 errors"):
         differ(trace(), trace(changed(by, step=0)), "the same")
 
 
@@ -137,7 +144,7 @@ def test_nothing_is_concluded_from_logits_that_are_not_numbers() -> None:
     with pytest.raises(Undecided, match="not numbers"):
         differ(trace(), trace(changed(math.nan, step=0)), "the same")
     with pytest.raises(Undecided, match="too far apart"):
-        differ(trace(error=None), trace(), "the same")
+        differ(trace(error=None), trace(changed(0.5 * ERROR, step=0)), "the same")
 
 
 def test_identical_means_to_the_bit() -> None:

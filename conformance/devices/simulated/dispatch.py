@@ -1,4 +1,4 @@
-"""One operation on simulated tensors: first the device rule, then the CPU's kernel on the data, then labels on the result.
+"""One operation on simulated tensors: the device rule, the layout of its operands, the CPU's kernel, labels on the result.
 
 Every operation of a model comes through here, a few thousand in one ``generate``: arguments are flattened by hand, what
 depends on the operation only is found out once, and the rule is asked only where devices differ.
@@ -16,11 +16,12 @@ from torch._ops import OpOverload
 
 from conformance.devices.simulated import rule, transfers
 from conformance.devices.simulated.devices import HOST, LABELS, simulated
+from conformance.devices.simulated.layout import as_copied, reads_only
 from conformance.devices.simulated.tensor import SimulatedTensor, wrap
 
 WHOLE = ("linear", "matmul", "scaled_dot_product_attention", "layer_norm", "rms_norm", "einsum")
 """Composite operations that make new tensors from tensors on one device: where no gradient is needed, one call to the
-CPU does what many parts would do, and exactly as it does without simulation."""
+CPU does what many parts would do, and with the kernels that it takes without simulation."""
 
 PLAIN = frozenset({int, float, bool, type(None), str, torch.dtype, torch.Size, torch.layout, torch.memory_format})
 """Types of arguments that hold no tensor and no device."""
@@ -32,6 +33,7 @@ class Plan(NamedTuple):
     call: Callable[..., Any]
     composite: bool
     writes: bool
+    reads: bool
     moves: bool
     listed: bool
 
@@ -48,6 +50,7 @@ def _plan(func: OpOverload) -> Plan:
         call=func._op,
         composite=composite,
         writes=func._schema.is_mutable,
+        reads=reads_only(func),
         moves=rule.law_of(func).moves,
         listed=short.startswith("_foreach"),
     )
@@ -81,8 +84,14 @@ def dispatch(func: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]) -> A
         home = _chosen(kwargs, named, home)
     if plan.moves:
         return _move(func, args, inner, named, home)
-    result = plan.call(*inner, **named)
+    result = _computed(plan, inner, named)
     return _closed_written(result, home, (*args, *kwargs.values())) if plan.writes else _closed(result, home)
+
+
+def _computed(plan: Plan, inner: list[Any], named: dict[str, Any]) -> Any:
+    if not plan.reads:
+        return plan.call(*inner, **named)
+    return plan.call(*map(as_copied, inner), **{name: as_copied(value) for name, value in named.items()})
 
 
 def _common(
