@@ -175,6 +175,15 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Hold subjects that are right against every clause: a tenth of a night's. Arguments go to `peft-conformance soak`."""
+    install(session, REFERENCE_STACK)
+    report = Path(session.create_tmp()) / "soak.json"
+    asked = session.posargs or ("--least", "10000", "--workers", "2")
+    session.run("peft-conformance", "soak", "--report", str(report), *asked)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure what the suite costs; fails beyond the bounds. benchmarks/README.md says how."""
     install(session, REFERENCE_STACK)

@@ -22,6 +22,7 @@ from conformance.cli.report import report_app
 from conformance.cli.run import run
 from conformance.cli.schema import print_schema
 from conformance.cli.show import show_file
+from conformance.cli.soak import soak_healthy
 from conformance.session.exit_codes import MEANING
 
 
@@ -53,6 +54,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "replay": replay_case,
     "bisect": bisect,
     "faults": plant_faults,
+    "soak": soak_healthy,
     "doctor": doctor,
     "calibrate": calibrate,
     "schema": print_schema,

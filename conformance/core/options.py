@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-Taker = Literal["run", "matrix run", "pytest", "workflow"]
+Taker = Literal["run", "matrix run", "pytest", "workflow", "soak"]
 Given = Mapping[str, tuple[str, ...]]
 """The values that were given for each option, by its name; none where it was left out."""
 SET = "set"
@@ -37,15 +37,22 @@ class Option(NamedTuple):
 
 EVERYWHERE: tuple[Taker, ...] = ("run", "matrix run", "pytest", "workflow")
 BY_HAND: tuple[Taker, ...] = ("run", "matrix run", "pytest")
+SOAK: tuple[Taker, ...] = ("soak",)
 COMMANDS: tuple[Taker, ...] = ("run", "matrix run")
 ONE_RUN: tuple[Taker, ...] = ("run", "pytest")
 OPTIONS = (
-    Option("families", "NAMES", "families to judge (default: all), separated by commas", EVERYWHERE, "names"),
-    Option("clauses", "NAMES", "clauses, chapters or globs (default: all), separated by commas", EVERYWHERE, "names"),
-    Option("methods", "NAMES", "methods of PEFT (default: all), separated by commas", BY_HAND, "names"),
-    Option("profile", "NAME", "quick (default), standard or thorough", EVERYWHERE),
-    Option("examples", "N", "examples per stratum, in place of the profile's", BY_HAND),
-    Option("seed", "N", "seed of the search (default: 0)", EVERYWHERE),
+    Option("families", "NAMES", "families to judge (default: all), separated by commas", (*EVERYWHERE, *SOAK), "names"),
+    Option(
+        "clauses",
+        "NAMES",
+        "clauses, chapters or globs (default: all), separated by commas",
+        (*EVERYWHERE, *SOAK),
+        "names",
+    ),
+    Option("methods", "NAMES", "methods of PEFT (default: all), separated by commas", (*BY_HAND, *SOAK), "names"),
+    Option("profile", "NAME", "quick (default), standard or thorough", (*EVERYWHERE, *SOAK)),
+    Option("examples", "N", "examples per stratum, in place of the profile's", (*BY_HAND, *SOAK)),
+    Option("seed", "N", "seed of the search (default: 0)", (*EVERYWHERE, *SOAK)),
     Option("time", "TIME", "stop after 60s, 5m, 1h; what is left is not run", (*ONE_RUN, "workflow")),
     Option("known", "FILE", "known-failures file, or none (default: the shipped one)", EVERYWHERE, "file"),
     Option("mended", "", "judge with every known failure mended, and excuse none", BY_HAND, "flag"),
@@ -60,7 +67,7 @@ OPTIONS = (
     ),
     Option("report", "FILE", "write events to FILE, as JSON lines", ONE_RUN, "file"),
     Option("workers", "N", "processes; auto is one a core where that pays", COMMANDS, default="auto"),
-    Option("family-file", "FILE", "register the family that this TOML file describes", EVERYWHERE, "files"),
+    Option("family-file", "FILE", "register the family that this TOML file describes", (*EVERYWHERE, *SOAK), "files"),
 )
 
 

@@ -152,6 +152,7 @@ def test_help_names_every_verb_and_exit_code(call: Call) -> None:
         "replay",
         "known",
         "faults",
+        "soak",
         "doctor",
         "calibrate",
         "schema",
