@@ -1,8 +1,8 @@
 """The report of a night: `night.py EVENTS KEPT OUT`. Needs the project installed.
 
-Reads the events of every stack below EVENTS, and in KEPT the night before, which it replaces by this one. Writes to OUT the
-page, and `issue.json` and `issue.md` for issue.py; and the summary of the job. The planned stacks are in ``STACKS``, as
-plan.py gave them: one that left nothing is red.
+Reads the events of every stack and the file of the soak below EVENTS, and in KEPT the night before, which it replaces by this
+one. Writes to OUT the page, and `issue.json` and `issue.md` for issue.py; and the summary of the job. The planned stacks are in
+``STACKS``, as plan.py gave them: one that left nothing is red.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from conformance.core.errors import UserError
 from conformance.report.issue import issue_news, issue_text, issue_title
 from conformance.report.merged import check_run
-from conformance.report.nights import Night, after, keep_night, load_night, read_stack
+from conformance.report.nights import Night, after, keep_night, load_night, read_soak, read_stack
 from conformance.session import events
 
 
@@ -47,6 +47,7 @@ def tonight(folder: Path) -> Night:
         run=os.environ["GITHUB_RUN_NUMBER"],
         link="{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(os.environ),
         stacks=tuple(read_stack(entry["stack"], folder, settled=entry["settled"]) for entry in planned),
+        soaked=read_soak(folder),
     )
 
 

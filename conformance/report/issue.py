@@ -22,12 +22,15 @@ def issue_title(night: Night) -> str:
         return f"{'All stacks conform' if all_conform else settled}{limit} since run {night.run}: {night.link}"
     red = sum(stack.red for stack in night.stacks)
     number = f"{red} of {plural(len(night.stacks), 'stack')} red" if night.stacks else "nothing was planned"
-    return f"Nightly conformance: {number}"
+    return f"Nightly conformance: {number}{', and the soak' if night.soak_is_red else ''}"
 
 
 def issue_news(night: Night, changes: Changes) -> str:
     """What is worth a notification; nothing if nothing is new."""
-    return f"{plural(len(changes.new), 'new violation')} in [run {night.run}]({night.link})." if changes.new else ""
+    alarms = night.soaked.alarms if night.soaked else ()
+    news = [(len(changes.new), "new violation"), (len(alarms), "alarm")]
+    told = " and ".join(plural(number, what) for number, what in news if number)
+    return f"{told} in [run {night.run}]({night.link})." if told else ""
 
 
 def issue_text(night: Night, changes: Changes, previous: Night | None, everything: bool = False) -> str:

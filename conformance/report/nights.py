@@ -16,6 +16,7 @@ from conformance.report.failures import Key
 from conformance.report.finding import repeat
 from conformance.session.events import Run, read_events
 from conformance.session.exit_codes import MEANING
+from conformance.soak import tally as tallies
 
 UNJUDGED = (None, BROKEN, NOT_RUN)
 """Words for an item of which tonight says nothing; ``None`` for one that was not reached."""
@@ -83,17 +84,42 @@ class Stack(Struct, frozen=True, kw_only=True):
         return MEANING[self.code] + (f"; {self.left} of {len(self.words)} items were not run" if self.left else "")
 
 
+class Soaked(Struct, frozen=True, kw_only=True):
+    """What the night's soak judged; ``earlier`` is the sum of the nights before.
+
+    ``code`` is its exit code; ``alarms`` are the lines that repeat them, and ``why`` says why it cannot be read.
+    """
+
+    judged: int = 0
+    earlier: int = 0
+    undecided: float = 0.0
+    code: int = 3
+    alarms: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def total(self) -> int:
+        """How many examples all nights have judged."""
+        return self.judged + self.earlier
+
+
 class Night(Struct, frozen=True, kw_only=True):
-    """All planned stacks; ``run`` is the number of the workflow's run, ``link`` its address."""
+    """All planned stacks, and the soak of healthy subjects; ``run`` is the number of the workflow's run, ``link`` its address."""
 
     run: str
     link: str
     stacks: tuple[Stack, ...]
+    soaked: Soaked | None = None
 
     @property
     def red(self) -> bool:
         """Whether somebody has to look. A night in which nothing was planned is no green one."""
-        return not self.stacks or any(stack.red for stack in self.stacks)
+        return not self.stacks or any(stack.red for stack in self.stacks) or self.soak_is_red
+
+    @property
+    def soak_is_red(self) -> bool:
+        """Whether the soak, if there was one, did not end well."""
+        return self.soaked is not None and self.soaked.code != 0
 
 
 class ChangedItem(Struct, frozen=True):
@@ -141,6 +167,23 @@ def _stack(name: str, run: Run, settled: bool) -> Stack:
     )
 
 
+def read_soak(folder: Path) -> Soaked:
+    """What the file of the soak says, which lies anywhere below ``folder``; no file is no success."""
+    files = sorted(folder.rglob("soak.json"))
+    if not files:
+        return Soaked(why="left nothing: it could not be installed, or its machine was lost")
+    try:
+        tally = tallies.read(files[0])
+    except UserError as error:
+        return Soaked(why=error.message)
+    return Soaked(
+        judged=tally.judged,
+        undecided=tally.undecided,
+        code=tally.exit_code,
+        alarms=tuple(alarm.repeat for alarm in tally.alarms),
+    )
+
+
 def after(previous: Night | None, tonight: Night) -> tuple[Night, Changes]:
     """How ``tonight`` differs from ``previous``, and ``tonight`` with what stays open written into it.
 
@@ -153,7 +196,10 @@ def after(previous: Night | None, tonight: Night) -> tuple[Night, Changes]:
         kind: tuple(item for _, changed in compared for item in getattr(changed, kind))
         for kind in Changes.__struct_fields__
     }
-    return replace(tonight, stacks=tuple(stack for stack, _ in compared)), Changes(**changes)
+    stacks, soaked = tuple(stack for stack, _ in compared), tonight.soaked
+    if soaked and previous and previous.soaked:
+        soaked = replace(soaked, earlier=previous.soaked.total)
+    return replace(tonight, stacks=stacks, soaked=soaked), Changes(**changes)
 
 
 def _compared(stack: Stack, old: dict[str, NightlyViolation]) -> tuple[Stack, Changes]:

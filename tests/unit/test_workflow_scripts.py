@@ -191,7 +191,7 @@ def test_a_night_without_a_plan_is_red_and_forgets_nothing(
     (kept / "night.json").write_text("what was before")
     nightly.main(events, kept, out)
     said = json.loads((out / "issue.json").read_text("utf-8"))
-    assert said == {"red": True, "title": "Nightly conformance: nothing was planned", "news": ""}
+    assert said == {"red": True, "title": "Nightly conformance: nothing was planned, and the soak", "news": ""}
     assert (kept / "night.json").read_text() == "what was before"
 
 

@@ -82,7 +82,11 @@ def gh(*arguments: str) -> int:
 
 
 def command(*arguments: str) -> int:
-    """`peft-conformance`, but nothing is judged: the events of a run are made up."""
+    """`peft-conformance`, but nothing is judged: the events of a run, and the counts of a soak, are made up."""
+    if arguments[0] == "soak":
+        count = {"subject": "reference", "item": {"clause": "a.b", "family": "llama"}, "words": {"conforms": 9}}
+        Path(arguments[arguments.index("--report") + 1]).write_text(json.dumps({"counts": [count], "complete": True}))
+        return 0
     if arguments[0] == "run":
         return become(str(Path(__file__).with_name("played.py")), *arguments)
     return become("-c", "from conformance.cli import main; main()", *arguments)

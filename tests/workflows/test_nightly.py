@@ -66,6 +66,13 @@ def test_every_stack_is_run_with_the_seed_of_the_night_and_earlier_examples(firs
         assert {"--profile=thorough", "--time=40m", "--seed=7", "--database=local"} <= set(run)
 
 
+def test_the_soak_draws_with_seeds_of_its_own_and_is_counted_over_nights(first: Played, second: Played) -> None:
+    ((_, *given),) = [call for call in first.calls("peft-conformance") if call[0] == "soak"]
+    assert {"--seed", "700", "--least", "100000"} <= set(given)
+    assert "9 examples tonight, 0.00 % undecided, 0 alarms; 9 examples in all nights" in body(first)
+    assert "9 examples tonight, 0.00 % undecided, 0 alarms; 18 examples in all nights" in body(second)
+
+
 def test_the_page_covers_all_that_left_events(first: Played) -> None:
     (merged,) = [call for call in first.calls("peft-conformance") if call[-2:] == ["--out", "report"]]
     assert merged[:-2] == [
