@@ -39,7 +39,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 def do(work: Work) -> Tally:
-    """The tally of ``work``, in this process."""
+    """The tally of ``work``, in this process. Raises ``RuntimeError`` for a family that the installed transformers lacks."""
     from conformance.families.build import absent
     from conformance.runs.lab import Lab
 
@@ -47,12 +47,13 @@ def do(work: Work) -> Tally:
     _settle()
     if work.foreign:
         adopt(work.foreign)
+    if why := absent(family_named(work.family)):
+        raise RuntimeError(f"nothing can be judged: {why}")
     counted = _Counted(work)
-    if not absent(family_named(work.family)):
-        with SUBJECTS[work.subject]() as maker:
-            lab = Lab(maker)
-            for clause, case in _pairs(work):
-                counted.add(clause, confirm(clause, lab, run_with_control(clause, lab, case)))
+    with SUBJECTS[work.subject]() as maker:
+        lab = Lab(maker)
+        for clause, case in _pairs(work):
+            counted.add(clause, confirm(clause, lab, run_with_control(clause, lab, case)))
     return counted.tally(time.process_time() - started)
 
 

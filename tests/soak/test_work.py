@@ -65,6 +65,12 @@ def test_the_healthy_reference_is_none() -> None:
     assert (found.alarms, found.counts[0].words) == ((), {"conforms": 1})
 
 
+def test_a_family_that_is_absent_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.families.build.absent", lambda family: "transformers has no LlamaForCausalLM")
+    with pytest.raises(RuntimeError, match="nothing can be judged: transformers has no"):
+        do(work("masks.rows_alone", case=PADDED))
+
+
 def test_a_family_s_own_case_is_judged_once_and_not_with_every_seed() -> None:
     story = "lifecycle.learned_mapping_survives"
     assert [clause.id for clause, _ in working._pairs(work(story))] == [story]
