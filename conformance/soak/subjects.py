@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from conformance.core.errors import unknown
 
 if TYPE_CHECKING:
-    from conformance.runs.subject import Subject
+    from conformance.runs.lab import Lab
 
-Making = Callable[[], "AbstractContextManager[type[Subject]]"]
-
-
-def _reference() -> AbstractContextManager[type[Subject]]:
-    from conformance.runs.subject import maker_named
-
-    return maker_named("reference")
+Making = Callable[[], "AbstractContextManager[Lab]"]
 
 
-SUBJECTS: dict[str, Making] = {"reference": _reference}
-"""By name, what gives the maker of subjects, for as long as the context lasts."""
+@contextmanager
+def _reference() -> Iterator[Lab]:
+    from conformance.runs.lab import Lab
+
+    yield Lab("reference")
+
+
+@contextmanager
+def _mended() -> Iterator[Lab]:
+    """The installed PEFT with the mends of all known failures that it has."""
+    from conformance.compat.versions import versions
+    from conformance.engine.explain import with_mends
+    from conformance.engine.known import load, shipped
+    from conformance.runs.lab import Lab
+
+    entries = tuple(entry for entry in load(shipped()) if entry.applies(versions()))
+    with with_mends(Lab("peft"), entries, ("all",)) as lab:
+        yield lab
+
+
+SUBJECTS: dict[str, Making] = {"reference": _reference, "mended": _mended}
+"""By name, what gives a lab whose subjects are right, for as long as the context lasts."""
 
 
 def subjects_named(text: str | None) -> tuple[str, ...]:

@@ -41,7 +41,6 @@ class Work(Struct, frozen=True, kw_only=True):
 def do(work: Work) -> Tally:
     """The tally of ``work``, in this process. Raises ``RuntimeError`` for a family that the installed transformers lacks."""
     from conformance.families.build import absent
-    from conformance.runs.lab import Lab
 
     started = time.process_time()
     _settle()
@@ -50,8 +49,7 @@ def do(work: Work) -> Tally:
     if why := absent(family_named(work.family)):
         raise RuntimeError(f"nothing can be judged: {why}")
     counted = _Counted(work)
-    with SUBJECTS[work.subject]() as maker:
-        lab = Lab(maker)
+    with SUBJECTS[work.subject]() as lab:
         for clause, case in _pairs(work):
             counted.add(clause, confirm(clause, lab, run_with_control(clause, lab, case)))
     return counted.tally(time.process_time() - started)

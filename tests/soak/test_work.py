@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from msgspec.structs import replace
 
@@ -10,15 +13,39 @@ from conformance.core.case import Case, Roles, Row
 from conformance.core.errors import UserError
 from conformance.engine.search import drawn
 from conformance.faults.registry import Planted, fault_named
+from conformance.runs.lab import Lab
 from conformance.soak import SUBJECTS, spread
 from conformance.soak import work as working
 from conformance.soak.spread import Plan, soak
 from conformance.soak.subjects import subjects_named
+from conformance.soak.tally import Tally
 from conformance.soak.work import Work, do, new_cases
 from conformance.strategies import STRATA
 
 ROLES = Roles(layers=2, heads=2, kv_heads=2, head_dim=4, width=8, ffn=16, activation="silu", rope="default")
 PADDED = Case(family="llama", roles=ROLES, rows=(Row(length=3), Row(length=1, seed=1)))
+
+
+class InProcess:
+    """Stands in for a child: it does the work here."""
+
+    ended = False
+
+    def __init__(self, changes: object) -> None:
+        """As a child."""
+
+    def call(self, function: str, record: Work, answer: type[Tally], seconds: float) -> Tally:
+        """As of a child."""
+        return do(record)
+
+    def kill(self) -> None:
+        """There is no process."""
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No children are started."""
+    monkeypatch.setattr(spread, "Child", InProcess)
 
 
 def work(clause: str, **changes: object) -> Work:
@@ -47,8 +74,12 @@ def test_every_seed_brings_only_what_no_earlier_seed_has_drawn() -> None:
 
 
 def test_a_fault_in_a_healthy_subject_is_an_alarm_with_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    fault = fault_named("pads_visible")
-    monkeypatch.setitem(SUBJECTS, "ill", lambda: fault.planted(Planted.fired))
+    @contextmanager
+    def ill() -> Iterator[Lab]:
+        with fault_named("pads_visible").planted(Planted.fired) as maker:
+            yield Lab(maker)
+
+    monkeypatch.setitem(SUBJECTS, "ill", ill)
     found = do(work("masks.rows_alone", subject="ill", case=PADDED))
     (alarm,) = found.alarms
     assert (alarm.subject, alarm.word, alarm.case, str(alarm.item)) == (
@@ -60,8 +91,17 @@ def test_a_fault_in_a_healthy_subject_is_an_alarm_with_its_case(monkeypatch: pyt
     assert found.counts[0].words == {"violates": 1}
 
 
-def test_the_healthy_reference_is_none() -> None:
-    found = do(work("masks.rows_alone", case=PADDED))
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_healthy_subject_is_none(subject: str) -> None:
+    found = do(work("masks.rows_alone", subject=subject, case=PADDED))
+    assert (found.alarms, found.counts[0].words) == ((), {"conforms": 1})
+
+
+def test_what_is_known_of_peft_is_mended() -> None:
+    """Pads that use up the window: a known failure, which no healthy subject may have."""
+    roles = replace(ROLES, layers=1, heads=1, kv_heads=1, width=4, window=5, sliding=(True,))
+    case = Case(family="mistral", roles=roles, rows=(Row(length=1), Row(length=2)), new_tokens=4)
+    found = do(work("equivalence.step_logits", subject="mended", family="mistral", case=case))
     assert (found.alarms, found.counts[0].words) == ((), {"conforms": 1})
 
 
@@ -78,6 +118,7 @@ def test_a_family_s_own_case_is_judged_once_and_not_with_every_seed() -> None:
     assert not list(working._pairs(work(story, family="opt")))
 
 
+@pytest.mark.usefixtures("here")
 def test_rounds_follow_until_enough_was_judged() -> None:
     seeds = []
     found = soak(plan("masks.row_order", examples=2, least=24), lambda work, done, sum: seeds.append(work.seed))
@@ -87,19 +128,21 @@ def test_rounds_follow_until_enough_was_judged() -> None:
     assert len(seeds) > 1
 
 
+@pytest.mark.usefixtures("here")
 def test_a_soak_that_finds_nothing_more_to_judge_is_not_complete() -> None:
     found = soak(plan("lifecycle.learned_mapping_survives", families=("opt",), least=12))
     assert (found.complete, found.judged, found.exit_code) == (False, 0, 3)
 
 
+@pytest.mark.usefixtures("here")
 def test_one_case_is_enough_where_it_is_given() -> None:
     found = soak(plan("masks.rows_alone", case=replace(PADDED, rows=PADDED.rows[:1]), least=12))
     assert (found.complete, found.judged, found.exit_code) == (True, 0, 5)
 
 
 def test_workers_change_no_count() -> None:
-    both = [soak(plan("masks.row_order", families=("llama", "gpt2"), workers=workers)) for workers in (1, 2)]
-    assert both[0].counts == both[1].counts
+    plans = [plan("masks.row_order", families=("llama", "gpt2"), workers=workers) for workers in (1, 2)]
+    assert soak(plans[0]).counts == soak(plans[1]).counts
 
 
 def test_a_lost_process_is_an_alarm_and_the_soak_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
