@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from conformance.assertions.gradients import close_gradients, gradients
 from conformance.assertions.logits import agree, agree_on_loss, identical
 from conformance.assertions.training import counted_labels
 from conformance.core.relations import unplaced, without_prefix
@@ -13,8 +14,6 @@ from conformance.devices.current import current, on_single_device
 from conformance.devices.maps import numbered, places, spell
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from conformance.core.case import Case, Placement
     from conformance.runs.lab import Lab
     from conformance.runs.trace import Trace
@@ -24,11 +23,7 @@ WHOLE = 100
 """In percent, a share of memory that holds the whole model."""
 FEW = 4
 """Tensors that a step may move into the whole model and out of it, beyond what the base model moves there: tokens, a mask,
-positions or what an encoder read, and logits."""
-SAME_GRADIENT = 1e-4
-"""Of the largest component; gradients are sums in the same order on any device, up to the last bits of another kernel.
-
-Measured over the quick profile of all families: at most 1.6e-6, and for PEFT 0.
+positions or what an encoder read, and logits.
 """
 
 
@@ -152,27 +147,5 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     if labelled and got.loss is not None and one.loss is not None:
         agree_on_loss(got.loss, one.loss, got)
     if case.prefix.length:
-        _close(_gradients(lab, case, tokens), _gradients(lab, one_device, tokens))
-
-
-def _gradients(lab: Lab, case: Case, tokens: Tensor) -> dict[str, Tensor]:
-    import torch
-
-    subject = lab.subject(case)
-    logits = lab.forward_on(subject, case, tokens, grad=True).logits
-    named = subject.parameters()
-    found = torch.autograd.grad(logits.log_softmax(-1)[..., 0].mean(), list(named.values()), allow_unused=True)
-    # None for a parameter that the logits do not depend on, whatever torch's annotation says.
-    return {name: torch.zeros(()) if g is None else g.cpu() for name, g in zip(named, found, strict=True)}  # type: ignore[redundant-expr]
-
-
-def _close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    for name, gradient in expected.items():
-        if got[name].shape != gradient.shape:
-            raise violation(f"gradient of the adapter's {name}", "none", "one: the training forward reads it")
-        apart = float((got[name] - gradient).abs().max())
-        largest = float(gradient.abs().max())
-        if apart > SAME_GRADIENT * largest:
-            raise violation(
-                f"gradient of the adapter's {name}", f"off by {apart:.3g}", f"as on one device, up to {largest:.3g}"
-            )
+        expected = gradients(lab, one_device, tokens)[1]
+        close_gradients(gradients(lab, case, tokens)[1], expected, "on one device")

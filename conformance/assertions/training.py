@@ -70,8 +70,19 @@ def generated_text(trace: Trace) -> str:
 
 
 def counted_labels(case: Case, row: int) -> int:
-    """How many labels of the row count towards the loss, with as many answered tokens as the Case has."""
+    """How many labels of the row count towards the loss, with as many answered tokens as the Case says."""
     if case.roles.encoder_layers:
-        return case.new_tokens
+        return case.answered(row)
     # All but the first token of the text and all but the last of the answer.
     return case.rows[row].length - 1 + case.new_tokens - 1
+
+
+def loss_of_rows(got: Trace, alone: list[Trace]) -> None:
+    """The loss of a batch is that of its rows alone, weighted by how many labels each of them has."""
+    from conformance.assertions.logits import agree_on_loss
+
+    counts = [counted_labels(got.case, index) for index in range(len(alone))]
+    # A row without any label of its own has no loss: a mean over nothing.
+    total = sum((row.loss or 0.0) * count for row, count in zip(alone, counts, strict=True) if count)
+    if got.loss is not None and max(counts):
+        agree_on_loss(got.loss, total / sum(counts), got)

@@ -9,14 +9,19 @@ from conformance.assertions.state import equal_rows
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
 from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
-from conformance.core.relations import first_steps, without_prefix
+from conformance.core.relations import first_steps, other_prefix, without_prefix
 from conformance.core.signals import violation
 from conformance.core.sources import STORY
 from conformance.methods import method_named
+from conformance.methods.method import DEFAULT_ADAPTER
+from conformance.runs.judged_code import guarded
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
+
+ANOTHER = "another"
+"""What a second adapter is called."""
 
 
 @clause(sources=("huggingface/peft#2043", "huggingface/peft#1607"), control="runs")
@@ -31,6 +36,34 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     same(lab.generate_on(lab.reloaded(case), short), first, "the loaded adapter answers otherwise")
     afresh = lab.generate_in_fresh_process(short, lab.saved_folder(case))
     same(afresh, first, "the adapter loaded in a fresh process answers otherwise")
+
+
+@clause(sources=("huggingface/peft#2256", "huggingface/transformers#35087"), control="runs")
+def loaded_into_live(lab: Lab, case: Case) -> None:
+    """Loaded into a live model with other values, under another name or over its own, the saved values answer.
+
+    Under another name they answer as soon as that is switched to; until then, and when switched back, the live model's own do.
+    Over its own they replace what is being trained, a projection too, in generate and in forward.
+    """
+    short, own = first_steps(case, 1), other_prefix(first_steps(case, 1))
+    saved, folder, live = lab.generate(case).steps(1), lab.saved_folder(case), lab.new_subject(own)
+    guarded("load_adapter", lambda: live.load_live(folder, ANOTHER))
+    unmoved = "an adapter answers otherwise after another was loaded beside it"
+    identical(lab.generate_on(live, own), lab.generate(own), unmoved)
+    guarded("set_adapter", lambda: live.switch(ANOTHER))
+    same = agree if case.prefix.projection else identical
+    same(
+        lab.generate_on(live, short), saved, "loaded under another name and switched to, the adapter answers otherwise"
+    )
+    guarded("set_adapter", lambda: live.switch(DEFAULT_ADAPTER))
+    identical(lab.generate_on(live, own), lab.generate(own), unmoved)
+    guarded("load_adapter", lambda: live.load_live(folder))
+    same(lab.generate_on(live, short), saved, "loaded over the live one, the adapter answers otherwise in generate")
+    same(
+        lab.forward_on(live, case),
+        lab.forward(case),
+        "loaded over the live one, the adapter answers otherwise in forward",
+    )
 
 
 @clause(sources=("huggingface/peft#2043", "huggingface/peft#2256"), requires=(projection,), control="runs")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.logits import agree, agree_on_loss
+from conformance.assertions.logits import agree
 from conformance.assertions.positions import requires_position_ids
-from conformance.assertions.training import counted_labels
-from conformance.clauses.preconditions import both_sides, many_rows, other_masks
+from conformance.assertions.training import loss_of_rows
+from conformance.clauses.preconditions import both_sides, decoder_masks, encoder_decoder, many_rows, other_masks
 from conformance.clauses.registry import clause
 from conformance.core.relations import (
     first_steps,
     row_alone,
     rows_reversed,
     with_attention,
+    with_decoder_mask,
     with_mask,
     with_padding,
     with_position_ids,
@@ -54,11 +55,7 @@ def training_rows_alone(lab: Lab, case: Case) -> None:
     alone = [lab.forward(row_alone(case, i), tokens=tokens[i : i + 1]) for i in range(len(case.rows))]
     for index, row in enumerate(alone):
         agree(got.row(index), row, f"row {index} differs from the row alone")
-    counts = [counted_labels(case, index) for index in range(len(case.rows))]
-    # A row without any label of its own has no loss: a mean over nothing.
-    total = sum((row.loss or 0.0) * count for row, count in zip(alone, counts, strict=True) if count)
-    if got.loss is not None and max(counts):
-        agree_on_loss(got.loss, total / sum(counts), got)
+    loss_of_rows(got, alone)
 
 
 @clause(requires=(many_rows,))
@@ -115,3 +112,30 @@ def given_positions(lab: Lab, case: Case) -> None:
     shifted = with_position_ids(short, shift=3)
     got = lab.generate(shifted)
     agree(got, lab.predict(shifted, handmade_cache, tokens=got.tokens), "generate does not honour shifted positions")
+
+
+@clause(
+    sources=("huggingface/peft#809", "huggingface/transformers#41696"),
+    requires=(encoder_decoder,),
+    follow_ups=decoder_masks,
+)
+def decoder_mask(lab: Lab, case: Case) -> None:
+    """An encoder-decoder's decoder_attention_mask of ones equals none; with pads, training equals that on each row alone.
+
+    Pads stand on the right of what the decoder reads, as in any batch of labels. Every row sees the whole prefix.
+    """
+    plain = with_decoder_mask(case, "omitted")
+    answer = lab.generate(plain)
+    got, alone = lab.forward(case, answer.tokens), []
+    for index in range(len(case.rows)):
+        steps = case.answered(index)
+        alone.append(lab.forward(row_alone(plain, index), answer.tokens[index : index + 1, :steps]))
+        agree(
+            got.row(index).steps(steps),
+            alone[-1],
+            f"row {index} with a decoder_attention_mask differs from the row alone",
+        )
+    loss_of_rows(got, alone)
+    if case.decoder_mask == "ones":
+        masked = lab.generate(first_steps(case))
+        agree(masked, answer.steps(3), "generate answers otherwise with a decoder_attention_mask of ones")

@@ -8,14 +8,16 @@ from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
     first_steps,
+    in_mode,
     one_token,
     row_alone,
     spelled_plainly,
     with_beams,
+    with_cache,
+    with_decoder_mask,
     with_mask,
     with_padding,
     with_real_tokens,
-    with_static_cache,
 )
 from conformance.families import family_named
 from conformance.methods import method_named
@@ -143,6 +145,31 @@ def spelled_otherwise(case: Case) -> bool:
     return not case.placement.automatic and spelled_plainly(case) != case
 
 
+@precondition(otherwise="It has no decoder of its own, whose mask could be given")
+def encoder_decoder(case: Case) -> bool:
+    """An encoder-decoder."""
+    return case.roles.encoder_layers > 0
+
+
+def decoder_masks(case: Case) -> tuple[Case, ...]:
+    """The same batch with a mask of ones for the decoder, and with one that has pads, for which it takes several rows."""
+    padded = (with_decoder_mask(case, "padded"),) if len(case.rows) > 1 else ()
+    return (with_decoder_mask(case, "ones"), *padded)
+
+
+def training_mode(case: Case) -> tuple[Case, ...]:
+    """The model in training mode."""
+    return (in_mode(case, "train"),)
+
+
+def other_caches(case: Case) -> tuple[Case, ...]:
+    """Three steps with each other kind of cache that transformers has on every machine.
+
+    Offloaded ones need the streams of an accelerator, quantized ones a package; ``hybrid`` has become a name of the default.
+    """
+    return (with_cache(first_steps(case), "static"),)
+
+
 def greedy(case: Case) -> tuple[Case, ...]:
     """Three steps of it."""
     return (first_steps(case),)
@@ -155,4 +182,4 @@ def greedy_and_beams(case: Case) -> tuple[Case, ...]:
 
 def decodings(case: Case) -> tuple[Case, ...]:
     """Three steps, three with two beams, and three with a static cache."""
-    return (*greedy_and_beams(case), with_static_cache(first_steps(case)))
+    return (*greedy_and_beams(case), *other_caches(case))

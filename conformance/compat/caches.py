@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -104,14 +105,15 @@ def _read_layer(cache: Any, index: int) -> LayerCache:
     return LayerCache(int(cache.get_seq_length(index)), keys, values)
 
 
-def filled_cache(model: Any, filled: KeysValues, keep_all: bool = False) -> Any:
+def filled_cache(model: Any, filled: KeysValues, keep_all: bool = False, slots: int = 0) -> Any:
     """A cache for ``model`` whose self-attention layers hold ``filled``; nothing at all where ``filled`` is empty.
 
-    Sliding layers drop what their window does not need, unless ``keep_all``.
+    Sliding layers drop what their window does not need, unless ``keep_all``. With ``slots`` it is a static one of so many,
+    which drops nothing.
     """
     if takes_legacy(model):
         return tuple(_fused(*layer) for layer in filled) or None if fuses_heads(model) else tuple(filled) or None
-    cache = _empty(model, keep_all)
+    cache = _static(model, len(filled), slots) if slots else _empty(model, keep_all)
     target = getattr(cache, "self_attention_cache", cache)
     for index, (keys, values) in enumerate(filled):
         target.update(keys, values, index)
@@ -134,6 +136,19 @@ def _empty(model: Any, keep_all: bool) -> Any:
     from transformers import EncoderDecoderCache
 
     return EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+
+def static_layers() -> bool:
+    """Whether this release has layers of fixed size that can be filled by hand."""
+    return hasattr(import_module("transformers.cache_utils"), "StaticLayer")
+
+
+def _static(model: Any, layers: int, slots: int) -> Any:
+    from transformers import DynamicCache, EncoderDecoderCache
+    from transformers.cache_utils import Cache, StaticLayer
+
+    own = Cache(layers=[StaticLayer(max_cache_len=slots) for _ in range(layers)])
+    return EncoderDecoderCache(own, DynamicCache()) if model.config.is_encoder_decoder else own
 
 
 def fuses_heads(model: Any) -> bool:

@@ -148,6 +148,8 @@ class Case(Part, frozen=True):
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
     ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``.
+    ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
+    the right of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or ``train()``.
     """
 
     family: str
@@ -164,6 +166,8 @@ class Case(Part, frozen=True):
     attention: Literal["default", "eager"] = "default"
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
     cache: Literal["dynamic", "static"] = "dynamic"
+    decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
+    mode: Literal["eval", "train"] = "eval"
     dtype: Literal["float32", "float64"] = "float32"
     placement: Placement = _PLACEMENT
     seed: Small = 0
@@ -194,6 +198,10 @@ class Case(Part, frozen=True):
         """Whether any row needs pads."""
         return any(row.length != self.longest for row in self.rows)
 
+    def answered(self, row: int) -> int:
+        """How many tokens answer a row in the training path of an encoder-decoder: all, or one less for each row above it."""
+        return self.new_tokens - row % self.new_tokens if self.decoder_mask == "padded" else self.new_tokens
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, defaults left out."""
         return msgspec.json.encode(self, order="sorted").decode()
@@ -207,8 +215,9 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
+    | {"decoder_mask", "mode"}
 )
-"""Fields that say what is asked of a model. All others, a new one too, say what the model is."""
+"""Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement"})
 """Fields that say what is put around the base model, or where it lies. What is left says what the base model is."""
 

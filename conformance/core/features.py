@@ -80,6 +80,9 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
     "beams": lambda c: c.beams > 1,
     "static_cache": lambda c: c.cache == "static",
+    "decoder_mask": lambda c: c.decoder_mask != "omitted",
+    "padded_decoder_mask": lambda c: c.decoder_mask == "padded",
+    "training_mode": lambda c: c.mode == "train",
     "placed": lambda c: c.placed,
     "layers_apart": lambda c: c.placed and len(_layer_devices(c)) > 1,
     "ends_apart": lambda c: (

@@ -95,9 +95,19 @@ def with_beams(case: Case) -> Case:
     return replace(case, beams=2)
 
 
-def with_static_cache(case: Case) -> Case:
-    """Decoded with a static cache."""
-    return replace(case, cache="static")
+def with_cache(case: Case, cache: Literal["dynamic", "static"]) -> Case:
+    """Decoded with another kind of cache."""
+    return replace(case, cache=cache)
+
+
+def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded"]) -> Case:
+    """Another ``decoder_attention_mask``."""
+    return replace(case, decoder_mask=mask)
+
+
+def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:
+    """The model in training mode, or not."""
+    return replace(case, mode=mode)
 
 
 def unplaced(case: Case) -> Case:

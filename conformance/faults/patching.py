@@ -10,7 +10,7 @@ import torch
 
 from conformance.runs.patching import Patched, around
 
-CAUSAL = "peft:PeftModelForCausalLM"
+CAUSAL, SEQ2SEQ = "peft:PeftModelForCausalLM", "peft:PeftModelForSeq2SeqLM"
 MODEL = "peft:PeftModel"
 ENCODER = "peft:PrefixEncoder"
 

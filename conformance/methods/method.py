@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from conformance.compat.caches import KeysValues
     from conformance.families import Family
 
+DEFAULT_ADAPTER = "default"
+"""What an adapter is called that was not given a name."""
 Raw = Mapping[str, "Tensor"]
 """The adapter's raw parameters by name, as PEFT saves and holds them."""
 

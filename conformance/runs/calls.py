@@ -24,7 +24,7 @@ class Generated(NamedTuple):
 def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder | None = None) -> Generated:
     """Generate as ``case`` says, from the arguments ``given``, which lie on the subject's device."""
     asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
-    with torch.no_grad():
+    with torch.no_grad(), subject.in_mode_of(case):
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
     return Generated(out, on_cpu("generate", out.sequences)[:, -logits.shape[1] :], logits)

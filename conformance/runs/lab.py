@@ -220,7 +220,11 @@ class Lab:
         forced = torch.zeros(len(case.rows), 1, dtype=torch.long) if tokens is None else tokens
         batch: TrainingBatch = training_batch(case, subject.family, forced, self.base(case))
         given = on_device(subject.input_device, batch.request)
-        with recording(subject.base, subject.family, case) as seen, torch.set_grad_enabled(grad):
+        with (
+            recording(subject.base, subject.family, case) as seen,
+            torch.set_grad_enabled(grad),
+            subject.in_mode_of(case),
+        ):
             before = copies(given)
             out = guarded("forward", lambda: subject.model(**given), lambda: seen.layer_ran)
         logits = on_cpu("forward", out.logits)[batch.rows, batch.columns]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conformance.compat.caches import bytes_of
+from conformance.compat.caches import bytes_of, static_layers
 from conformance.core.case import Case
 from conformance.core.signals import NotApplicable
 from conformance.devices.current import COUNT, current
@@ -19,7 +19,7 @@ from conformance.devices.place_model import input_device, memory, place_model
 from conformance.families import family_named
 from conformance.families.build import build
 from conformance.methods import method_named
-from conformance.methods.method import Layout
+from conformance.methods.method import DEFAULT_ADAPTER, Layout
 
 
 class Subject:
@@ -54,6 +54,17 @@ class Subject:
         """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
         settings = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True, "output_logits": True}
         return self.model.generate(**(settings | request))
+
+    @contextmanager
+    def in_mode_of(self, case: Case) -> Iterator[None]:
+        """Inside, the model is in the mode that ``case`` says; before and afterwards in evaluation mode."""
+        if case.mode == "train":
+            self.model.train()
+        try:
+            yield
+        finally:
+            if case.mode == "train":
+                self.model.eval()
 
     def bare(self) -> Subject:
         """The model inside, used by itself."""
@@ -111,6 +122,14 @@ class Subject:
         """The same base model with the adapter loaded from ``folder``."""
         raise NotApplicable("a bare model has no adapter to load")
 
+    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Load the adapter in ``folder`` into this very model, under ``name``."""
+        raise NotApplicable("a bare model has no adapter to load")
+
+    def switch(self, name: str) -> None:
+        """From now on the adapter called ``name`` answers."""
+        raise NotApplicable("a bare model has no adapter to switch to")
+
 
 class PeftSubject(Subject):
     """What is judged: ``get_peft_model`` over the base model."""
@@ -152,6 +171,14 @@ class PeftSubject(Subject):
         """PEFT's ``PeftModel.from_pretrained``."""
         return cls(case, folder)
 
+    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
+        """PEFT's ``load_adapter``."""
+        self.model.load_adapter(str(folder), name)
+
+    def switch(self, name: str) -> None:
+        """PEFT's ``set_adapter``."""
+        self.model.set_adapter(name)
+
 
 def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
     from peft import PeftModel
@@ -178,14 +205,16 @@ class ReferenceSubject(Subject):
     def __init__(self, case: Case, folder: Path | None = None) -> None:
         super().__init__(case)
         wrapper = self.wrapper or resolve_name(self.method.reference)
-        self.model = wrapper(self.base, case, self.family, self.method)
+        self.model = wrapper(self.base, case, self.family, self.method).eval()
         if folder is not None:
             self.model.load(folder)
 
     def generate(self, **request: Any) -> Any:
         """The wrapper's own loop."""
-        if "num_beams" in request or "cache_implementation" in request:
-            raise NotApplicable("the reference wrapper decodes greedily, with a dynamic cache")
+        if "num_beams" in request:
+            raise NotApplicable("the reference wrapper decodes greedily")
+        if "cache_implementation" in request and not static_layers():
+            raise NotApplicable("this release has no static cache that the reference wrapper could fill by hand")
         return self.model.generate(**request)
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -212,6 +241,14 @@ class ReferenceSubject(Subject):
     def load(cls, case: Case, folder: Path) -> Subject:
         """A fresh wrapper with the saved parameters."""
         return cls(case, folder)
+
+    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
+        """The wrapper's own way."""
+        self.model.load(folder, name)
+
+    def switch(self, name: str) -> None:
+        """The wrapper's own switch."""
+        self.model.active = name
 
 
 MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}

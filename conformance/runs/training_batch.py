@@ -32,18 +32,21 @@ def training_batch(case: Case, family: Family, tokens: Tensor, base: Any) -> Tra
     """The batch in which every row's text is followed by all but the last of its ``tokens`` ``(rows, steps)``."""
     rows = torch.arange(len(case.rows))[:, None]
     if family.encoder_decoder:
-        start = torch.full((len(case.rows), 1), START)
-        decoder = torch.cat([start, tokens[:, :-1]], dim=1)
         steps = (torch.arange(tokens.shape[1]) - tokens.shape[1])[None].expand_as(tokens)
         given = embedded_request(case, family, lambda: base)
-        return TrainingBatch({**given, "decoder_input_ids": decoder, "labels": tokens.contiguous()}, rows, steps)
+        return TrainingBatch({**given, **_decoder_batch(case, tokens)}, rows, steps)
     whole = [torch.cat([text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
     return TrainingBatch(_batch(case, family, whole, base), rows, _columns(case, whole, tokens.shape[1]))
 
 
 def embedded_request(case: Case, family: Family, base: Callable[[], Any]) -> dict[str, Tensor]:
-    """What the user passes to generate; where the Case says so, embeddings that the ``base`` model makes of the tokens."""
+    """What the user passes to generate; where the Case says so, embeddings that the ``base`` model makes of the tokens.
+
+    What a decoder reads before it answers is one start token, so its mask is a column of ones.
+    """
     given = request(case, family)
+    if case.decoder_mask != "omitted":
+        given["decoder_attention_mask"] = torch.ones(len(case.rows), 1, dtype=torch.long)
     if case.inputs == "embeds":
         given["inputs_embeds"] = embeds(base(), given.pop("input_ids"))
     return given
@@ -53,6 +56,21 @@ def embeds(base: Any, ids: Tensor) -> Tensor:
     """What the base model's word embedding gives for ``ids``, shape ``(rows, width, hidden)``."""
     found: Tensor = base.get_input_embeddings()(ids).detach()
     return found
+
+
+def _decoder_batch(case: Case, tokens: Tensor) -> dict[str, Tensor]:
+    """What an encoder-decoder's decoder reads, its labels, and its mask; pads stand on the right of shorter answers."""
+    start = torch.full((len(case.rows), 1), START)
+    decoder = torch.cat([start, tokens[:, :-1]], dim=1)
+    if case.decoder_mask == "omitted":
+        return {"decoder_input_ids": decoder, "labels": tokens.contiguous()}
+    lengths = torch.tensor([[case.answered(row)] for row in range(len(case.rows))])
+    real = torch.arange(tokens.shape[1]) < lengths
+    return {
+        "decoder_input_ids": decoder.masked_fill(~real, PAD),
+        "decoder_attention_mask": real.long(),
+        "labels": tokens.masked_fill(~real, IGNORED),
+    }
 
 
 def _columns(case: Case, whole: list[Tensor], steps: int) -> Tensor:

@@ -46,7 +46,9 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "with_real_tokens": (relations.with_real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
     "in_double": (relations.in_double, {"dtype": "float64"}),
     "with_beams": (relations.with_beams, {"beams": 2}),
-    "with_static_cache": (relations.with_static_cache, {"cache": "static"}),
+    "with_cache": (lambda c: relations.with_cache(c, "static"), {"cache": "static"}),
+    "with_decoder_mask": (lambda c: relations.with_decoder_mask(c, "padded"), {"decoder_mask": "padded"}),
+    "in_mode": (lambda c: relations.in_mode(c, "train"), {"mode": "train"}),
     "unplaced": (relations.unplaced, {"placement": Placement()}),
     "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
     "spelled_plainly": (

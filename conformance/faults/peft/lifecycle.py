@@ -108,3 +108,28 @@ def peft_saves_what_it_first_ran(fired: Fired) -> Patched:
         return first_rows
 
     return both(prompt(remember), saved(change))
+
+
+@in_peft(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_beside)
+def peft_live_adapter_stays(fired: Fired) -> Patched:
+    """Loading over an adapter that is being trained changes nothing."""
+
+    def wrapper(original: Any, self: Any, folder: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        live = self.peft_config.get(name)
+        if fired(live is not None and not live.inference_mode):
+            return None
+        return original(self, folder, name, *args, **kwargs)
+
+    return around(MODEL, "load_adapter", wrapper)
+
+
+@in_peft(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_here)
+def peft_other_names_never_answer(fired: Fired) -> Patched:
+    """set_adapter leaves the first adapter active."""
+
+    def wrapper(original: Any, self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        first = next(iter(self.peft_config))
+        fired(name != first)
+        return original(self, first, *args, **kwargs)
+
+    return around(MODEL, "set_adapter", wrapper)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import torch
 
 from conformance.core.case import PAD
-from conformance.faults.patching import arguments, hide, inputs, mask_of
+from conformance.faults.patching import SEQ2SEQ, arguments, hide, inputs, mask_of
 from conformance.faults.registry import Fired, in_peft
-from conformance.runs.patching import Patched
+from conformance.runs.patching import Patched, around
 from conformance.runs.training_batch import IGNORED
 
 
@@ -79,3 +80,22 @@ def peft_given_positions_not_offset(fired: Fired) -> Patched:
             given["position_ids"] = given["position_ids"] - self.active_peft_config.num_virtual_tokens
 
     return arguments("forward", change)
+
+
+@in_peft(clause="masks.decoder_mask", family="t5")
+def peft_decoder_mask_on_the_wrong_side(fired: Fired) -> Patched:
+    """In training the columns of the virtual tokens stand at the end of a decoder's mask, which only pads show."""
+
+    def wrapper(original: Any, self: Any, **kwargs: Any) -> Any:
+        inner, n = self.base_model.forward, self.active_peft_config.num_virtual_tokens
+
+        def moved(**given: Any) -> Any:
+            mask = given.get("decoder_attention_mask")
+            if mask is not None and fired(not mask.all()):
+                given["decoder_attention_mask"] = mask.roll(-n, dims=1)
+            return inner(**given)
+
+        with mock.patch.object(self.base_model, "forward", moved):
+            return original(self, **kwargs)
+
+    return around(SEQ2SEQ, "forward", wrapper)

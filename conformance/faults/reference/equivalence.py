@@ -37,9 +37,9 @@ class RunnerUp(Planted):
 class WindowsExchanged(Planted):
     """Full layers get the mask of the sliding ones, and the reverse."""
 
-    def attention(self, mask: Tensor, width: int) -> Any:
+    def attention(self, mask: Tensor, width: int, slots: int = 0) -> Any:
         """Exchange the two masks."""
-        masks = super().attention(mask, width)
+        masks = super().attention(mask, width, slots)
         if self.fired(isinstance(masks, dict)):
             return {"full_attention": masks["sliding_attention"], "sliding_attention": masks["full_attention"]}
         return masks
@@ -49,9 +49,9 @@ class WindowsExchanged(Planted):
 class PrefixOutlivesTheWindow(Planted):
     """The virtual tokens stay visible after the sliding window has passed them."""
 
-    def attention(self, mask: Tensor, width: int) -> Any:
+    def attention(self, mask: Tensor, width: int, slots: int = 0) -> Any:
         """Open their columns."""
-        masks = super().attention(mask, width)
+        masks = super().attention(mask, width, slots)
         if self.fired(masks.dim() == 4 and self.length):
             masks[..., : self.length] = 0
         return masks

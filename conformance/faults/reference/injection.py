@@ -90,12 +90,12 @@ class CacheReused(Planted):
         super().__init__(*args)
         self.caches: dict[int, Any] = {}
 
-    def cache(self, rows: int) -> Any:
+    def cache(self, rows: int, slots: int = 0) -> Any:
         """Give the first one again; training makes a fresh one."""
         if not self.enabled or torch.is_grad_enabled():
-            return super().cache(rows)
+            return super().cache(rows, slots)
         self.fired(rows in self.caches)
-        return self.caches.setdefault(rows, super().cache(rows))
+        return self.caches.setdefault(rows, super().cache(rows, slots))
 
 
 @in_reference(clause="injection.every_parameter_matters")

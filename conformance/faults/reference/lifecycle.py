@@ -14,6 +14,7 @@ from torch import Tensor
 from conformance.faults.common import rounded, without_second_half
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import lifecycle
+from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.prefix_tuning import EMBEDDING, IN_BIAS, IN_WEIGHT, OUT_BIAS, OUT_WEIGHT
 from conformance.methods.reference.cache import FILE
 
@@ -68,10 +69,10 @@ class LoadsFromMemory(Saves):
         self.fired()
         self.remembered[str(folder)] = self.method.rows(self.named_raw()).detach()
 
-    def load(self, folder: str | Path) -> None:
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
         """Remember rather than read."""
-        super().load(folder)
-        self.collapsed = self.remembered.get(str(folder), self.collapsed)
+        super().load(folder, name)
+        self.loaded[name] = self.remembered.get(str(folder), self.loaded[name])
 
 
 @in_reference(clause="lifecycle.inference_mode")
@@ -152,3 +153,37 @@ class SavesWhatItFirstRan(Saves):
         first = rows if self.first is None else self.first
         self.fired(not torch.equal(first, rows))
         return first
+
+
+@in_reference(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_here)
+class OtherNamesNeverAnswer(Planted):
+    """An adapter loaded under another name never answers, though it was switched to."""
+
+    def flat(self) -> Tensor:
+        """Take the first one's rows."""
+        if not self.fired(self.active != DEFAULT_ADAPTER):
+            return super().flat()
+        return self.loaded.get(DEFAULT_ADAPTER, self.method.rows(self.named_raw()))
+
+
+@in_reference(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_beside)
+class LoadingSwitches(Planted):
+    """An adapter loaded beside another one answers at once."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Switch to it."""
+        super().load(folder, name)
+        self.fired(name != self.active)
+        self.active = name
+
+
+@in_reference(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_beside)
+class TrainedProjectionStays(Planted):
+    """Loading over a projection that is being trained changes nothing."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Forget what was read, if the projection is not as fresh as a new wrapper's, which is zero."""
+        super().load(folder, name)
+        raw = self.named_raw()
+        if self.fired(name == DEFAULT_ADAPTER and OUT_WEIGHT in raw and bool(raw[OUT_WEIGHT].any())):
+            del self.loaded[name]

@@ -99,3 +99,25 @@ class GivenPositionsNotOffset(Planted):
         if given is not None and self.fired():
             return given
         return super().positions(given, mask, width)
+
+
+@in_reference(clause="masks.decoder_mask", family="t5")
+class DecoderMaskWithoutPrefix(Planted):
+    """A decoder's mask has no columns for the virtual tokens."""
+
+    def decoder_mask(self, given: Tensor | None) -> Tensor | None:
+        """Leave it as it is."""
+        self.fired(given is not None and self.length)
+        return given
+
+
+@in_reference(clause="masks.decoder_mask", family="t5", weaker=answers.decoder_mask_of_ones)
+class DecoderMaskOnTheWrongSide(Planted):
+    """In a decoder's mask the columns of the virtual tokens stand at the end, which only pads show."""
+
+    def decoder_mask(self, given: Tensor | None) -> Tensor | None:
+        """Move them there."""
+        mask = super().decoder_mask(given)
+        if mask is None or not self.fired(not mask.all()):
+            return mask
+        return mask.roll(-self.length, dims=1)

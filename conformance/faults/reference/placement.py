@@ -15,6 +15,7 @@ from conformance.faults.common import Layers, devices_in_use, rounded, without_f
 from conformance.faults.registry import in_reference
 from conformance.faults.weaker import placement
 from conformance.faults.wrappers import ChangesAfterGenerate, Placed
+from conformance.methods.method import DEFAULT_ADAPTER
 
 
 @in_reference(clause="placement.split")
@@ -194,11 +195,11 @@ class OnlyWithOffloadedWeights(Placed):
 class LoadedRoundedOntoAMap(Placed):
     """An adapter that is loaded onto a dispatched model is rounded to bfloat16."""
 
-    def load(self, folder: str | Path) -> None:
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
         """Round it."""
-        super().load(folder)
-        if self.collapsed is not None and self.fired(self.device_map):
-            self.collapsed = rounded(self.collapsed)
+        super().load(folder, name)
+        if self.fired(self.device_map):
+            self.loaded[name] = rounded(self.loaded[name])
 
 
 @in_reference(clause="placement.automatic", weaker=placement.maps_by_hand)

@@ -94,3 +94,16 @@ def omitted_is_ones(lab: Lab, case: Case) -> None:
     """Without pads no mask equals a mask of ones."""
     if not case.padded:
         agree(lab.generate(relations.with_mask(case, "omitted")), lab.generate(case))
+
+
+def first_token_from_a_static_cache(lab: Lab, case: Case) -> None:
+    """With a static cache the first token's logits are those with a dynamic one."""
+    first = relations.first_steps(case, 1)
+    agree(lab.generate(relations.with_cache(first, "static")), lab.generate(first))
+
+
+def decoder_mask_of_ones(lab: Lab, case: Case) -> None:
+    """A decoder_attention_mask of ones changes nothing, in generate and in the training forward."""
+    ones = relations.with_decoder_mask(case, "ones")
+    agree(lab.generate(ones), lab.generate(case))
+    agree(lab.forward(ones), lab.forward(case))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from conformance.assertions.logits import agree
+from conformance.clauses.lifecycle import ANOTHER
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.runs.lab import Lab
@@ -32,3 +33,11 @@ def loaded_here(lab: Lab, case: Case) -> None:
 def loaded_here_unprojected(lab: Lab, case: Case) -> None:
     """Saved and loaded in the same process, an adapter without projection gives the same answer."""
     loaded_here(lab, replace(case, prefix=replace(case.prefix, projection=0)))
+
+
+def loaded_beside(lab: Lab, case: Case) -> None:
+    """Loaded into a live model under another name, and switched to, the saved values answer."""
+    live = lab.new_subject(relations.other_prefix(case))
+    live.load_live(lab.saved_folder(case), ANOTHER)
+    live.switch(ANOTHER)
+    agree(lab.generate_on(live, case), lab.generate(case))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from conformance.compat import caches
 from conformance.core.case import START, Case
@@ -21,7 +22,7 @@ from conformance.devices.place_model import execution_device, input_device
 from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
-from conformance.methods.method import Method
+from conformance.methods.method import DEFAULT_ADAPTER, Method
 
 FILE = "reference_prefix.safetensors"
 
@@ -42,30 +43,36 @@ class ReferencePrefix(nn.Module):
             }
         )
         self.enabled = True
-        # Inference mode collapses the projection; held outside the module's state, as a plain cached number would be.
-        self.collapsed: Tensor | None = None
+        # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
+        self.loaded: dict[str, Tensor] = {}
+        self.active = DEFAULT_ADAPTER
 
     # -- the prefix ---------------------------------------------------------------------------------------------------
     def named_raw(self) -> dict[str, nn.Parameter]:
         """The raw parameters by their plain names."""
         return {name: self.raw[name.replace(".", "_")] for name in self.shapes}
 
+    @property
+    def collapsed(self) -> Tensor | None:
+        """The rows of the active adapter, if it was loaded."""
+        return self.loaded.get(self.active)
+
     def flat(self) -> Tensor:
         """The flat rows that are in force."""
-        return self.collapsed if self.collapsed is not None else self.method.rows(self.named_raw())
+        return self.loaded[self.active] if self.active in self.loaded else self.method.rows(self.named_raw())
 
     def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
         """Keys and values for every layer, each ``(rows, kv_heads, n, head_dim)``."""
         filled = self.method.injected(self.flat(), self.shape_of, self.layout).cache
         return [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in filled]
 
-    def cache(self, rows: int) -> Any:
-        """A fresh cache with the prefix in it; a disabled adapter has none."""
+    def cache(self, rows: int, slots: int = 0) -> Any:
+        """A fresh cache with the prefix in it; a disabled adapter has none. With ``slots`` a static one of so many."""
         # A window counted in positions, as below, needs all of them; a cache would count pads too.
         filled = (
             [self.on_layer_device(index, *held) for index, held in enumerate(self.layers(rows))] if self.enabled else []
         )
-        return caches.filled_cache(self.base, filled, keep_all=self.sliding)
+        return caches.filled_cache(self.base, filled, keep_all=self.sliding, slots=slots)
 
     def on_layer_device(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, where that layer computes."""
@@ -83,25 +90,30 @@ class ReferencePrefix(nn.Module):
         real = torch.ones(rows, width, dtype=torch.long, device=self.input_device) if given is None else given.long()
         return torch.cat([torch.ones(rows, self.length, dtype=torch.long, device=real.device), real], dim=1)
 
+    def decoder_mask(self, given: Tensor | None) -> Tensor | None:
+        """An encoder-decoder's mask of what its decoder reads, with ones in front for the virtual tokens."""
+        return None if given is None else self.mask(given, *given.shape)
+
     @property
     def sliding(self) -> bool:
         """Whether some layer has a window and there is a prefix that pads could push out of it."""
         return self.enabled and any(self.shape_of.roles.sliding)
 
-    def attention(self, mask: Tensor, width: int) -> Any:
-        """The mask as the base model takes it: ``mask`` itself, or for windows an explicit one by distance in positions."""
+    def attention(self, mask: Tensor, width: int, slots: int = 0) -> Any:
+        """The mask as the base model takes it: ``mask`` itself, or for windows an explicit one by distance in positions.
+
+        It has a column for every slot of the cache, those of a static one that are still empty included.
+        """
+        filled = mask.shape[1]
+        mask = pad(mask, (0, max(0, slots - filled)))
         if not self.sliding:
             return mask
+        at, columns = mask.cumsum(-1), torch.arange(mask.shape[1], device=mask.device)
+        asking = slice(filled - width, filled)
+        causal = mask[:, None, :].bool() & (columns <= columns[asking, None])
+        near = at[:, asking, None] - at[:, None, :] < self.shape_of.roles.window
         dtype = getattr(torch, self.shape_of.dtype)
-        at, slots = mask.cumsum(-1), torch.arange(mask.shape[1], device=mask.device)
-        causal = mask[:, None, :].bool() & (slots <= slots[-width:, None])
-        near = at[:, -width:, None] - at[:, None, :] < self.shape_of.roles.window
-        full, windowed = (
-            torch.zeros(allowed.shape, dtype=dtype, device=mask.device).masked_fill(~allowed, torch.finfo(dtype).min)[
-                :, None
-            ]
-            for allowed in (causal, causal & near)
-        )
+        full, windowed = _additive(causal, dtype), _additive(causal & near, dtype)
         # A config that gives each layer a type wants a mask for each type.
         if hasattr(self.base.config, "layer_types"):
             return {"full_attention": full, "sliding_attention": windowed}
@@ -121,6 +133,7 @@ class ReferencePrefix(nn.Module):
             return self.base(**request)
         if self.family.encoder_decoder:
             rows = request["decoder_input_ids"].shape[0]
+            request["decoder_attention_mask"] = self.decoder_mask(request.get("decoder_attention_mask"))
             return self.run(self.cache(rows), request)
         text = request["input_ids"] if request.get("input_ids") is not None else request["inputs_embeds"]
         rows, width = text.shape[:2]
@@ -144,10 +157,10 @@ class ReferencePrefix(nn.Module):
         return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
 
     @torch.no_grad()
-    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+    def generate(self, *, max_new_tokens: int, cache_implementation: str = "dynamic", **request: Any) -> Any:
         """Greedy decoding, step by step."""
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
-        return steps(self, max_new_tokens, request)
+        return steps(self, max_new_tokens, cache_implementation == "static", request)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     @contextmanager
@@ -163,23 +176,30 @@ class ReferencePrefix(nn.Module):
         """Write the flat rows: of a projection only the result is kept."""
         save_file({"rows": self.method.rows(self.named_raw()).detach().cpu().contiguous()}, Path(folder) / FILE)
 
-    def load(self, folder: str | Path) -> None:
-        """Read what :meth:`save_pretrained` wrote; the projection is then gone."""
-        self.collapsed = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone."""
+        self.loaded[name] = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
 
 
-def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -> Any:
+def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the scores: 0 where a query may look, ``allowed`` ``(rows, queries, slots)``, else the least number."""
+    nothing = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return nothing.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, request: dict[str, Any]) -> Any:
     embeds = request.get("inputs_embeds")
     text = request["input_ids"] if embeds is None else embeds
     rows, width = text.shape[:2]
     mask = wrapper.mask(request.get("attention_mask"), rows, width)
     positions = wrapper.positions(request.get("position_ids"), mask, width)
-    cache, logits, tokens = wrapper.cache(rows), [], []
+    slots = mask.shape[1] + steps if static else 0
+    cache, logits, tokens = wrapper.cache(rows, slots), [], []
     step: dict[str, Any] = {"input_ids": text} if embeds is None else {"inputs_embeds": text}
     inputs = inputs_of(wrapper.family)
     beside = {name: value for name, value in request.items() if name in inputs.arguments}
     for number in range(steps):
-        attention = wrapper.attention(mask, positions.shape[1])
+        attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out)
@@ -192,17 +212,21 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -
     return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=cache)
 
 
-def _decoder_steps(wrapper: ReferencePrefix, steps: int, request: dict[str, Any]) -> Any:
+def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, request: dict[str, Any]) -> Any:
     base: Any = wrapper.base
-    mask = request.pop("attention_mask", None)
+    mask, own = request.pop("attention_mask", None), wrapper.decoder_mask(request.pop("decoder_attention_mask", None))
     text = request["input_ids"] if "input_ids" in request else request["inputs_embeds"]
     rows, width = text.shape[:2]
     if mask is None:
         mask = torch.ones(rows, width, dtype=torch.long, device=wrapper.input_device)
     encoded = base.get_encoder()(**request, attention_mask=mask, return_dict=True)
-    cache, logits, tokens = wrapper.cache(rows), [], [torch.full((rows, 1), START, device=wrapper.input_device)]
+    cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
+    tokens = [torch.full((rows, 1), START, device=wrapper.input_device)]
     for number in range(steps):
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
+        if own is not None:
+            given["decoder_attention_mask"] = own
+            own = pad(own, (0, 1), value=1)
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out)
         logits.append(out.logits[:, -1])

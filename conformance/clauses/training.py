@@ -1,0 +1,39 @@
+"""What is trained is what is there, and learns as it should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.assertions.gradients import close_gradients, gradients
+from conformance.assertions.logits import agree, agree_on_loss
+from conformance.assertions.training import counted_labels
+from conformance.clauses.preconditions import training_mode
+from conformance.clauses.registry import clause
+from conformance.core.relations import first_steps, in_mode
+
+if TYPE_CHECKING:
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
+
+
+@clause(sources=("huggingface/peft#1182",), follow_ups=training_mode)
+def mode_free(lab: Lab, case: Case) -> None:
+    """After train() the model answers, and learns, as after eval(): logits, loss and gradients, where dropout is 0.
+
+    Every model here has a dropout of 0, so that the mode may change nothing at all: not in generate, which a training loop calls
+    between two steps, nor in the training forward.
+    """
+    usual = in_mode(case, "eval")
+    answer = lab.generate(usual)
+    agree(lab.generate(first_steps(case)), answer.steps(3), "generate answers otherwise in training mode")
+    if case.prefix.length:
+        expected, its_gradients = gradients(lab, usual, answer.tokens)
+        got, mine = gradients(lab, case, answer.tokens)
+    else:
+        expected, its_gradients = lab.forward(usual, answer.tokens), {}
+        got, mine = lab.forward(case, answer.tokens), {}
+    agree(got, expected, "the training forward answers otherwise in training mode")
+    labelled = any(counted_labels(case, row) for row in range(len(case.rows)))
+    if labelled and got.loss is not None and expected.loss is not None:
+        agree_on_loss(got.loss, expected.loss, got)
+    close_gradients(mine, its_gradients, "in evaluation mode")

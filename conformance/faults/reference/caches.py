@@ -1,0 +1,54 @@
+"""Faults with other kinds of cache, on the reference wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformance.faults.registry import Planted, in_reference
+from conformance.faults.weaker import answers
+
+
+class Static(Planted):
+    """Knows whether it is generating with a static cache."""
+
+    static = False
+
+    def generate(self, *, max_new_tokens: int, cache_implementation: str = "dynamic", **request: Any) -> Any:
+        """Remember it for as long as the call lasts."""
+        self.static = cache_implementation == "static"
+        try:
+            return super().generate(max_new_tokens=max_new_tokens, cache_implementation=cache_implementation, **request)
+        finally:
+            self.static = False
+
+
+@in_reference(clause="caches.kinds_agree", weaker=answers.step_logits)
+class StaticCacheHoldsZeros(Static):
+    """A static cache has room for the virtual tokens, and nothing in it."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Clear them."""
+        held = super().layers(rows)
+        return [(0 * keys, 0 * values) for keys, values in held] if self.fired(self.static) else held
+
+
+@in_reference(clause="caches.kinds_agree", weaker=answers.first_token_from_a_static_cache)
+class StaticCacheOverwritten(Static):
+    """With a static cache the second token goes into the slot of the last virtual token."""
+
+    def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
+        """Overwrite it."""
+        out = super().run(cache, given, step)
+        if self.fired(self.static and step == 1 and self.length > 0):
+            for layer in getattr(cache, "self_attention_cache", cache).layers:
+                self._overwrite(layer, int(layer.get_seq_length()) - 1)
+        return out
+
+    def _overwrite(self, layer: Any, newest: int) -> None:
+        with torch.no_grad():
+            for held in (layer.keys, layer.values):
+                held[:, :, self.length - 1] = held[:, :, newest]

@@ -1,0 +1,89 @@
+"""Mends of static caches, of a decoder's mask, and of loading over a projection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from conformance.compat import caches
+from conformance.runs.patching import around
+
+CAUSAL, ENCODER_DECODER = "peft:PeftModelForCausalLM", "peft:PeftModelForSeq2SeqLM"
+PREPARE = "prepare_inputs_for_generation"
+IN_THE_CACHE = ("PREFIX_TUNING", "CARTRIDGE")
+PLAIN = 2
+"""Dimensions of a mask that has one number for each slot."""
+
+
+@contextmanager
+def static_cache_with_a_prefix() -> Iterator[None]:
+    """PEFT is given an empty dynamic cache where generate has made a static one, which has no room for the prefix."""
+    with around(CAUSAL, PREPARE, _with_dynamic_cache):
+        yield
+
+
+@contextmanager
+def static_masks_of_encoder_decoders() -> Iterator[None]:
+    """The same for encoder-decoders: neither cache nor masks are of the size of one without a prefix."""
+    with around(ENCODER_DECODER, PREPARE, _with_dynamic_cache):
+        yield
+
+
+def _with_dynamic_cache(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    for name in (caches.OLD, caches.NEW):
+        if self.active_peft_config.peft_type in IN_THE_CACHE and _empty_and_static(kwargs.get(name)):
+            kwargs[name] = _dynamic_like(kwargs[name], self.get_base_model())
+    return prepare(self, *args, **kwargs)
+
+
+def _empty_and_static(cache: Any) -> bool:
+    own = getattr(cache, "self_attention_cache", cache)
+    return own is not None and own.is_compileable and not own.get_seq_length()
+
+
+def _dynamic_like(cache: Any, base: Any) -> Any:
+    """What generate makes in place of ``cache`` where no kind is asked for."""
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    config = base.config.get_text_config(decoder=True)
+    if isinstance(cache, EncoderDecoderCache):
+        return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
+    return DynamicCache(config=config)
+
+
+@contextmanager
+def prefix_not_in_the_decoder_mask() -> Iterator[None]:
+    """In generate, as in forward, a decoder's mask has a one for each virtual token in front."""
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        given, config = prepare(self, *args, **kwargs), self.active_peft_config
+        mask = given.get("decoder_attention_mask")
+        if config.peft_type in IN_THE_CACHE and isinstance(mask, Tensor) and mask.dim() == PLAIN:
+            seen = mask.new_ones(mask.shape[0], config.num_virtual_tokens)
+            given["decoder_attention_mask"] = torch.cat([seen, mask], dim=1)
+        return given
+
+    with around(ENCODER_DECODER, PREPARE, mended):
+        yield
+
+
+@contextmanager
+def loaded_over_a_projection() -> Iterator[None]:
+    """A projection gives way to what is saved in its place: the rows that it made."""
+
+    def mended(load: Any, self: Any, state: dict[str, Tensor]) -> Any:
+        rows = state["prompt_embeddings"]
+        if self.prefix_projection and rows.shape != self.embedding.weight.shape:
+            held = self.embedding.weight
+            count, width = rows.shape
+            self.embedding = nn.Embedding(count, width, device=held.device, dtype=held.dtype)
+            self.prefix_projection = False
+            del self.transform
+        return load(self, state)
+
+    with around("peft:PrefixEncoder", "_load_adapter_state_dict", mended):
+        yield
