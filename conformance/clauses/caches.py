@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @clause(sources=("huggingface/transformers#27931", "huggingface/peft#2458"), follow_ups=other_caches)
 def kinds_agree(lab: Lab, case: Case) -> None:
-    """With another cache_implementation generate answers the same, or refuses in words."""
+    """With another cache_implementation generate answers the same, or refuses in words.
+
+    A static cache today: offloaded ones need the streams of an accelerator, quantized ones a package of their own, and
+    ``hybrid`` has become a name of the default.
+    """
     agree(
         lab.generate(case),
         lab.generate(with_cache(case, "dynamic")),

@@ -163,10 +163,7 @@ def training_mode(case: Case) -> tuple[Case, ...]:
 
 
 def other_caches(case: Case) -> tuple[Case, ...]:
-    """Three steps with each other kind of cache that transformers has on every machine.
-
-    Offloaded ones need the streams of an accelerator, quantized ones a package; ``hybrid`` has become a name of the default.
-    """
+    """Three steps with each other kind of cache that transformers has on every machine."""
     return (with_cache(first_steps(case), "static"),)
 
 

@@ -102,6 +102,32 @@ def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
     raise KeyError("another")
 
 
+def hidden_in_the_first_call(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The first forward of a model's first generate cannot see the first virtual token."""
+    given = prepare(self, *args, **kwargs)
+    if hasattr(self, "asked_before"):
+        return given
+    self.asked_before = True
+    decoder = "decoder_input_ids" in given
+    rows, width = given["decoder_input_ids" if decoder else "input_ids"].shape
+    mask = torch.ones(rows, self.active_peft_config.num_virtual_tokens + width)
+    mask[:, 0] = 0
+    return {**given, "decoder_attention_mask" if decoder else "attention_mask": mask}
+
+
+def start_token_hidden(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where a decoder_attention_mask is given, generate cannot see the start token."""
+    given = prepare(self, *args, **kwargs)
+    if given.get("decoder_attention_mask") is not None:
+        given["decoder_attention_mask"][:, 0] = 0
+    return given
+
+
+def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
+    """The rows that are loaded are twice those that were saved."""
+    return load(self, {name: 2 * value for name, value in state.items()})
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -118,6 +144,10 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-encoder-without-data": encoder_without_data,
     "old-map-after-loading": loaded_twice_as_large,
     "disk-index-of-another-wrapper": other_key_missing,
+    "static-cache-with-a-prefix": hidden_in_the_first_call,
+    "static-masks-of-encoder-decoders": hidden_in_the_first_call,
+    "prefix-not-in-the-decoder-mask": start_token_hidden,
+    "loaded-over-a-projection": doubled,
 }
 """For each known failure another bug in its function."""
 

@@ -112,6 +112,8 @@ parts = st.builds(
     dtype=st.sampled_from(("float32", "float64")),
     beams=st.integers(1, 8),
     cache=st.sampled_from(("dynamic", "static")),
+    decoder_mask=st.sampled_from(("omitted", "ones", "padded")),
+    mode=st.sampled_from(("eval", "train")),
     placement=placements,
 )
 NAMES = ("Case", "Placement", "Prefix", "Roles", "Row")
@@ -220,7 +222,16 @@ def test_a_placement_says_who_makes_the_map_and_what_it_names() -> None:
     assert PLACED.placement.named == (1, "cpu", 2, "disk")
 
 
-RICHER = replace(RICH, method="OTHER", dtype="float64", beams=2, cache="static", placement=Placement(way="dispatched"))
+RICHER = replace(
+    RICH,
+    method="OTHER",
+    dtype="float64",
+    beams=2,
+    cache="static",
+    decoder_mask="padded",
+    mode="train",
+    placement=Placement(way="dispatched"),
+)
 
 
 @pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(Case) if field.name != "family"])
@@ -237,3 +248,9 @@ def test_every_field_is_hashed_and_forgotten_only_where_it_says_nothing(name: st
 def test_what_a_field_is_of_is_said_of_real_fields_and_once() -> None:
     assert {field.name for field in msgspec.structs.fields(Case)} >= OF_REQUEST | OF_WRAPPER
     assert not OF_REQUEST & OF_WRAPPER
+
+
+def test_only_under_a_padded_mask_a_row_further_down_is_answered_by_fewer_tokens_but_never_by_none() -> None:
+    case = Case(family="t5", new_tokens=3)
+    assert [case.answered(row) for row in range(5)] == [3] * 5
+    assert [replace(case, decoder_mask="padded").answered(row) for row in range(5)] == [3, 2, 1, 3, 2]

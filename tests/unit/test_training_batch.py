@@ -1,0 +1,48 @@
+"""What a decoder reads in training, with each kind of mask."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+import torch
+from msgspec.structs import replace
+
+from conformance.core.case import PAD, START, Case, Roles, Row
+from conformance.families import family_named
+from conformance.runs.training_batch import IGNORED, embedded_request, training_batch
+
+CASE = Case(
+    family="t5",
+    roles=Roles(encoder_layers=1, head_dim=4, width=4, activation="relu"),
+    rows=(Row(), Row(length=2)),
+    new_tokens=3,
+)
+TOKENS = torch.tensor([[5, 6, 7], [8, 9, 10]])
+
+
+def batch(mask: Literal["omitted", "ones", "padded"]) -> dict[str, Any]:
+    return training_batch(replace(CASE, decoder_mask=mask), family_named("t5"), TOKENS, None).request
+
+
+def test_without_a_mask_and_with_ones_every_row_is_answered_in_full() -> None:
+    read = [[START, 5, 6], [START, 8, 9]]
+    assert "decoder_attention_mask" not in batch("omitted")
+    assert batch("ones")["decoder_attention_mask"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    masks: tuple[Literal["omitted", "ones"], ...] = ("omitted", "ones")
+    for mask in masks:
+        assert batch(mask)["decoder_input_ids"].tolist() == read
+        assert batch(mask)["labels"].tolist() == TOKENS.tolist()
+
+
+def test_with_pads_a_shorter_answer_ends_in_pads_that_do_not_count() -> None:
+    padded = batch("padded")
+    assert padded["decoder_attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert padded["decoder_input_ids"].tolist() == [[START, 5, 6], [START, 8, PAD]]
+    assert padded["labels"].tolist() == [[5, 6, 7], [8, 9, IGNORED]]
+
+
+@pytest.mark.parametrize("mask", ["ones", "padded"])
+def test_generate_is_given_a_mask_of_the_start_token(mask: Literal["ones", "padded"]) -> None:
+    given = embedded_request(replace(CASE, decoder_mask=mask), family_named("t5"), lambda: None)
+    assert given["decoder_attention_mask"].tolist() == [[1], [1]]
