@@ -1,4 +1,4 @@
-"""Mends of static caches, of a decoder's mask, and of loading over a projection."""
+"""Mends of what generate is asked for: a static cache, a mask of the decoder's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from conformance.compat import caches
 from conformance.runs.patching import around
@@ -68,22 +68,4 @@ def prefix_not_in_the_decoder_mask() -> Iterator[None]:
         return given
 
     with around(ENCODER_DECODER, PREPARE, mended):
-        yield
-
-
-@contextmanager
-def loaded_over_a_projection() -> Iterator[None]:
-    """A projection gives way to what is saved in its place: the rows that it made."""
-
-    def mended(load: Any, self: Any, state: dict[str, Tensor]) -> Any:
-        rows = state["prompt_embeddings"]
-        if self.prefix_projection and rows.shape != self.embedding.weight.shape:
-            held = self.embedding.weight
-            count, width = rows.shape
-            self.embedding = nn.Embedding(count, width, device=held.device, dtype=held.dtype)
-            self.prefix_projection = False
-            del self.transform
-        return load(self, state)
-
-    with around("peft:PrefixEncoder", "_load_adapter_state_dict", mended):
         yield

@@ -1,0 +1,29 @@
+"""Mends of loading an adapter into a live model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from conformance.runs.patching import around
+
+
+@contextmanager
+def loaded_over_a_projection() -> Iterator[None]:
+    """A projection gives way to what is saved in its place: the rows that it made."""
+
+    def mended(load: Any, self: Any, state: dict[str, Tensor]) -> Any:
+        rows = state["prompt_embeddings"]
+        if self.prefix_projection and rows.shape != self.embedding.weight.shape:
+            held = self.embedding.weight
+            count, width = rows.shape
+            self.embedding = nn.Embedding(count, width, device=held.device, dtype=held.dtype)
+            self.prefix_projection = False
+            del self.transform
+        return load(self, state)
+
+    with around("peft:PrefixEncoder", "_load_adapter_state_dict", mended):
+        yield
