@@ -56,13 +56,13 @@ def controlled_as_seen(clause: Clause, lab: Lab, example: Example, entries: Entr
 def explained(clause: Clause, lab: Lab, example: Example, entries: Entries) -> Example:
     """``example``, with the known failures that explain it, if they do; else what is seen with all that it resembles mended.
 
-    What is seen with mends in force may resemble further entries, which are then mended, too. A Case of which the claim says
-    nothing any more under the mends is not explained by them: its violation stands as it was.
+    What is seen with mends in force may resemble further entries, which are then mended, too. A refusal under the mends explains
+    nothing: then the violation stands as it was. Where the claim turns out to say nothing, that is what is left.
     """
     tried, left = _mended(clause, lab, example, entries)
     if not tried or left.outcome is Outcome.VIOLATES:
         return left
-    if left.outcome in (Outcome.REFUSED, Outcome.NOT_APPLICABLE):
+    if left.outcome is Outcome.REFUSED:
         return example
     return replace(left, reason=f"with {', '.join(entry.id for entry in tried)} mended: {left.reason}")
 

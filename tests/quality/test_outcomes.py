@@ -325,15 +325,15 @@ def test_what_is_seen_under_a_mend_may_resemble_another_known_failure(kit: Any, 
 
 
 @pytest.mark.parametrize(("left", "word"), [(Undecided("close"), "undecided"), (ZeroDivisionError(), "broken harness")])
-def test_what_a_mend_leaves_undecided_or_breaks_is_not_known(kit: Any, padded: Any, left: Exception, word: str) -> None:
+def test_what_a_mend_leaves_is_said_and_not_known(kit: Any, padded: Any, left: Exception, word: str) -> None:
     verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: left)
     assert verdict.known == {}
     assert verdict.counts[word] > 0
     assert any(reason.startswith("with padded mended: ") for reason in verdict.reasons)
 
 
-def test_a_claim_that_says_nothing_under_a_mend_leaves_the_violation_as_it_was(kit: Any, padded: Any) -> None:
-    verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: NotApplicable("it says nothing"))
+def test_a_refusal_under_a_mend_leaves_the_violation_as_it_was(kit: Any, padded: Any) -> None:
+    verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: kit.refusal())
     assert (verdict.outcome, verdict.known, verdict.finding.mended) == (Outcome.VIOLATES, {}, ())
 
 
