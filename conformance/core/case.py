@@ -7,7 +7,8 @@ is code, its JSON is stable, its id is the hash of that JSON.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, Union
+from functools import cache
+from typing import Annotated, Any, Literal, Union
 
 import msgspec
 from msgspec import Meta, Struct
@@ -235,7 +236,13 @@ def base_of(case: Case) -> Case:
 
 
 def _with_defaults(case: Case, names: frozenset[str]) -> Case:
-    return msgspec.structs.replace(case, **{f.name: f.default for f in msgspec.structs.fields(Case) if f.name in names})
+    return msgspec.structs.replace(case, **_defaults(names))
+
+
+@cache
+def _defaults(names: frozenset[str]) -> dict[str, Any]:
+    """The defaults of the fields ``names``. Kept: msgspec evaluates every annotation of the record each time it is asked."""
+    return {f.name: f.default for f in msgspec.structs.fields(Case) if f.name in names}
 
 
 def from_json(text: str | bytes, source: str = "the given text") -> Case:

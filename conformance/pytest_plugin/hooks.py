@@ -15,6 +15,7 @@ from conformance.pytest_plugin.reports import ReportListener
 from conformance.session import time_budget
 from conformance.session.recorder import SessionRecorder
 from conformance.session.selection import Selection, devices_named, resolve
+from conformance.worker import collector
 
 LISTENER = "conformance-listener"
 """Name under which the controller's :class:`ReportListener` is registered."""
@@ -60,6 +61,15 @@ class Session:
         # what pytest itself says of collected items; without it the terminal would count none
         report = pytest.CollectReport(nodeid="", outcome="passed", longrepr=None, result=list(added))
         session.config.hook.pytest_collectreport(report=report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Collect cycles seldom while items are judged, in a worker or here, and as before afterwards."""
+        collector.calm()
+        try:
+            return (yield)
+        finally:
+            collector.restore()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from conformance.core.errors import UserError
+from conformance.worker import collector
 from conformance.worker.child import Answer, Call, Problem
 from conformance.worker.environment import CHANNEL, MEMORY, STARTUP
 
@@ -63,6 +64,7 @@ def _parameter(function: Any) -> Any:
 def serve() -> None:
     """Answer until nobody can ask any more."""
     warnings.simplefilter("ignore")
+    collector.calm()
     if os.environ.get(MEMORY):
         limit_memory(int(os.environ[MEMORY]))
     pipe = Connection(int(os.environ[CHANNEL]))
