@@ -62,6 +62,16 @@ class Session:
         report = pytest.CollectReport(nodeid="", outcome="passed", longrepr=None, result=list(added))
         session.config.hook.pytest_collectreport(report=report)
 
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> object:
+        """Spread items by what they share, where xdist was told to spread at all."""
+        if config.getvalue("dist") not in ("load", "worksteal"):
+            return None
+        from conformance.pytest_plugin.spreading import Piece, Spreading, pieces_of
+
+        pieces = pieces_of(self.selection)
+        return Spreading(config, log, lambda name: pieces.get(name, Piece(name)))
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Collect cycles seldom while items are judged, in a worker or here, and as before afterwards."""
