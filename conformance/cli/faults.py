@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,18 +23,21 @@ def plant_faults(
         list[str] | None, typer.Argument(help="Faults to plant; all of them if none is named.", metavar="FAULT")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds over which examples are counted.")] = 10,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Say instead how many a run of so many CPU seconds finds, such as 10s,30s,60s.", metavar="TIMES"
+        ),
+    ] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Plant every fault and print which clauses detect it, after how many examples; exit 1 if one survives."""
-    import torch
-    import transformers
+    if budget is not None:
+        raise typer.Exit(_kill_curve(ids or (), budget, format))
 
+    _quietly()
     from conformance.faults import detections
 
-    torch.set_num_threads(1)
-    # What the planted faults make them say is no news to anybody.
-    transformers.logging.set_verbosity_error()
-    warnings.simplefilter("ignore")
     rows = []
     for row in detections(ids or (), seeds):
         rows.append(row)
@@ -43,6 +47,40 @@ def plant_faults(
     else:
         _print(rows)
     raise typer.Exit(1 if any(not row.clauses for row in rows) else 0)
+
+
+def _quietly() -> None:
+    """What the planted faults make others say is no news to anybody."""
+    from conformance.worker import collector
+
+    collector.calm()
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    warnings.simplefilter("ignore")
+
+
+def _kill_curve(ids: Sequence[str], budget: str, format: Format) -> int:
+    """Print when each fault is found, and how many in each time of ``budget``; 1 if none is found at all."""
+    from conformance.session.time_budget import seconds
+
+    limits = sorted(filter(None, map(seconds, budget.split(","))))
+    _quietly()
+    from conformance.session import kill_curve
+
+    rows = []
+    for row in kill_curve.kills(ids, limits[-1]):
+        rows.append(row)
+        typer.echo(
+            f"{row.fault}: {'not found' if row.seconds is None else f'{row.seconds:g} s by {row.item}'}", err=True
+        )
+    if format is Format.JSON:
+        print_json(rows)
+    else:
+        typer.echo("\n".join(kill_curve.lines(rows, limits)))
+    return 0 if kill_curve.found_within(rows, limits[-1]) else 1
 
 
 def _print(rows: list[Detection]) -> None:

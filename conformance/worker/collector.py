@@ -11,20 +11,17 @@ import gc
 THRESHOLDS = (50_000, 20, 50)
 """How many objects make a young collection, and how many of those an older one. Judging one Case leaves some 5,000."""
 
-_before: tuple[int, int, int] | None = None
+_before: list[tuple[int, int, int]] = []
 
 
 def calm() -> None:
     """Collect seldom from now on. To be called before torch is imported; does nothing the second time."""
-    global _before
-    if _before is None:
-        _before = gc.get_threshold()
+    if not _before:
+        _before.append(gc.get_threshold())
         gc.set_threshold(*THRESHOLDS)
 
 
 def restore() -> None:
     """Collect as before :func:`calm`: the process may be somebody else's, who goes on with it."""
-    global _before
-    if _before is not None:
-        gc.set_threshold(*_before)
-        _before = None
+    while _before:
+        gc.set_threshold(*_before.pop())
