@@ -6,7 +6,8 @@ Legacy tuples (until 4.4x), ``DynamicCache`` with lists and with layers, ``Encod
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -55,7 +56,13 @@ KeysValues = Sequence[tuple[Tensor, Tensor]]
 
 def argument(model: Any) -> str:
     """What the forward of ``model`` calls the argument that takes a cache."""
-    return NEW if NEW in inspect.signature(type(model).forward).parameters else OLD
+    return _argument(type(model).forward)
+
+
+@cache
+def _argument(forward: Callable[..., Any]) -> str:
+    """Looked up once: a signature of transformers takes a millisecond to read, and every forward is asked."""
+    return NEW if NEW in inspect.signature(forward).parameters else OLD
 
 
 def given(model: Any, arguments: Mapping[str, Any]) -> Any:
