@@ -190,3 +190,4 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "benchmarks/overhead.py")
     session.run("python", "benchmarks/quick_profile.py")
     session.run("python", "benchmarks/simulated_devices.py")
+    session.run("python", "benchmarks/kill_curve.py")

@@ -1,7 +1,7 @@
 """How many planted faults a run of so many CPU seconds finds, from cold, imports included.
 
-The same as `peft-conformance faults --budget 10s,30s,60s`, with a bound: half of the faults on plain models must be found within it.
-Faults in how models are placed come after everything else in a run whose time is short, and are left out unless they are named.
+The same as `peft-conformance faults --budget 10s,30s,60s`, with a bound: half of the faults on plain models must be found within
+10 s. Faults in how models are placed are found after all others in a run whose time is short, and are left out unless named.
 """
 
 from __future__ import annotations
