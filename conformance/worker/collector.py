@@ -1,7 +1,8 @@
 """Python's cyclic collector, told what this project's processes are like.
 
 They import a million objects that never go away, and then remember models and Traces until a family is done. With Python's own
-thresholds the collector walks all of that again and again: a quarter of the CPU time of the imports, a fifth of that of judging.
+thresholds the collector walks all of that again and again: `import torch, transformers, peft` took 4.0 to 4.3 CPU seconds with them,
+and 3.3 with high ones.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import gc
 
 THRESHOLDS = (50_000, 20, 50)
-"""How many objects make a young collection, and how many of those an older one. Judging one Case leaves some 5,000."""
+"""How many objects make a young collection, and how many of those an older one."""
 
 _before: list[tuple[int, int, int]] = []
 
