@@ -9,6 +9,16 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Exits 2 on a user's error, and 3, never 1, when something of ours breaks."""
+    from conformance.cli.streams import ended_as_interrupted, own_streams
+
+    with own_streams(), ended_as_interrupted():
+        try:
+            _main(arguments)
+        except KeyboardInterrupt:
+            sys.exit(3)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     from conformance.core.errors import UserError
 
     try:

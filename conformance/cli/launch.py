@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from conformance.core.errors import UserError
 from conformance.core.options import Given, arguments
+from conformance.worker import scratch
 
 if TYPE_CHECKING:
     from conformance.session.events import Run
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ITEMS_PER_WORKER = 20
 """To judge so many takes the CPU time that one more worker costs: its imports, and models that are built twice; 6 to 8 s."""
+
+WORKERS_ANYWHERE = 16
+"""So many workers may be asked for on the smallest machine: tests of the harness do."""
 
 
 def launch(given: Given, workers: int, exitfirst: bool) -> Run | None:
@@ -30,8 +34,7 @@ def launch(given: Given, workers: int, exitfirst: bool) -> Run | None:
 
     _deafen()
     live = Live()
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        code = pytest.main([*_isolation(Path(folder)), *_arguments(given, workers, exitfirst)], plugins=[live])
+    code = pytest.main([*_isolation(scratch.folder()), *_arguments(given, workers, exitfirst)], plugins=[live])
     if live.recorder:
         return live.recorder.run()
     if code != pytest.ExitCode.USAGE_ERROR:
@@ -64,6 +67,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def most_workers() -> int:
+    """So many workers may be asked for: more would only take each other's time and memory."""
+    return max(WORKERS_ANYWHERE, 4 * cores())
+
+
 def has_xdist() -> bool:
     """Whether pytest-xdist is here, which runs the workers."""
     return find_spec("xdist") is not None
@@ -84,6 +92,13 @@ def worker_count(given: Given, items: int) -> int:
             f"{text!r} is not a number of workers",
             "workers are a whole number from 0 up, or auto",
             "give such a number; 0 judges in one process",
+        )
+    if len(text) > len(str(most_workers())) or int(text) > most_workers():
+        raise UserError(
+            "bad-workers",
+            f"{text[:20]} workers are more than this machine can use",
+            f"it has {cores()} cores; every worker imports torch anew, and takes half a gigabyte",
+            f"give at most {most_workers()}, or auto",
         )
     if int(text) and not has_xdist():
         raise UserError(

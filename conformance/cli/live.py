@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from conformance.cli.streams import forgiving
 from conformance.core.finding import Cell
 from conformance.pytest_plugin.hooks import LISTENER
 from conformance.session.exit_codes import counts
@@ -98,6 +100,7 @@ def _summary(cell: Cell) -> str:
 def _beyond_capture() -> TextIO:
     """Standard error as it is now: pytest is about to capture the file descriptor while items run."""
     try:
-        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+        told = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+        return forgiving(told, errno.ENOSPC, errno.EIO)
     except (OSError, ValueError, AttributeError):
         return sys.stderr

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from conformance.clauses.registry import Clause
+from conformance.clauses.registry import Clause, clause_named
 from conformance.compat.versions import versions
 from conformance.core.case import Case, Row
 from conformance.core.errors import UserError
@@ -18,13 +20,18 @@ from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.relations import in_double, with_embeds, without_prefix
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, violation
 from conformance.devices.current import current, on_single_device, with_local_devices
-from conformance.engine import blame
+from conformance.engine import blame, witness
 from conformance.families import family_named
 from conformance.families.traits import traits
+from conformance.runs.resources import Exhausted, disk_full, exhausted
 from conformance.runs.tolerance import FLOAT32_MARGIN
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
+
+_SPOILT = (
+    "the base model by itself fails only in the process in which PEFT was at work, not in one that never imported it"
+)
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -40,6 +47,11 @@ class Example(Struct, frozen=True, kw_only=True):
     finding: Finding | None = None
     evidence: Finding | None = None
     known: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing speaks against the claim: of a control, that it excuses nobody."""
+        return self.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE)
 
     def alike(self, other: Example) -> bool:
         """Whether ``other`` is a violation of the same kind: what a shrink may move to."""
@@ -66,9 +78,17 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
         return Example(case=case, outcome=Outcome.UNDECIDED, reason=str(reason))
     except UserError:
         raise
-    except Exception:
-        return Example(case=case, outcome=Outcome.BROKEN, reason=traceback.format_exc(limit=-4))
+    except Exception as error:
+        return Example(case=case, outcome=Outcome.BROKEN, reason=_breakage(error))
     return Example(case=case, outcome=Outcome.CONFORMS)
+
+
+def _breakage(error: Exception) -> str:
+    """Why the harness is broken: by this machine, in a few words, or by a bug of ours."""
+    if isinstance(error, Exhausted):
+        return str(error)
+    why = exhausted(error)
+    return f"this machine is at fault: {why}" if why else traceback.format_exc(limit=-4)
 
 
 def run(clause: Clause, lab: Lab, case: Case) -> Example:
@@ -89,21 +109,39 @@ def controlled(clause: Clause, lab: Lab, example: Example) -> Example:
 
     Of placed models there are two controls. Without a prefix, the first forward of generate has no cache and, without pads,
     no mask; so that the base model runs under a map does not show that it can use them there. It must also go on from its own
-    cache, with pads, as it does on one device.
+    cache, with pads, as it does on one device. And nobody can be held to a number that the base model does not keep.
+
+    What fails here, where PEFT has been at work, must fail where it never was (:mod:`conformance.engine.witness`).
     """
-    if example.outcome is not Outcome.VIOLATES:
+    if example.outcome is not Outcome.VIOLATES or example.finding is None:
         return example
-    control = without_prefix(example.case)
-    result = run_clause(clause if clause.control == "same" else _RUNS, lab, control)
-    if result.outcome is Outcome.CONFORMS and clause.placed:
-        result = run_clause(_GOES_ON, lab, control)
-    if result.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE, Outcome.UNDECIDED):
+    bare = without_prefix(example.case)
+    control, result = _first_failing(_controls(clause, example.finding), lab, bare)
+    if result.holds or (result.outcome is Outcome.UNDECIDED and control is not _KEEPS_BITS):
         return example
     if result.outcome is Outcome.BROKEN:
         return result
-    evidence = result.finding
+    if witness.contradicts(control, clause, bare, words := witness.words_of(result.reason, result.finding)):
+        return replace(example, finding=replace(example.finding, blame=Blame.PEFT, note=f"{_SPOILT}: {words}"))
+    return _excused(example, result)
+
+
+def _first_failing(controls: Iterable[Clause], lab: Lab, case: Case) -> tuple[Clause, Example]:
+    """The first control that does not conform, and what it showed; the last one where all do."""
+    for control in controls:
+        result = run_clause(control, lab, case)
+        if result.outcome is not Outcome.CONFORMS:
+            break
+    return control, result
+
+
+def _excused(example: Example, control: Example) -> Example:
+    """What a violation comes to whose control failed as well."""
+    if control.outcome is Outcome.UNDECIDED:
+        return Example(case=example.case, outcome=Outcome.UNDECIDED, reason=control.reason)
+    evidence = control.finding
     if evidence is None:
-        return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=f"the base model {result.reason}")
+        return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=f"the base model {control.reason}")
     reason = f"the base model alone fails too: {evidence.difference.what}"
     return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=reason, evidence=evidence)
 
@@ -112,11 +150,15 @@ def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
     """A violation that repeats in a lab that remembers nothing, and is wrong in float64 too; with who is to blame."""
     if example.outcome is not Outcome.VIOLATES or example.finding is None:
         return example
+    if full := disk_full():
+        return Example(case=example.case, outcome=Outcome.BROKEN, reason=f"this machine is at fault: {full}")
     again = run_clause(clause, lab.fresh(), example.case)
     if again.outcome is not Outcome.VIOLATES or not example.alike(again):
         return Example(
             case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
         )
+    if example.finding.note.startswith(_SPOILT):
+        return example  # the reference wrapper fails on a spoilt base model, too
     if not _holds_in_float64(clause, lab, example.finding):
         reason = "wrong in float32 only; float64 agrees or cannot run"
         return Example(case=example.case, outcome=Outcome.UNDECIDED, reason=reason)
@@ -177,6 +219,30 @@ def _goes_on(lab: Lab, case: Case) -> None:
 _GOES_ON = Clause(
     id="control.goes_on", statement="The base model goes on from its cache.", explanation="", check=_goes_on
 )
+
+
+def _keeps_bits(lab: Lab, case: Case) -> None:
+    """The base model, run twice, gives the same logits to the last bit."""
+    with suppress(RunFailed):  # that it runs at all is another control
+        if not lab.repeats_itself(case):
+            raise Undecided("the base model, run twice, does not keep its bits: nobody can be held to them")
+
+
+_KEEPS_BITS = Clause(
+    id="control.keeps_bits", statement="The base model keeps its bits.", explanation="", check=_keeps_bits
+)
+
+
+def _controls(clause: Clause, finding: Finding) -> list[Clause]:
+    """What must hold of the base model before anybody else is blamed, in this order."""
+    own = clause if clause.control == "same" else _RUNS
+    return [*[_KEEPS_BITS] * (finding.how is How.WRONG), own, *[_GOES_ON] * clause.placed]
+
+
+def control_named(name: str, clause: str) -> Clause:
+    """The control that is called so; the claim of ``clause`` itself, where that is its own control."""
+    controls = {control.id: control for control in (_RUNS, _GOES_ON, _KEEPS_BITS)}
+    return controls.get(name) or clause_named(clause)
 
 
 def _violates(clause: Clause, lab: Lab, case: Case, difference: Difference, how: How, where: str) -> Example:

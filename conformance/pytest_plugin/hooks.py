@@ -15,7 +15,7 @@ from conformance.pytest_plugin.reports import ReportListener
 from conformance.session import time_budget
 from conformance.session.recorder import SessionRecorder
 from conformance.session.selection import Selection, devices_named, resolve
-from conformance.worker import collector
+from conformance.worker import collector, scratch
 
 LISTENER = "conformance-listener"
 """Name under which the controller's :class:`ReportListener` is registered."""
@@ -28,6 +28,7 @@ def begin_session(config: pytest.Config, given: Given) -> None:
         selection = resolve(given)
         if not hasattr(config, "workerinput"):
             report = value_of(given, "report")
+            scratch.folder()  # one for all processes of this run
             devices_named(selection.devices)
             time_budget.start_clock(selection.time, report)
             recorder = SessionRecorder(selection, None if config.option.collectonly else report)

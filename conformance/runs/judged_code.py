@@ -10,6 +10,8 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 from conformance.core.signals import RunFailed, Signal
+from conformance.runs.call_limit import NeverAnswers, limited
+from conformance.runs.resources import Exhausted, exhausted
 
 T = TypeVar("T")
 JUDGED = ("peft", "transformers", "accelerate")
@@ -26,12 +28,17 @@ def guarded(call: str, run: Callable[[], T], layer_ran: Callable[[], bool] = lam
     ``layer_ran`` says whether a decoder layer has run by then, after which nothing is a refusal.
     """
     try:
-        return run()
+        with limited():
+            return run()
     except Signal:
         raise
+    except NeverAnswers as error:
+        raise RunFailed(call, error, _where(error.__traceback__), refused=False) from error
     except Exception as error:
         if harness_error(error):
             raise
+        if why := exhausted(error):
+            raise Exhausted(f"this machine is at fault, nobody's code: {call} ended with {why}") from error
         raise failed(call, error, layer_ran()) from error
 
 

@@ -176,6 +176,14 @@ class Lab:
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
 
+    def repeats_itself(self, case: Case) -> bool:
+        """Whether generate on two models that are built anew gives the same logits, to the last bit."""
+        return self.once(("repeats", case), lambda: self._repeats_itself(case))
+
+    def _repeats_itself(self, case: Case) -> bool:
+        one, other = (self.fresh().generate(case).logits for _ in range(2))
+        return torch.equal(one.nan_to_num(), other.nan_to_num())
+
     def continued(self, case: Case) -> Tensor:
         """The tokens ``(rows, steps)`` of two calls on the bare base model, the second going on from the first one's cache."""
         return self.once(("continued", case), lambda: self._continued(case))

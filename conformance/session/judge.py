@@ -1,10 +1,13 @@
-"""Where a worker judges: in its own process, or, models that a device map places, in a child with the devices for it."""
+"""Where items are judged: always in a child, which a run can lose; placed models in one that has the devices for it.
+
+The process that collects outcomes and decides the exit code runs no judged code, so that nothing judged can end it, or change
+what it says. A child that ends or hangs costs its item, and is replaced.
+"""
 
 from __future__ import annotations
 
 import traceback
-import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
@@ -12,22 +15,26 @@ from conformance.clauses.registry import Clause, clause_named
 from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Item
-from conformance.core.outcome import Outcome
-from conformance.devices.current import environment_for, is_for_placed_models
+from conformance.core.outcome import Outcome, State
+from conformance.devices.current import environment_for
 from conformance.engine import search as engine
+from conformance.engine import witness
 from conformance.engine.controls import Example
 from conformance.engine.explain import Entries, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
 from conformance.session import time_budget
 from conformance.session.events import Replay, Replayed
-from conformance.worker.child import SECONDS, WorkerError, call_kept
+from conformance.worker.child import SECONDS, NoAnswer, WorkerError, call_kept
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 ALL = ("all",)
 """What a report says is mended in a run with every known failure mended, and what names them all."""
+T = TypeVar("T")
+GRACE = 10.0
+"""Seconds beyond the requested time that an item has which began before its end: what has begun is mostly ended by then."""
 SECONDS_PER_EXAMPLE = 60.0
 """Added to the limit of a child that judges an item, for each example per stratum: thorough runs take long.
 
@@ -59,6 +66,16 @@ class RunCase(Struct, frozen=True, kw_only=True):
     family: Family | None = None
 
 
+class Shown(Struct, frozen=True):
+    """What a Case showed, or why the installed transformers has no such family."""
+
+    example: Example | str
+
+
+class TimeSpent(Exception):
+    """The requested time was spent before there was an answer."""
+
+
 _current: dict[str, Lab] = {}
 
 
@@ -70,30 +87,39 @@ def current_lab(family: str) -> Lab:
         from conformance.runs.lab import Lab
 
         torch.set_num_threads(1)
+        witness.start()
         _current.clear()
         _current[family] = Lab()
     return _current[family]
 
 
 def judge_item(item: Item, budget: engine.Budget, known: Entries, devices: str = "", *, mended: Entries = ()) -> Cell:
-    """The cell of one item; whatever goes wrong in judging is a broken harness. Deaf to the host's warning filters.
+    """The cell of one item; whatever goes wrong in judging is a broken harness.
 
     ``known`` explains what resembles it, the mends of ``mended`` are in force throughout. ``devices`` are real
     ones for placed models, separated by commas; empty for the best lane that torch allows.
     """
     try:
         request = JudgeItem(item=item, budget=budget, known=known, mended=mended, family=foreign(item.family))
-        if clause_named(item.clause).placed and not is_for_placed_models():
-            # One that hangs must not take the time in which the rest of the run is written down.
-            seconds = time_budget.capped(SECONDS + SECONDS_PER_EXAMPLE * budget.examples, grace=SECONDS)
-            return call_kept(environment_for(devices), f"{__name__}:judge_here", request, Cell, seconds)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return judge_here(request)
+        seconds = SECONDS + SECONDS_PER_EXAMPLE * budget.examples
+        return _in_child(clause_named(item.clause), "judge_here", request, Cell, devices, seconds)
+    except TimeSpent:
+        return Cell.of(item, State.NOT_RUN, f"{time_budget.SPENT} before it was judged to its end")
     except (UserError, WorkerError) as error:
         return Cell.broken(item, str(error))
     except Exception:
         return Cell.broken(item, traceback.format_exc(limit=-6))
+
+
+def _in_child(clause: Clause, function: str, request: Struct, answer: type[T], devices: str, seconds: float) -> T:
+    """What ``function`` of this module gives for ``request``, in the kept child for such clauses."""
+    limit = time_budget.capped(seconds, grace=GRACE)
+    try:
+        return call_kept(
+            environment_for(devices) if clause.placed else {}, f"{__name__}:{function}", request, answer, limit
+        )
+    except NoAnswer as late:
+        raise TimeSpent if limit < seconds else late from late
 
 
 def judge_here(request: JudgeItem) -> Cell:
@@ -118,35 +144,32 @@ def run_case(
     ``known`` and ``mended`` as in :func:`judge_item`; ``confirmed``: a violation is repeated without the memo, and in
     float64, as a search does before it reports one.
     """
-    from conformance.families.build import absent
-
     request = RunCase(
         clause=clause.id, case=case, known=known, mended=mended, confirmed=confirmed, family=foreign(case.family)
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        missing = absent(family_named(case.family))
-        if missing:
-            return missing
-        if clause.placed and not is_for_placed_models():
-            return call_kept(environment_for(devices), f"{__name__}:run_case_here", request, Example)
-        return run_case_here(request)
+    return _in_child(clause, "run_case_here", request, Shown, devices, SECONDS).example
 
 
-def run_case_here(request: RunCase) -> Example:
+def run_case_here(request: RunCase) -> Shown:
     """What a Case shows, in this process."""
+    from conformance.families.build import absent
+
     if request.family:
         adopt(request.family)
+    if missing := absent(family_named(request.case.family)):
+        return Shown(missing)
     clause = clause_named(request.clause)
     with with_mends(current_lab(request.case.family), request.mended) as lab:
         example = seen(clause, lab, request.case, request.known)
-        return controlled_as_seen(clause, lab, example, request.known, confirmed=request.confirmed)
+        return Shown(controlled_as_seen(clause, lab, example, request.known, confirmed=request.confirmed))
 
 
 def replay_known(entry: KnownFailure, known: Entries, devices: str = "") -> Replayed:
     """Whether ``entry``, one of ``known``, still fails, and its mend explains it: its minimal Case, run again."""
     try:
         return _replay(entry, known, devices)
+    except TimeSpent:
+        return replayed(entry, "not run", time_budget.SPENT)
     except (UserError, WorkerError) as error:
         return replayed(entry, "broken harness", str(error))
     except Exception:

@@ -11,18 +11,24 @@ answer, never the run.
 from __future__ import annotations
 
 import atexit
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from conformance.core.errors import UserError
-from conformance.worker.environment import CHANNEL, MEMORY, environment
+from conformance.worker import scratch
+from conformance.worker.environment import CHANNEL, MEMORY, STACK, environment, view
+from conformance.worker.messages import Answer, Call
 
 T = TypeVar("T")
 SECONDS = 900.0
@@ -32,29 +38,8 @@ BYTES = 12 << 30
 processes: 0.48 GiB. The rest is room for what a real device's library reserves without using it."""
 ENDING = 10.0
 """Seconds in which a child that is told to end does so."""
-
-
-class Call(Struct, frozen=True):
-    """One request: the function, and the record that it is given."""
-
-    function: str
-    record: Raw
-
-
-class Problem(Struct, frozen=True):
-    """Why there is no answer. With a ``code`` it is a user's error, else an exception in words."""
-
-    message: str
-    code: str = ""
-    cause: str = ""
-    cure: str = ""
-
-
-class Answer(Struct, frozen=True):
-    """What the function returned, or why it did not."""
-
-    value: Raw = Raw(b"null")
-    problem: Problem | None = None
+WRITING = 0.3
+"""Seconds in which a child writes down where it is."""
 
 
 class WorkerError(RuntimeError):
@@ -65,17 +50,42 @@ class ChildLost(WorkerError):
     """The child ended, did not answer in time, or said something that is not an answer. It is of no further use."""
 
 
+class NoAnswer(ChildLost):
+    """The child did not answer in time."""
+
+
+class Process(Protocol):
+    """What a :class:`Child` needs of its process."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit code, if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended; :class:`subprocess.TimeoutExpired` if it does not in time."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+
+
 class Child:
     """A process of our own with the variables ``changes`` on top of this one's environment."""
 
     def __init__(self, changes: Mapping[str, str] | None = None) -> None:
         self._pipe, far_end = Pipe()
-        variables = {MEMORY: str(BYTES), CHANNEL: str(far_end.fileno()), **(changes or {})}
-        self._process = subprocess.Popen(
+        self._stack = scratch.folder() / f"stack-{os.getpid()}-{far_end.fileno()}"
+        told = {MEMORY: str(BYTES), CHANNEL: str(far_end.fileno()), STACK: str(self._stack)}
+        self._process: Process = subprocess.Popen(
             [sys.executable, "-m", "conformance.worker.serve"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=environment(variables),
+            env=environment({**told, **view(), **scratch.variables(), **(changes or {})}),
+            # `-m` puts the working directory first on the path: nothing of the user's may be imported from there by accident.
+            cwd=scratch.empty_folder(),
             pass_fds=(far_end.fileno(),),
         )
         far_end.close()
@@ -113,18 +123,32 @@ class Child:
         raise WorkerError(problem.message)
 
     def _exchange(self, request: bytes, seconds: float) -> bytes:
+        lost: ChildLost
         try:
             self._pipe.send_bytes(request)
             if self._pipe.poll(seconds):
                 return self._pipe.recv_bytes()
-            why = f"the child process gave no answer in {seconds:g} s"
+            lost = NoAnswer(f"the child process gave no answer in {seconds:g} s{self._whereabouts()}")
         except (OSError, EOFError):
-            why = f"the child process ended with exit code {self._exit_code()}"
+            lost = ChildLost(f"the child process ended with exit code {self._exit_code()}")
         except BaseException:
             self.kill()
             raise
         self.kill()  # what it still says would be taken for the answer to another call
-        raise ChildLost(why)
+        raise lost
+
+    def _whereabouts(self) -> str:
+        """Where it is, for one that hangs: its innermost frames, or that somebody has stopped it."""
+        with suppress(OSError, IndexError, AttributeError):
+            if Path(f"/proc/{self._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] in "Tt":
+                return ": it has been stopped"
+        with suppress(OSError, AttributeError, ValueError):
+            self._process.send_signal(signal.SIGUSR1)
+            time.sleep(WRITING)
+            lines = self._stack.read_text("utf-8", "replace").splitlines()
+            frames = [line.strip() for line in lines if line.strip().startswith("File ")][:3]
+            return f": it was in {'; '.join(frames)}" if frames else ""
+        return ""
 
     def close(self) -> None:
         """End the child: it ends by itself once the pipe is closed, unless it hangs."""

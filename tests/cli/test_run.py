@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -77,11 +78,11 @@ def test_workers_give_the_same_table_and_findings(command: Command) -> None:
     assert timeless(one) == timeless(two)
 
 
-def test_a_dead_worker_is_a_broken_harness(command: Command) -> None:
+def test_a_dead_child_of_a_worker_is_a_broken_harness(command: Command) -> None:
     pytest.importorskip("xdist")
     done = command(*llama("dies", "holds"), "--known", "none", "--workers", "1")
     assert done.returncode == 3
-    assert "miniature.dies[llama]\n    the worker process that judged it died" in done.stdout
+    assert "miniature.dies[llama]\n    the child process ended with exit code 9" in done.stdout
     assert "1 broken harness, 1 conforms" in done.stdout
 
 
@@ -130,9 +131,15 @@ def test_the_first_line_is_out_before_torch_is_imported(tmp_path: Path) -> None:
         child.kill()
 
 
-def test_ctrl_c_leaves_an_incomplete_run(command: Command, tmp_path: Path) -> None:
-    report = tmp_path / "events.jsonl"
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "miniature"), str(ROOT)])}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_is_incomplete_and_leaves_nothing(
+    command: Command, tmp_path: Path, number: signal.Signals
+) -> None:
+    report, temporary = tmp_path / "events.jsonl", tmp_path / "temporary"
+    temporary.mkdir()
+    path = os.pathsep.join([str(ROOT / "tests" / "miniature"), str(ROOT)])
+    env = os.environ | {"PYTHONPATH": path, "TMPDIR": str(temporary)}
+    env.pop("CONFORMANCE_SCRATCH", None)
     start = "from conformance.cli import main; main()"
     arguments = (*llama("slow"), "--known", "none", "--report", str(report))
     # A job in the background of a shell ignores interrupts, and hands that down, unless it handles them itself.
@@ -142,14 +149,40 @@ def test_ctrl_c_leaves_an_incomplete_run(command: Command, tmp_path: Path) -> No
     )
     signal.signal(signal.SIGINT, before)
     with child:
-        for _ in range(600):
+        for _ in range(1200):
             if report.exists() and '"event":"start"' in report.read_text("utf-8"):
                 break
             time.sleep(0.05)
-        time.sleep(1)  # its first example collects garbage, and an interrupt in Hypothesis's gc callback is lost
-        child.send_signal(signal.SIGINT)
+        assert list(temporary.glob("conformance-run-*"))
+        child.send_signal(number)
         out, _ = child.communicate(timeout=60)
     assert child.returncode == 3
     assert "this run is incomplete, stopped at miniature.slow[llama]" in out
     assert read_events(report).footer is None
+    assert not list(temporary.glob("conformance-run-*"))
     assert command("show", str(report), miniatures=False).returncode == 3
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", "| true", "2>&1 | true"])
+@pytest.mark.parametrize(("clause", "code"), [("holds", 0), ("wrong", 1)])
+def test_the_verdict_does_not_depend_on_who_reads(tmp_path: Path, closed: str, clause: str, code: int) -> None:
+    path = os.pathsep.join([str(ROOT / "tests" / "miniature"), str(ROOT)])
+    words = shlex.join([*llama(clause), "--known", "none", "--examples", "1", "--workers", "0"])
+    start = f"{shlex.quote(sys.executable)} -c 'from conformance.cli import main; main()'"
+    script = f"{start} {words} {closed}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path, check=False, capture_output=True
+    )
+    assert done.returncode == code
+
+
+def test_an_output_that_is_lost_for_want_of_space_is_no_success(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(ROOT / "tests" / "miniature"), str(ROOT)])
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.quote(sys.executable)} -m conformance clauses >/dev/full"],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 3

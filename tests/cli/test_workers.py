@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -65,22 +66,37 @@ def test_there_is_at_least_one_core() -> None:
     assert launch.cores() >= 1
 
 
+@pytest.mark.parametrize("text", ["17", "1000", "9" * 5000])
+def test_more_workers_than_a_machine_can_use_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    machine(monkeypatch, cores=2)
+    with pytest.raises(UserError, match="more than this machine can use"):
+        worker_count({"workers": (text,)}, 363)
+    machine(monkeypatch, cores=64)
+    assert worker_count({"workers": ("17",)}, 363) == 17
+
+
 @pytest.mark.skipif(launch.cores() < 2, reason="there is one core")
 @pytest.mark.parametrize(
-    ("clauses", "arguments", "divided"),
+    ("clauses", "arguments", "processes"),
     [
-        ("miniature.[!s]*", (), True),
-        ("miniature.[!s]*", ("--workers", "0"), False),
-        ("miniature.dies", (), False),
-        ("miniature.dies", ("--workers", "1"), True),
+        ("miniature.[!s]*", (), 2),
+        ("miniature.[!s]*", ("--workers", "0"), 1),
+        ("miniature.holds", (), 1),
     ],
 )
 def test_a_large_run_is_divided_and_a_small_one_is_not(
-    command: Command, clauses: str, arguments: tuple[str, ...], divided: bool
+    command: Command, tmp_path: Path, clauses: str, arguments: tuple[str, ...], processes: int
 ) -> None:
     pytest.importorskip("xdist")
     families = ("run", "--families", "llama,gpt2,t5,bloom", "--known", "none")
-    done = command(*families, "--clauses", clauses, *arguments)
-    # One of these clauses takes its process down. Only a run with workers survives that.
-    assert done.returncode == (3 if divided else 9), done.stderr
-    assert ("the worker process that judged it died" in done.stdout) == divided
+    command(*families, "--clauses", clauses, *arguments, MINIATURE_PARENTS=str(tmp_path / "parents"))
+    assert len(set((tmp_path / "parents").read_text("utf-8").split())) == processes
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_judged_code_that_ends_its_process_well_breaks_its_item_and_no_other(command: Command, workers: str) -> None:
+    clauses = ("--clauses", "miniature.leaves,miniature.holds,miniature.leaves_at_exit")
+    done = command("run", "--families", "llama", *clauses, "--known", "none", "--workers", workers)
+    assert done.returncode == 3, done.stderr
+    assert "miniature.leaves[llama]\n    the child process ended with exit code 0" in done.stdout
+    assert "1 broken harness, 1 violates, 1 conforms" in done.stdout

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from conformance.core.finding import Cell
-from conformance.session.events import Header, Started, read_events
+from conformance.session.events import read_events
 
 pytest.importorskip("xdist")
 Consumer = Callable[..., pytest.RunResult]
@@ -71,11 +71,23 @@ def test_the_controller_imports_no_torch(consumer: Consumer, pytester: pytest.Py
     assert result.errlines[-1] == "False False"
 
 
-def test_events_name_what_was_running_when_the_only_process_died(consumer: Consumer, pytester: pytest.Pytester) -> None:
-    only = ("--conformance-families", "llama", "--conformance-clauses", "miniature.dies")
-    consumer(*only, "--conformance-report", "events.jsonl")
+def test_judged_code_that_ends_its_process_breaks_its_item_without_workers_too(
+    consumer: Consumer, pytester: pytest.Pytester
+) -> None:
+    clauses = ("--conformance-families", "llama", "--conformance-clauses", "miniature.leaves,miniature.holds")
+    result = consumer(*clauses, "--conformance-report", "events.jsonl")
+    result.assert_outcomes(passed=1, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
     run = read_events(pytester.path / "events.jsonl")
-    assert run.footer is None
-    assert run.running == ("miniature.dies[llama]",)
-    assert isinstance(run.header, Header)
-    assert Started(item="miniature.dies[llama]").item in run.running
+    assert run.footer is not None
+    assert run.footer.exit_code == 3
+    assert "ended with exit code 0" in next(cell.reasons for cell in run.cells if cell.clause == "miniature.leaves")
+
+
+def test_the_only_process_of_pytest_judges_nothing_itself(consumer: Consumer, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "import sys\n"
+        "def pytest_unconfigure(config):\n"
+        "    print('torch' in sys.modules, 'transformers' in sys.modules, file=sys.__stderr__)\n"
+    )
+    assert consumer(*SOME).errlines[-1] == "False False"

@@ -69,6 +69,9 @@ class NoModels:
     def predict(self, *args: object, **rest: object) -> None:
         raise NotApplicable("there is no model")
 
+    def repeats_itself(self, case: Case) -> bool:
+        return True
+
     def base(self, case: Case) -> object:
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -23,9 +24,11 @@ from conformance.runs.fresh_process import LoadAndGenerate, load_and_generate
 from conformance.runs.lab import Lab
 from conformance.session.judge import JudgeItem
 from conformance.worker import child as children
-from conformance.worker.child import Child, ChildLost, WorkerError, call_kept
+from conformance.worker.child import Child, ChildLost, NoAnswer, WorkerError, call_kept
 from conformance.worker.environment import MEMORY, STARTUP, environment
+from conformance.worker.fork import Fork
 
+ROOT = Path(__file__).parents[2]
 NOISE = """
 import sys
 print("a line that is no answer", flush=True)
@@ -38,6 +41,9 @@ from conformance.core.errors import UserError
 
 class Number(Struct, frozen=True):
     value: int
+
+class Text(Struct, frozen=True):
+    value: str
 
 def double(number: Number) -> int:
     return 2 * number.value
@@ -67,6 +73,17 @@ def hangs(number: Number) -> int:
 
 def text(number: Number) -> str:
     return "two"
+
+def imports(name: Text) -> str:
+    return __import__(name.value).__file__
+
+def has_a_hanging_child(number: Number) -> int:
+    import threading
+    from conformance.worker.child import Child
+    made = Child({"PYTHONPATH": os.environ["PYTHONPATH"]})
+    made.call("functions:double", number, int)
+    threading.Thread(target=made.call, args=("functions:hangs", number, int), daemon=True).start()
+    return made._process.pid
 
 def allocate(number: Number) -> int:
     return len(bytearray(number.value))
@@ -288,7 +305,98 @@ def test_what_one_child_is_told_is_for_it_alone(monkeypatch: pytest.MonkeyPatch)
     assert environment({"HOME": "other"}) == {
         "HOME": "other",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([package, "mine"]),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join([os.path.abspath("mine"), package]),
     }
-    outer["PYTHONPATH"] = os.pathsep.join(["mine", package])
+    outer["PYTHONPATH"] = os.pathsep.join(["/mine", package, "/yours"])
     assert environment({})["PYTHONPATH"] == outer["PYTHONPATH"]
+    outer["CONFORMANCE_EXAMPLES"] = "kept"
+    assert environment({})["CONFORMANCE_EXAMPLES"] == os.path.abspath("kept")
+
+
+def test_nothing_in_the_working_directory_is_taken_for_a_module(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "peft", "conformance", "transformers"):
+        tmp_path.joinpath(f"{name}.py").write_text("raise SystemExit(77)\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as `python -m pytest` does, but after everything has been imported
+    with Child({"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}) as made:
+        assert made.call("functions:imports", Text("random"), str) == random.__file__
+
+
+def test_a_module_of_the_user_is_found_behind_all_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.joinpath("of_the_user.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Child({"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}) as made:
+        assert made.call("functions:imports", Text("of_the_user"), str) == str(tmp_path / "of_the_user.py")
+
+
+def test_a_child_that_would_take_another_peft_answers_nothing(folder: Path, tmp_path: Path) -> None:
+    tmp_path.joinpath("peft.py").touch()
+    with (
+        Child({"PYTHONPATH": os.pathsep.join([str(tmp_path), str(folder), str(ROOT)])}) as made,
+        pytest.raises(
+            WorkerError, match=r"the process that judges takes peft from .*peft.py, the one that reports from"
+        ),
+    ):
+        made.call("functions:double", TWO, int)
+
+
+def test_one_that_hangs_says_where(child: Child, changes: dict[str, str]) -> None:
+    with Child(changes) as made:
+        made.call("functions:double", TWO, int)
+        with pytest.raises(NoAnswer, match=r"gave no answer in 0\.5 s: it was in .*functions.py., line \d+ in hangs"):
+            made.call("functions:hangs", TWO, int, 0.5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it can be told")
+def test_one_that_was_stopped_is_ended_and_replaced(kept: dict[str, str]) -> None:
+    first = call_kept(kept, "functions:process", TWO, int)
+    os.kill(first, signal.SIGSTOP)
+    with pytest.raises(NoAnswer, match="it has been stopped"):
+        call_kept(kept, "functions:double", TWO, int, 0.5)
+    assert call_kept(kept, "functions:double", TWO, int) == 4
+
+
+def lives(process: int) -> bool:
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel ends it")
+def test_children_end_with_their_parent_however_they_hang(changes: dict[str, str]) -> None:
+    with Child(changes) as made:
+        grandchild = made.call("functions:has_a_hanging_child", TWO, int)
+        os.kill(grandchild, signal.SIGSTOP)
+        made.kill()
+    for _ in range(100):
+        if not lives(grandchild):
+            break
+        time.sleep(0.05)
+    assert not lives(grandchild)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it is forked")
+def test_a_fork_knows_what_its_parent_knew_and_costs_no_imports() -> None:
+    FORKED.append(1)
+    with Fork() as made:
+        FORKED.append(2)
+        assert made.call(f"{__name__}:what_the_fork_knows", TWO, list[int]) == [1]
+        with pytest.raises(WorkerError, match="ZeroDivisionError"):
+            made.call(f"{__name__}:breaks", TWO, int)
+        assert made.call(f"{__name__}:what_the_fork_knows", TWO, list[int]) == [1]
+    assert made.ended
+
+
+FORKED: list[int] = []
+
+
+def what_the_fork_knows(number: Number) -> list[int]:
+    return FORKED
+
+
+def breaks(number: Number) -> int:
+    return number.value // 0
