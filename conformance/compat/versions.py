@@ -1,30 +1,49 @@
-"""Which releases are installed, without importing them."""
+"""Which releases are here, without importing them: what the code says of itself, not what was once installed."""
 
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from conformance.core.errors import UserError
 from conformance.core.pair import AXES, Pair
+from conformance.worker.environment import file_of
 
 JUDGED = AXES
 RECORDED = (*JUDGED, "torch", "accelerate", "tokenizers", "safetensors", "hypothesis", "pytest", "peft-conformance")
+_WRITTEN = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 OLDEST = {"peft": "0.10", "transformers": "4.38"}
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of everything that can change a result, and Python's. Absent packages are left out."""
+    """The versions of everything that can change a result, and Python's. Absent packages are left out."""
     found = {"python": platform.python_version()}
     for name in RECORDED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        number = written(name) or installed(name)
+        if number:
+            found[name] = number
     return found
+
+
+def installed(name: str) -> str:
+    """What the metadata of the package ``name`` say; empty where there are none."""
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return ""
+
+
+def written(name: str) -> str:
+    """What the code of the package ``name`` says, of those that are judged; empty where it does not say it in so many words."""
+    with suppress(OSError, UnicodeDecodeError):
+        match = _WRITTEN.search(Path(file_of(name)).read_text("utf-8")) if name in JUDGED else None
+        return match[1] if match else ""
+    return ""
 
 
 def judged() -> str:
@@ -45,6 +64,8 @@ def require() -> dict[str, str]:
                 "there is nothing to judge without it",
                 f"pip install {name}",
             )
+    for name in JUDGED:
+        _refuse_another(name)
     for name, oldest in OLDEST.items():
         if Version(found[name]) < Version(oldest):
             raise UserError(
@@ -54,6 +75,20 @@ def require() -> dict[str, str]:
                 f"install {name}>={oldest}",
             )
     return found
+
+
+def _refuse_another(name: str) -> None:
+    """Raise :class:`~conformance.core.errors.UserError` if the code of ``name`` is not the release that is installed."""
+    from packaging.version import Version
+
+    code, metadata = written(name), installed(name)
+    if code and metadata and Version(code) != Version(metadata):
+        raise UserError(
+            "two-versions",
+            f"{name} {code} would be imported, from {file_of(name)}, and {name} {metadata} is installed",
+            "a verdict is about one release, and known failures are matched by it; here it would be about neither",
+            f"remove one of them: look at PYTHONPATH and the working directory, or install that {name} anew",
+        )
 
 
 def oldest_first(releases: Iterable[str]) -> list[str]:

@@ -22,6 +22,7 @@ from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violat
 from conformance.devices.current import current, on_single_device, with_local_devices
 from conformance.engine import blame, witness
 from conformance.families import family_named
+from conformance.families.size import too_large
 from conformance.families.traits import traits
 from conformance.runs.resources import Exhausted, disk_full, exhausted
 from conformance.runs.tolerance import FLOAT32_MARGIN
@@ -93,7 +94,7 @@ def _breakage(error: Exception) -> str:
 
 def run(clause: Clause, lab: Lab, case: Case) -> Example:
     """What ``case`` shows, without controls; *not applicable* where it lacks what the claim needs."""
-    missing = clause.missing(case)
+    missing = too_large(case) or clause.missing(case)
     if missing:
         return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=missing)
     return run_clause(clause, lab, case)

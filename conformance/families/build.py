@@ -20,8 +20,6 @@ from conformance.families.derive import config_fields
 from conformance.families.inputs import inputs_of
 from conformance.families.weights import redraw
 
-MAX_PARAMETERS = 30_000_000
-
 
 def absent(family: Family) -> str:
     """Why the installed transformers has no such family, or nothing.

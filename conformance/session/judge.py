@@ -23,6 +23,7 @@ from conformance.engine.controls import Example
 from conformance.engine.explain import Entries, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
+from conformance.families.size import too_large
 from conformance.session import time_budget
 from conformance.session.events import Replay, Replayed
 from conformance.worker.child import SECONDS, NoAnswer, WorkerError, call_kept
@@ -144,6 +145,13 @@ def run_case(
     ``known`` and ``mended`` as in :func:`judge_item`; ``confirmed``: a violation is repeated without the memo, and in
     float64, as a search does before it reports one.
     """
+    if why := too_large(case):
+        raise UserError(
+            "case-too-large",
+            f"this Case is not built: {why}",
+            "it would take gigabytes, and what it shows a small one shows too",
+            "give it fewer or smaller layers, heads, rows, beams or tokens",
+        )
     request = RunCase(
         clause=clause.id, case=case, known=known, mended=mended, confirmed=confirmed, family=foreign(case.family)
     )

@@ -128,7 +128,7 @@ def test_a_witness_that_has_met_peft_is_none(monkeypatch: pytest.MonkeyPatch) ->
         """A module that is no module."""
 
     monkeypatch.setattr(testimony, "run_clause", lambda *_: run(CLAUSE, Lab(), CASE))  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "peft", Empty())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "peft", Empty())
     with pytest.raises(RuntimeError, match="the witness has imported PEFT"):
         testimony.testify(Question(control="control.runs", clause="injection.faithful", case=CASE))
 

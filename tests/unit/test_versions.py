@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
             return packages[name]
 
         monkeypatch.setattr(versions, "version", version)
+        monkeypatch.setattr(versions, "written", lambda name: "")
         versions.versions.cache_clear()
 
     yield install
@@ -65,3 +68,35 @@ def test_a_version_before_the_supported_range_is_refused(installed: Install, nam
 def test_the_range_has_an_end_only_at_the_old_side(installed: Install, name: str, number: str) -> None:
     installed({**HERE, name: number})
     assert versions.require()[name] == number
+
+
+@pytest.fixture
+def shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Another PEFT, first on the path."""
+    made = tmp_path / "peft" / "__init__.py"
+    made.parent.mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "peft", raising=False)
+    versions.versions.cache_clear()
+    yield made
+    versions.versions.cache_clear()
+
+
+def test_the_version_is_that_of_the_code_and_another_one_of_the_metadata_is_refused(shadow: Path) -> None:
+    shadow.write_text('import os\n__version__ = "9.9.9"\n', "utf-8")
+    assert versions.versions()["peft"] == "9.9.9"
+    with pytest.raises(UserError) as error:
+        versions.require()
+    assert error.value.code == "two-versions"
+    assert f"peft 9.9.9 would be imported, from {shadow}, and peft " in error.value.message
+
+
+def test_code_that_does_not_say_its_version_has_that_of_the_metadata(shadow: Path) -> None:
+    shadow.write_text("from os import name as __version__\n", "utf-8")
+    assert versions.versions()["peft"] == importlib.metadata.version("peft")
+    versions.require()
+
+
+def test_what_is_installed_here_says_what_its_metadata_say() -> None:
+    for name in versions.JUDGED:
+        assert versions.written(name) == versions.installed(name)
