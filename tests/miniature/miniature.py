@@ -10,11 +10,13 @@ import atexit
 import functools
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +24,7 @@ from conformance.clauses import registry
 from conformance.core.case import Case
 from conformance.core.finding import Difference
 from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation
+from conformance.runs.judged_code import guarded
 
 Check = Callable[["Lab", Case], None]
 
@@ -153,6 +156,21 @@ def leaves_at_exit(lab: Lab, case: Case) -> None:
     raise Violation(Difference(what="logits differ", got="0.5", expected="0.25"), where="peft/peft_model.py:1 generate")
 
 
+def saves(lab: Lab, case: Case) -> None:
+    """What it saves it reads back."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        file = Path(folder) / "adapter"
+        guarded("save_pretrained", lambda: _write(file, case.id))
+        read = guarded("from_pretrained", lambda: file.read_text("utf-8"))
+    if read != case.id:
+        raise Violation(Difference(what="the adapter differs", got=read, expected=case.id))
+
+
+def _write(file: Path, text: str) -> None:
+    with file.open("w", encoding="utf-8") as opened:
+        opened.write(text)
+
+
 def warns(lab: Lab, case: Case) -> None:
     """It warns."""
     warnings.warn("what a library says", stacklevel=1)
@@ -201,6 +219,7 @@ def install() -> None:
         dies,
         leaves,
         leaves_at_exit,
+        saves,
         warns,
         by_pair,
         slow,
