@@ -24,6 +24,7 @@ from conformance.engine import blame, witness
 from conformance.families import family_named
 from conformance.families.size import too_large
 from conformance.families.traits import traits
+from conformance.runs.call_limit import NeverAnswers
 from conformance.runs.resources import Exhausted, disk_full, exhausted
 from conformance.runs.tolerance import FLOAT32_MARGIN
 
@@ -53,6 +54,11 @@ class Example(Struct, frozen=True, kw_only=True):
     def holds(self) -> bool:
         """Whether nothing speaks against the claim: of a control, that it excuses nobody."""
         return self.outcome in (Outcome.CONFORMS, Outcome.NOT_APPLICABLE)
+
+    @property
+    def never_answers(self) -> bool:
+        """Whether it is a call that ran into its limit of time: each attempt to shrink it would take as long."""
+        return self.finding is not None and self.finding.difference.got.startswith(NeverAnswers.__name__)
 
     def alike(self, other: Example) -> bool:
         """Whether ``other`` is a violation of the same kind: what a shrink may move to."""

@@ -187,7 +187,7 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
         if smallest.case in state.clause.cases(case):
             raise Reproduced
 
-    if first.outcome is Outcome.VIOLATES and budget.shrink:
+    if first.outcome is Outcome.VIOLATES and budget.shrink and not first.never_answers:
         with suppress(Reproduced):
             _hypothesis(strategy, visit, budget, Phase.generate, Phase.shrink)
     return smallest
@@ -196,7 +196,7 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
 def _minimal(state: _Search, first: Example, smallest: Example, budget: Budget) -> Example:
     """The same violation, shrunk across strata; controlled and confirmed once more, from scratch."""
     # The one Case of a clause that has its own is as small as its claim allows.
-    if first.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink:
+    if first.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink or first.never_answers:
         return first
     case = shrink(smallest.case, lambda simpler: state.same(simpler, smallest) is not None)
     minimal = state.examined(case)

@@ -118,7 +118,7 @@ def _wrap(injector: Injector) -> None:
         mine = set(mode) & set("wax") and isinstance(file, (str, Path)) and not str(file).startswith(LIBRARIES)
         return Written(made, injector) if mine else made
 
-    io.open = opening  # type: ignore[assignment]  # what pathlib calls
+    io.open = opening  # what pathlib calls
     for name in ("send_bytes", "recv_bytes", "poll"):
         setattr(Connection, name, _counting(getattr(Connection, name), injector))
 

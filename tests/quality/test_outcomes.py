@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from conformance.clauses.preconditions import many_rows
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.outcome import Blame, How, Outcome
-from conformance.core.signals import NotApplicable, Undecided
+from conformance.core.signals import NotApplicable, RunFailed, Undecided
 from conformance.engine.known import KnownFailure
 from conformance.engine.search import PROFILES, Budget
+from conformance.runs.call_limit import NeverAnswers
 from conformance.strategies import STRATA
 
 QUICK = PROFILES["quick"] * len(STRATA)
@@ -366,3 +367,16 @@ def test_a_wrong_answer_that_is_a_crash_when_repeated_is_not_the_same_violation(
     runs = iter([kit.wrong(), *[kit.crash() for _ in range(99)]])
     verdict = kit.search(lambda case: next(runs))
     assert verdict.outcome is Outcome.BROKEN
+
+
+def test_a_call_that_never_answers_is_a_violation_and_is_not_shrunk_for_hours(kit: Any) -> None:
+    calls: list[Case] = []
+
+    def hangs(case: Case) -> Exception:
+        calls.append(case)
+        return RunFailed("generate", NeverAnswers("no answer in 120 s"), "peft/x.py:1 f", refused=False)
+
+    verdict = kit.look_for(hangs)
+    assert verdict.outcome is Outcome.VIOLATES
+    assert verdict.finding.difference.got == "NeverAnswers: no answer in 120 s"
+    assert len(calls) == 2  # when it is found, and when it is confirmed
