@@ -376,7 +376,7 @@ def test_a_call_that_never_answers_is_a_violation_and_is_not_shrunk_for_hours(ki
         calls.append(case)
         return RunFailed("generate", NeverAnswers("no answer in 120 s"), "peft/x.py:1 f", refused=False)
 
-    verdict = kit.look_for(hangs)
+    verdict = kit.search(hangs)
     assert verdict.outcome is Outcome.VIOLATES
     assert verdict.finding.difference.got == "NeverAnswers: no answer in 120 s"
     assert len(calls) == 2  # when it is found, and when it is confirmed
