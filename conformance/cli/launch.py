@@ -34,7 +34,7 @@ def launch(given: Given, workers: int, exitfirst: bool) -> Run | None:
 
     _deafen()
     live = Live()
-    code = pytest.main([*_isolation(scratch.folder()), *_arguments(given, workers, exitfirst)], plugins=[live])
+    code = pytest.main([*_isolation(scratch.run_folder()), *_arguments(given, workers, exitfirst)], plugins=[live])
     if live.recorder:
         return live.recorder.run()
     if code != pytest.ExitCode.USAGE_ERROR:

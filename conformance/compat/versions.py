@@ -25,20 +25,20 @@ def versions() -> dict[str, str]:
     """The versions of everything that can change a result, and Python's. Absent packages are left out."""
     found = {"python": platform.python_version()}
     for name in RECORDED:
-        number = written(name) or installed(name)
+        number = of_code(name) or of_metadata(name)
         if number:
             found[name] = number
     return found
 
 
-def installed(name: str) -> str:
+def of_metadata(name: str) -> str:
     """What the metadata of the package ``name`` say; empty where there are none."""
     with suppress(PackageNotFoundError):
         return version(name)
     return ""
 
 
-def written(name: str) -> str:
+def of_code(name: str) -> str:
     """What the code of the package ``name`` says, of those that are judged; empty where it does not say it in so many words."""
     with suppress(OSError, UnicodeDecodeError):
         match = _WRITTEN.search(Path(file_of(name)).read_text("utf-8")) if name in JUDGED else None
@@ -81,7 +81,7 @@ def _refuse_another(name: str) -> None:
     """Raise :class:`~conformance.core.errors.UserError` if the code of ``name`` is not the release that is installed."""
     from packaging.version import Version
 
-    code, metadata = written(name), installed(name)
+    code, metadata = of_code(name), of_metadata(name)
     if code and metadata and Version(code) != Version(metadata):
         raise UserError(
             "two-versions",

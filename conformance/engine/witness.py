@@ -34,7 +34,7 @@ class Question(Struct, frozen=True, kw_only=True):
     family: Family | None = None
 
 
-class Failure(NamedTuple):
+class FailedControl(NamedTuple):
     """In which words a control failed: what the witness is asked about once."""
 
     family: str
@@ -44,7 +44,7 @@ class Failure(NamedTuple):
 
 
 _witness: list[Child] = []
-_answers: dict[Failure, bool] = {}
+_answers: dict[FailedControl, bool] = {}
 
 
 def start() -> None:
@@ -58,7 +58,7 @@ def contradicts(control: Clause, clause: Clause, case: Case, words: str) -> bool
 
     A process without a witness, in which somebody uses a lab by hand, has nothing to hold against its own control.
     """
-    failure = Failure(case.family, control.id, words, case.placed)
+    failure = FailedControl(case.family, control.id, words, case.placed)
     if _witness and failure not in _answers:
         question = Question(control=control.id, clause=clause.id, case=case, family=foreign(case.family))
         _answers[failure] = _witness[0].call(TESTIFY, question, bool)

@@ -28,7 +28,7 @@ def begin_session(config: pytest.Config, given: Given) -> None:
         selection = resolve(given)
         if not hasattr(config, "workerinput"):
             report = value_of(given, "report")
-            scratch.folder()  # one for all processes of this run
+            scratch.run_folder()  # one for all processes of this run
             devices_named(selection.devices)
             time_budget.start_clock(selection.time, report)
             recorder = SessionRecorder(selection, None if config.option.collectonly else report)

@@ -77,7 +77,7 @@ class Child:
 
     def __init__(self, changes: Mapping[str, str] | None = None) -> None:
         self._pipe, far_end = Pipe()
-        self._stack = scratch.folder() / f"stack-{os.getpid()}-{far_end.fileno()}"
+        self._stack = scratch.run_folder() / f"stack-{os.getpid()}-{far_end.fileno()}"
         told = {MEMORY: str(BYTES), CHANNEL: str(far_end.fileno()), STACK: str(self._stack)}
         self._process: Process = subprocess.Popen(
             [sys.executable, "-m", "conformance.worker.serve"],

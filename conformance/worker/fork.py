@@ -21,7 +21,7 @@ class Fork(Child):
 
     def __init__(self) -> None:
         self._pipe, far_end = Pipe()
-        self._stack = scratch.folder() / "no-stack"
+        self._stack = scratch.run_folder() / "no-stack"
         fork = get_context("fork")
         self._process = _Forked(fork.Process(target=_serve_fork, args=(self._pipe, far_end), daemon=True))
         far_end.close()

@@ -21,7 +21,7 @@ _held: list[int] = []
 """Open files of locks, for as long as this process lives."""
 
 
-def folder() -> Path:
+def run_folder() -> Path:
     """The temporary folder of this run. The first process that asks makes it, and removes it when it ends."""
     if FOLDER not in os.environ or not Path(os.environ[FOLDER]).is_dir():
         sweep()
@@ -34,14 +34,14 @@ def folder() -> Path:
 
 def empty_folder() -> Path:
     """A folder with nothing in it: the working directory of a child, from which it can import nothing."""
-    empty = folder() / "empty"
+    empty = run_folder() / "empty"
     empty.mkdir(exist_ok=True)
     return empty
 
 
 def variables() -> dict[str, str]:
     """What makes a child put its temporary files here."""
-    return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder()))
+    return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(run_folder()))
 
 
 def sweep() -> None:

@@ -15,7 +15,7 @@ from conformance.worker import scratch
 
 pytestmark = [pytest.mark.light, pytest.mark.skipif(os.name != "posix", reason="the lock is one of POSIX")]
 ROOT = Path(__file__).parents[2]
-MAKES = "from conformance.worker import scratch; print(scratch.folder(), flush=True); input()"
+MAKES = "from conformance.worker import scratch; print(scratch.run_folder(), flush=True); input()"
 
 
 @pytest.fixture
@@ -59,6 +59,6 @@ def test_what_a_killed_run_left_is_swept_and_what_lives_is_not(temporary: Path) 
 
 def test_children_share_it_and_work_in_an_empty_folder(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(scratch.FOLDER, str(temporary))
-    assert scratch.folder() == temporary
+    assert scratch.run_folder() == temporary
     assert set(scratch.variables().values()) == {str(temporary)}
     assert list(scratch.empty_folder().iterdir()) == []

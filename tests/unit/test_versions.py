@@ -26,7 +26,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
             return packages[name]
 
         monkeypatch.setattr(versions, "version", version)
-        monkeypatch.setattr(versions, "written", lambda name: "")
+        monkeypatch.setattr(versions, "of_code", lambda name: "")
         versions.versions.cache_clear()
 
     yield install
@@ -99,4 +99,4 @@ def test_code_that_does_not_say_its_version_has_that_of_the_metadata(shadow: Pat
 
 def test_what_is_installed_here_says_what_its_metadata_say() -> None:
     for name in versions.JUDGED:
-        assert versions.written(name) == versions.installed(name)
+        assert versions.of_code(name) == versions.of_metadata(name)
