@@ -22,7 +22,7 @@ KINDS = {"controller": (*ERRORS, "kill"), "child": (*ERRORS, "exit0", "kill", "s
 """What can happen to which process. That the controller itself hangs or leaves with 0 is no fault from outside."""
 EVERYTHING = "INJECT_EVERYTHING"
 """Environment variable: every kind at every operation, which takes an hour; else the kinds take turns at some of them."""
-STRIDE = int(os.environ.get("INJECT_STRIDE", "7"))
+STRIDE = int(os.environ.get("INJECT_STRIDE", "11"))
 """Every so many operations one fails. No divisor of the number of kinds: else some kinds would never have a turn."""
 CLAUSES = {"miniature.holds,miniature.saves": 0, "miniature.saves,miniature.wrong": 1}
 """What is run, and what it comes to where nothing fails."""

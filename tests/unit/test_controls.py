@@ -23,6 +23,8 @@ CASE = Case(family="llama")
 class Lab:
     """A lab whose base model fails while ``spoilt``, and repeats itself unless it is ``noisy``."""
 
+    mended: tuple[str, ...] = ()
+
     def __init__(self, spoilt: bool = False, noisy: bool = False) -> None:
         self.spoilt, self.noisy = spoilt, noisy
 
