@@ -21,9 +21,9 @@ from conformance.session.time_budget import is_limited
 MIN_PENDING = 2
 """A worker begins an item only when it knows the next one."""
 PLACED, PICTURES = 3.0, 2.0
-"""What an item costs, relative to one of a text family on plain models: rough, for they only decide who begins with what."""
+"""What an item costs, relative to one of a text family on plain models: roughly, to decide who begins with what."""
 WORTH = 8.0
-"""Half of a piece that costs less than so many items is not taken from who has begun it: its models are built and run again. An estimate."""
+"""Half of a piece that costs less than so many items is not taken from who has begun it: its models are built again."""
 
 
 class Piece(NamedTuple):

@@ -1,8 +1,8 @@
 """Python's cyclic collector, told what this project's processes are like.
 
 They import a million objects that never go away, and then remember models and Traces until a family is done. With Python's own
-thresholds the collector walks all of that again and again: `import torch, transformers, peft` took 4.0 to 4.3 CPU seconds with them,
-and 3.3 with high ones.
+thresholds the collector walks all of that again and again: `import torch, transformers, peft` took 4.0 to 4.3 CPU seconds with
+them, and 3.3 with high ones.
 """
 
 from __future__ import annotations
