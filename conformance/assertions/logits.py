@@ -49,7 +49,7 @@ def differ(one: Trace, other: Trace, what: str) -> None:
     if error is None:
         raise Undecided("two right computations are too far apart to say")
     if math.isnan(largest):
-        raise Undecided("the logits are not numbers")
+        raise violation("what the logits are", "NaN or infinities", "numbers, as of the base model")
     if largest <= CLEAR * error:
         raise Undecided(f"a difference of {largest:.3g} is within {CLEAR:g} errors of {error:.3g}")
 

@@ -9,7 +9,7 @@ from conformance.assertions.gradients import close_gradients, gradients
 from conformance.assertions.logits import agree, agree_on_loss, identical
 from conformance.assertions.training import counted_labels
 from conformance.core.relations import unplaced, without_prefix
-from conformance.core.signals import NotApplicable, RunFailed, Undecided, violation
+from conformance.core.signals import BaseFails, NotApplicable, RunFailed, Undecided, violation
 from conformance.devices.current import current, on_single_device
 from conformance.devices.maps import numbered, places, spell
 
@@ -126,7 +126,7 @@ def transfers_bounded(lab: Lab, got: Trace) -> None:
     try:
         base = base_under(lab, got.case)
     except RunFailed as failed:
-        raise NotApplicable(f"the base model fails under this map: {failed.words}") from failed
+        raise BaseFails(f"the base model fails under this map: {failed.words}") from failed
     layers = len(got.layer_devices)
     for step, (mine, its) in enumerate(zip(got.forwards, base.forwards, strict=False)):
         most = its.transfers + FEW + layers + (2 * layers if step == 0 else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.core.case import Case
-from conformance.core.signals import NotApplicable, Violation, violation
+from conformance.core.signals import NotApplicable, Undecided, Violation, violation
 from conformance.families import family_named
 
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ def text_positions(case: Case, forward: Forward) -> list[Tensor]:
     """For each row the positions of its real tokens in a forward over the whole batch."""
     from conformance.families.inputs.text import padding_mask
 
+    family = family_named(case.family)
+    if family.anatomy.positions == "none":
+        raise NotApplicable(f"{family.name} has no positions")
     if forward.positions is None:
-        raise NotApplicable(f"{family_named(case.family).name} has no positions that can be seen")
+        raise Undecided("nobody saw which positions the base model was asked for")
     positions = forward.positions.expand(len(case.rows), -1)
     real = padding_mask(case).bool()
     if positions.shape[1] != real.shape[1]:
@@ -47,7 +50,7 @@ def requires_position_ids(lab: Lab, case: Case) -> None:
     """Not applicable where the base model's forward has no ``position_ids``."""
     from conformance.families.build import parameters_of_forward
 
-    if "position_ids" not in parameters_of_forward(lab.subject(case).base):
+    if "position_ids" not in parameters_of_forward(lab.base(case)):
         raise NotApplicable("the base model takes no position_ids")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree, agree_on_tokens
 from conformance.clauses.preconditions import in_the_cache, keys_of_text_fit, loaded_with_text
-from conformance.clauses.registry import clause
+from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import with_embeds
 from conformance.core.sources import PREFIX_TUNING_DOC, STORY
 from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
@@ -57,7 +57,7 @@ def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     agree(lab.forward(case, tokens=got.tokens), got, "training and generate differ")
 
 
-@clause(sources=("huggingface/transformers#21405", "huggingface/peft#757"))
+@clause(sources=("huggingface/transformers#21405", "huggingface/peft#757"), floor=Floor(may_refuse=True))
 def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     """Generate answers the same when it is given inputs_embeds in place of input_ids."""
     agree(lab.generate(with_embeds(case)), lab.generate(case))

@@ -91,6 +91,16 @@ def _refuse_another(name: str) -> None:
         )
 
 
+def within(package: str, spec: str) -> bool | None:
+    """Whether the installed ``package`` is in the range ``spec``; ``None`` for a text that is no range."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return SpecifierSet(spec, prereleases=True).contains(versions()[package])
+    except InvalidSpecifier:
+        return None
+
+
 def oldest_first(releases: Iterable[str]) -> list[str]:
     """The releases in their order."""
     from packaging.version import Version

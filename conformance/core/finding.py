@@ -94,16 +94,32 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What a search found for one item. ``counts`` has every outcome that occurred, ``known`` the matched entries."""
+    """What a search found for one item. ``counts`` has every outcome that occurred, ``known`` the matched entries.
+
+    ``reasons`` are those of all outcomes, ``excused`` those of *not applicable* alone, of which ``base_fails`` are examples whose
+    base model fails at the same request.
+    """
 
     outcome: Outcome
     counts: dict[str, int] = field(default_factory=dict)
     known: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    excused: dict[str, int] = field(default_factory=dict)
+    base_fails: int = 0
     finding: Finding | None = None
     evidence: tuple[Finding, ...] = ()
     decisive: int = 0
     cpu_seconds: float = 0.0
+
+    @property
+    def decided(self) -> int:
+        """How many examples showed whether the claim holds: it did, or was violated, known violations included."""
+        return self.counts.get(Outcome.CONFORMS.value, 0) + self.counts.get(Outcome.VIOLATES.value, 0)
+
+    @property
+    def asked(self) -> int:
+        """How many examples the claim speaks of: all but those that lack what it needs. A base model that fails lacks nothing."""
+        return sum(self.counts.values()) - self.counts.get(Outcome.NOT_APPLICABLE.value, 0) + self.base_fails
 
 
 class Cell(Struct, frozen=True, kw_only=True):

@@ -92,7 +92,11 @@ _ROWS = (
         "green",
     ),
     Word(Outcome.REFUSED.value, "r", "what cannot work was refused in words"),
-    Word(Outcome.UNDECIDED.value, "u", "closer than the error of the computation"),
+    Word(
+        Outcome.UNDECIDED.value,
+        "u",
+        "nobody can say: closer than the error of the computation, or nothing to compare with",
+    ),
     Word(
         Outcome.NOT_APPLICABLE.value, "n", "the claim says nothing here, or the base model alone fails too", short="n/a"
     ),

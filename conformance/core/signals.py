@@ -36,8 +36,12 @@ class NotApplicable(Signal):
     """The claim says nothing about this Case; the message says why."""
 
 
+class BaseFails(NotApplicable):
+    """The base model alone fails at the very same request; the message says how."""
+
+
 class Undecided(Signal):
-    """Closer than the error of the computation; the message says how close."""
+    """Nobody can say: closer than the error of the computation, or nothing right to compare with; the message says which."""
 
 
 def violation(

@@ -18,7 +18,7 @@ from conformance.core.features import features
 from conformance.core.finding import Difference, Finding
 from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.relations import in_double, with_embeds, without_prefix
-from conformance.core.signals import NotApplicable, RunFailed, Undecided, Violation, violation
+from conformance.core.signals import BaseFails, NotApplicable, RunFailed, Undecided, Violation, violation
 from conformance.devices.current import current, on_single_device, with_local_devices
 from conformance.engine import blame, witness
 from conformance.families import family_named
@@ -40,7 +40,8 @@ class Example(Struct, frozen=True, kw_only=True):
     """What one Case showed.
 
     ``evidence`` is a violation of the control, a finding about transformers; ``known`` are the known failures that explain a
-    violation.
+    violation. ``base_fails``: it is *not applicable* because the base model alone fails at the same request. A violation that
+    does not ``repeat`` was seen once, and something else the second time.
     """
 
     case: Case
@@ -49,6 +50,8 @@ class Example(Struct, frozen=True, kw_only=True):
     finding: Finding | None = None
     evidence: Finding | None = None
     known: tuple[str, ...] = ()
+    base_fails: bool = False
+    repeats: bool = True
 
     @property
     def holds(self) -> bool:
@@ -80,7 +83,8 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
         )
         return _violates(clause, lab, case, difference, How.CRASH, failed.where)
     except NotApplicable as reason:
-        return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=str(reason))
+        fails = isinstance(reason, BaseFails)
+        return Example(case=case, outcome=Outcome.NOT_APPLICABLE, reason=str(reason), base_fails=fails)
     except Undecided as reason:
         return Example(case=case, outcome=Outcome.UNDECIDED, reason=str(reason))
     except UserError:
@@ -147,29 +151,61 @@ def _excused(example: Example, control: Example) -> Example:
     if control.outcome is Outcome.UNDECIDED:
         return Example(case=example.case, outcome=Outcome.UNDECIDED, reason=control.reason)
     evidence = control.finding
-    if evidence is None:
-        return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=f"the base model {control.reason}")
-    reason = f"the base model alone fails too: {evidence.difference.what}"
-    return Example(case=example.case, outcome=Outcome.NOT_APPLICABLE, reason=reason, evidence=evidence)
+    fails = f"alone fails too: {evidence.difference.what}" if evidence else control.reason
+    return Example(
+        case=example.case,
+        outcome=Outcome.NOT_APPLICABLE,
+        reason=f"the base model {fails}",
+        evidence=evidence,
+        base_fails=True,
+    )
 
 
 def confirm(clause: Clause, lab: Lab, example: Example) -> Example:
-    """A violation that repeats in a lab that remembers nothing, and is wrong in float64 too; with who is to blame."""
+    """A violation that repeats in a lab that remembers nothing, and is wrong in float64 too; with who is to blame.
+
+    One that does not repeat is :func:`unsteady`.
+    """
     if example.outcome is not Outcome.VIOLATES or example.finding is None:
         return example
     if full := disk_full():
         return Example(case=example.case, outcome=Outcome.BROKEN, reason=f"this machine is at fault: {full}")
     again = run_clause(clause, lab.fresh(), example.case)
     if again.outcome is not Outcome.VIOLATES or not example.alike(again):
-        return Example(
-            case=example.case, outcome=Outcome.BROKEN, reason="not deterministic: did not violate when repeated"
-        )
+        return unsteady(clause, lab, example, again)
     if example.finding.note.startswith(_SPOILT):
         return example  # the reference wrapper fails on a spoilt base model, too
     if not _holds_in_float64(clause, lab, example.finding):
         reason = "wrong in float32 only; float64 agrees or cannot run"
         return Example(case=example.case, outcome=Outcome.UNDECIDED, reason=reason)
     return blamed(clause, lab, example, example.finding)
+
+
+def unsteady(clause: Clause, lab: Lab, example: Example, again: Example) -> Example:
+    """A violation that was something else when repeated: it is not deterministic, and the base model says whose fault that is.
+
+    Where the base model and the oracle repeat themselves to the bit, what PEFT adds does not, and both outcomes are shown. Else
+    it is ours: one of two answers of such a model is not wrong.
+    """
+    seen = example.finding
+    if seen is None or again.outcome is Outcome.BROKEN:
+        return again
+    why = lab.unrepeatable(without_prefix(example.case))
+    if why:
+        return Example(case=example.case, outcome=Outcome.BROKEN, reason=f"not deterministic: {why}")
+    difference = Difference(
+        what=f"not deterministic: {seen.difference.what}, and something else when repeated",
+        got=f"first {seen.difference.got}; then {_shown(again)}",
+        expected=f"the same twice, as of the base model and the oracle: {seen.difference.expected}",
+    )
+    finding = replace(seen, difference=difference)
+    return replace(blamed(clause, lab, replace(example, finding=finding), finding), repeats=False)
+
+
+def _shown(again: Example) -> str:
+    if again.finding:
+        return f"{again.finding.difference.what}: {again.finding.difference.got}"
+    return f"{again.outcome.value} ({again.reason})" if again.reason else again.outcome.value
 
 
 def blamed(clause: Clause, lab: Lab, example: Example, finding: Finding) -> Example:

@@ -11,7 +11,7 @@ with *us* is tried before anybody is told.
    could find another. If it does not, what is seen under the mends goes on from here, under the mends.
 4. **Controlled.** The same claim about the base model, without any prefix. If that fails too, it is about transformers, and
    kept as evidence; nobody's prompt learning is at fault.
-5. **Confirmed.** It must happen again in a lab that remembers nothing (else it is ours: not deterministic), and a wrong number
+5. **Confirmed.** It must happen again in a lab that remembers nothing, and a wrong number
    must be wrong in float64 too (else two right computations may simply differ by that much). Where float64 cannot run, it
    must be wrong by more than 100 errors.
 6. **Blamed** (:mod:`conformance.engine.blame`), from evidence.
@@ -41,17 +41,19 @@ from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.devices.current import current
-from conformance.engine.controls import Example
+from conformance.engine.controls import Example, unsteady
 from conformance.engine.database import Counterexamples, open_database
 from conformance.engine.explain import controlled_as_seen, seen
 from conformance.engine.known import KnownFailure
 from conformance.engine.shrink import shrink
+from conformance.engine.verdict import verdict
 from conformance.families import Family, family_named
 from conformance.strategies import MAPS, STRATA, Stratum, cases
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
+NO_STORY = "this family has no story"
 PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
 """Examples per stratum: with eight strata, quick is 24 drawn Cases per item, thorough 480."""
 
@@ -85,6 +87,8 @@ class _Search:
         self.counts: Counter[str] = Counter()
         self.known: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.excused: Counter[str] = Counter()
+        self.base_fails = 0
         self.evidence: dict[str, Finding] = {}
 
     def visit(self, case: Case) -> Example | None:
@@ -102,6 +106,9 @@ class _Search:
         self.counts[example.outcome.value] += 1
         if example.reason:
             self.reasons[example.reason] += 1
+        if example.outcome is Outcome.NOT_APPLICABLE:
+            self.excused[example.reason] += 1
+            self.base_fails += example.base_fails
         if example.evidence:
             self.evidence.setdefault(example.evidence.difference.what, example.evidence)
         return example
@@ -139,7 +146,7 @@ def search(
     ended = _saved(state, database, str(item), budget) or _search(state, family, budget, method)
     if database and ended and ended.outcome is Outcome.VIOLATES:
         database.keep(str(item), ended.case)
-    return _verdict(state, ended, budget, time.process_time() - started)
+    return verdict(state, ended, budget.decisive(clause), time.process_time() - started)
 
 
 def _saved(state: _Search, database: Counterexamples | None, item: str, budget: Budget) -> Example | None:
@@ -169,7 +176,8 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
 def _fixed_case(state: _Search, case: Case | None) -> Example | None:
     if case is not None:
         return state.visit(case)
-    state.reasons["this family has no story"] += 1
+    state.reasons[NO_STORY] += 1
+    state.excused[NO_STORY] += 1
     state.counts[Outcome.NOT_APPLICABLE.value] += 1
     return None
 
@@ -187,7 +195,7 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
         if smallest.case in state.clause.cases(case):
             raise Reproduced
 
-    if first.outcome is Outcome.VIOLATES and budget.shrink and not first.never_answers:
+    if first.outcome is Outcome.VIOLATES and first.repeats and budget.shrink and not first.never_answers:
         with suppress(Reproduced):
             _hypothesis(strategy, visit, budget, Phase.generate, Phase.shrink)
     return smallest
@@ -195,13 +203,16 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
 
 def _minimal(state: _Search, first: Example, smallest: Example, budget: Budget) -> Example:
     """The same violation, shrunk across strata; controlled and confirmed once more, from scratch."""
-    # The one Case of a clause that has its own is as small as its claim allows.
-    if first.outcome is Outcome.BROKEN or state.clause.fixed_case or not budget.shrink or first.never_answers:
+    # The one Case of a clause that has its own is as small as its claim allows; what does not repeat cannot be made smaller.
+    kept = first.outcome is Outcome.BROKEN or not first.repeats or first.never_answers
+    if kept or state.clause.fixed_case or not budget.shrink:
         return first
     case = shrink(smallest.case, lambda simpler: state.same(simpler, smallest) is not None)
     minimal = state.examined(case)
     # The first one was confirmed; a shrink may end where float32 alone is wrong, which makes the first no less wrong.
-    return first if minimal.outcome is Outcome.UNDECIDED else minimal
+    if minimal.outcome is Outcome.UNDECIDED:
+        return first
+    return minimal if minimal.finding else unsteady(state.clause, state.lab, smallest, minimal)
 
 
 @lru_cache(maxsize=len(STRATA) + len(MAPS))
@@ -232,42 +243,9 @@ def _hypothesis(strategy: SearchStrategy[Case], visit: Callable[[Case], None], b
     conforms()
 
 
-def _verdict(state: _Search, ended: Example | None, budget: Budget, spent: float) -> Verdict:
-    decisive = state.counts[Outcome.CONFORMS.value]
-    needed = budget.decisive(state.clause)
-    if ended is not None and ended.outcome is not Outcome.VIOLATES:
-        state.reasons.setdefault(ended.reason or "the minimal Case of a violation did not violate again", 1)
-    elif ended is None and 0 < decisive < needed and not state.known:
-        state.reasons[f"only {decisive} decisive examples, {needed} needed"] += 1
-    return Verdict(
-        outcome=_outcome(state, ended, decisive, needed),
-        counts=dict(state.counts),
-        known=dict(state.known),
-        reasons=dict(state.reasons),
-        finding=ended.finding if ended else None,
-        evidence=tuple(state.evidence.values()),
-        decisive=decisive,
-        cpu_seconds=round(spent, 3),
-    )
-
-
-def _outcome(state: _Search, ended: Example | None, decisive: int, needed: int) -> Outcome:
-    """Broken, violates, conforms, undecided if too few examples were decided; else refused, undecided, not applicable."""
-    if ended is not None and ended.outcome is not Outcome.VIOLATES:
-        return Outcome.BROKEN
-    if state.counts[Outcome.VIOLATES.value]:
-        return Outcome.VIOLATES
-    if decisive >= needed:
-        return Outcome.CONFORMS
-    if decisive:
-        return Outcome.UNDECIDED
-    undecisive = (Outcome.REFUSED, Outcome.UNDECIDED, Outcome.NOT_APPLICABLE)
-    return next((outcome for outcome in undecisive if state.counts[outcome.value]), Outcome.NOT_APPLICABLE)
-
-
 def judge(item: Item, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Cell:
     """The cell of one item: absent where the installed transformers has no such class, else judged."""
-    from conformance.families.build import absent
+    from conformance.families.presence import absent
 
     clause, family = clause_named(item.clause), family_named(item.family)
     why = absent(family)

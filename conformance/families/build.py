@@ -5,54 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache, lru_cache
-from importlib import import_module
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from conformance.core.case import PAD, START, Case, base_of
-from conformance.core.errors import UserError
 from conformance.families import Family, family_named
 from conformance.families.anatomy import check_anatomy
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
 from conformance.families.inputs import inputs_of
+from conformance.families.presence import named
 from conformance.families.weights import redraw
-
-
-def absent(family: Family) -> str:
-    """Why the installed transformers has no such family, or nothing.
-
-    Raises :class:`~conformance.core.errors.UserError` for a class of the user's own that cannot be imported.
-    """
-    import transformers
-
-    needed = filter(None, (family.model, family.config, family.text_config))
-    missing = [name for name in needed if not _exists(name)]
-    return f"transformers {transformers.__version__} has no {missing[0]}" if missing else ""
-
-
-@cache
-def _exists(name: str) -> bool:
-    try:
-        named(name)
-    except (AttributeError, ImportError) as error:
-        if ":" in name:
-            raise UserError(
-                "no-such-class",
-                f"{name} cannot be imported: {type(error).__name__}: {error}",
-                "a family file names a class of your own as module:Class, and Python must find it from here",
-                "install the package, put its folder on PYTHONPATH, or mend the name",
-            ) from error
-        return False
-    return True
-
-
-def named(name: str) -> Any:
-    """The class called ``name``: one of transformers, or ``module:Class``."""
-    module, _, short = name.rpartition(":")
-    return getattr(import_module(module or "transformers"), short)
 
 
 def config(case: Case) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from conformance.compat.versions import within
 from conformance.core.case import Roles
 from conformance.core.errors import UserError, unreadable
 from conformance.families.inputs import kinds
@@ -103,7 +104,8 @@ class Family(Table, frozen=True):
     ``lifecycle.learned_mapping_survives``; ``bias_by_distance`` says that attention depends on the distance between
     positions in the cache (ALiBi, relative biases), so that the order of the virtual tokens matters by design. ``inputs`` is
     the kind of input, a module of :mod:`conformance.families.inputs`; ``pixels`` its images. ``flagship`` says in a sentence
-    which code of PEFT or transformers only this family reaches: those are the ones that tests build and run.
+    which code of PEFT or transformers only this family reaches: those are the ones that tests build and run. ``transformers``
+    is the range of releases that have the classes, for a file of another repository: outside of it the family is *absent*.
     """
 
     schema: Literal[1]
@@ -121,6 +123,7 @@ class Family(Table, frozen=True):
     learns: bool = False
     bias_by_distance: bool = False
     flagship: str = ""
+    transformers: str = ""
 
     @property
     def encoder_decoder(self) -> bool:
@@ -183,6 +186,7 @@ def _contradictions(family: Family, stem: str) -> list[str]:
             f"inputs is {family.inputs!r}, which has images, and there is no [pixels]",
         ),
         (not all(draw.roles), "a role has no value to take"),
+        (within("transformers", family.transformers) is None, f"transformers is no range: {family.transformers!r}"),
         (draw.grouped and set(draw.heads) <= {1}, "draw.grouped needs a value of draw.heads above 1"),
         (
             min(draw.positions, default=draw.room) < draw.room,

@@ -9,8 +9,9 @@ from conformance.compat.caches import fuses_heads
 from conformance.core.case import Case, Row
 from conformance.families import Family
 from conformance.families.anatomy import position_hooks
-from conformance.families.build import build, named
+from conformance.families.build import build
 from conformance.families.inputs import request
+from conformance.families.presence import named
 
 
 def fused_cache(family: Family) -> bool:

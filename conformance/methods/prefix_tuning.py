@@ -47,7 +47,7 @@ class PrefixTuning(Method):
     def peft_layout(self, case: Case, family: Family) -> Layout:
         """The same, but for encoder-decoders, and for BLOOM where its cache is fused."""
         from conformance.compat.caches import fuses_heads
-        from conformance.families.build import named
+        from conformance.families.presence import named
 
         if family.encoder_decoder:
             return encoder_decoder_layout(case)

@@ -10,6 +10,8 @@ import pytest
 from conformance.compat.versions import judged
 from conformance.core.errors import UserError
 from conformance.core.options import Given, value_of
+from conformance.families import foreign
+from conformance.families.presence import check_names
 from conformance.pytest_plugin.items import ConformanceItem, collected_items
 from conformance.pytest_plugin.reports import ReportListener
 from conformance.session import time_budget
@@ -30,6 +32,7 @@ def begin_session(config: pytest.Config, given: Given) -> None:
             report = value_of(given, "report")
             scratch.run_folder()  # one for all processes of this run
             devices_named(selection.devices)
+            check_names(tuple(filter(None, map(foreign, selection.families))))
             time_budget.start_clock(selection.time, report)
             recorder = SessionRecorder(selection, None if config.option.collectonly else report)
             config.pluginmanager.register(ReportListener(recorder, config), LISTENER)

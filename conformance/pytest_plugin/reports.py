@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from conformance.core.outcome import NOT_RUN
 from conformance.session.events import Judged, Replayed
+from conformance.session.exit_codes import MEANING
 from conformance.session.recorder import SessionRecorder
 
 CRASHED = "the worker process that judged it died"
@@ -59,6 +61,18 @@ class ReportListener:
         # where no worker lived to say which items are left after -k, all of them are missing
         planned = self.recorder.items() if self.planned is None else self.planned
         self.recorder.finish(planned, stopped=bool(option.maxfail) and session.testsfailed >= option.maxfail)
+        # Skips are no failures to pytest. That nothing, or too little, was tested is one to us.
+        if self.recorder.footer and self.recorder.footer.exit_code and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say where less was tested than expected, which pytest's own counts do not show."""
+        footer = self.recorder.footer
+        if footer and (footer.short or footer.partial):
+            terminalreporter.section(f"conformance: {MEANING[5]}", red=True)
+            left = f"{footer.counts.get(NOT_RUN, 0)} items were not run"
+            for words in [*[left] * footer.partial, *footer.short]:
+                terminalreporter.write_line(words)
 
     def pytest_unconfigure(self) -> None:
         """Close the events file."""

@@ -13,6 +13,7 @@ from conformance.core.outcome import BROKEN, KNOWN, NO_DECISION_WORDS, TABLE, VI
 from conformance.report.failures import Key, same_violation
 from conformance.report.finding import finding_text, link, repeat
 from conformance.report.phrases import counted, plural
+from conformance.report.shares import decided_in_part
 from conformance.report.table import family_table
 from conformance.session.events import Replayed, Run
 from conformance.session.exit_codes import MEANING, code_of
@@ -76,6 +77,9 @@ def _sections(run: Run) -> Iterator[Section]:
     yield "Known failures", list(_known(run.cells, run.known)), TABLE[KNOWN].style
     yield "The base model alone fails too (about transformers, not judged)", list(_about_transformers(run.cells)), ""
     yield "Not decided", list(_undecided(run.cells)), "dim"
+    yield "Decided in part", list(decided_in_part(run.cells)), "dim"
+    short = run.footer.short if run.footer else ()
+    yield "Less was tested than expected", [f"  {words}" for words in short], TABLE[VIOLATES].style
 
 
 def _violations(cells: Iterable[Cell]) -> Iterator[Section]:

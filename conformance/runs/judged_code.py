@@ -105,11 +105,12 @@ def _refuses(error: Exception) -> bool:
     * it stopped in a frame of theirs: what torch raises by ``raise`` is about shapes and devices, not about what may be asked;
     * the message names an argument, a feature or a class, since it has to say what is not to be had.
 
-    An ``assert`` is a ``raise`` too, and is excluded: it says what its author took for granted. That no decoder layer has run
+    An ``assert`` is a ``raise`` too, and is excluded: it says what its author took for granted. So is an ImportError: something
+    is broken or missing, which is no answer to what was asked. That no decoder layer has run
     is checked by the caller: whoever has begun to compute has not refused.
     """
     last = _last(error.__traceback__)
-    if last is None or isinstance(error, AssertionError) or not _package(last.tb_frame):
+    if last is None or isinstance(error, (AssertionError, ImportError)) or not _package(last.tb_frame):
         return False
     raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
     # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE.

@@ -14,7 +14,7 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
-from conformance.core.signals import Signal, violation
+from conformance.core.signals import Signal, Undecided, violation
 from conformance.families import Family, family_named
 from conformance.families.build import build
 from conformance.families.inputs import inputs_of
@@ -26,6 +26,7 @@ from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
 from conformance.runs.judged_code import guarded
 from conformance.runs.recording import layer_devices, recording
+from conformance.runs.repetition import first_change
 from conformance.runs.subject import MAKERS, Subject
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
@@ -252,6 +253,10 @@ class Lab:
         """Any tokens ``(rows, steps)``, for computations that must agree whatever is read."""
         return torch.full((len(case.rows), case.new_tokens), FIRST_TEXT_TOKEN)
 
+    def unrepeatable(self, case: Case) -> str:
+        """Where the base model or the oracle does not repeat itself to the bit on the bare ``case``; nothing if they do."""
+        return first_change(self, case)
+
     # -- oracles ------------------------------------------------------------------------------------------------------
     def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:
         """What ``oracle`` says the logits are, teacher-forced with the ``tokens`` that were seen."""
@@ -265,10 +270,15 @@ class Lab:
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def error(self, case: Case, tokens: Tensor) -> float | None:
-        """How far two right computations of the base's logits may be apart, in logits; ``None`` if over the cap."""
+        """How far two right computations of the base's logits may be apart, in logits; ``None`` if over the cap.
+
+        Raises :class:`~conformance.core.signals.Undecided` for a base model whose logits are not numbers.
+        """
         bare = unplaced(without_prefix(case))
         one = self.predict(bare, handmade_cache, tokens).logits
         other = self.predict(bare, handmade_loop, tokens).logits
+        if not one.isfinite().all():
+            raise Undecided("nothing to compare with: the base model alone answers NaN or infinities")
         spread = float((one.amax(-1) - one.amin(-1)).mean())
         error = max(ERROR_FACTOR * float((one - other).abs().max()), ERROR_FLOOR * spread)
         return error if error <= ERROR_CAP * spread else None

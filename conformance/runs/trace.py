@@ -53,6 +53,12 @@ class Trace:
         """One row of it, as a batch of one."""
         return replace(self, tokens=self.tokens[index : index + 1], logits=self.logits[index : index + 1])
 
+    def same_bits(self, other: object) -> bool:
+        """Whether ``other`` has the same tokens and, to the bit, the same logits; a NaN is one like another."""
+        if not isinstance(other, Trace) or self.logits.shape != other.logits.shape:
+            return False
+        return self.tokens.equal(other.tokens) and bool(self.logits.isclose(other.logits, 0, 0, equal_nan=True).all())
+
     def steps(self, count: int) -> Trace:
         """Its first ``count`` steps."""
         return replace(self, tokens=self.tokens[:, :count], logits=self.logits[:, :count])

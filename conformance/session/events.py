@@ -84,11 +84,16 @@ class Replayed(Event, frozen=True, kw_only=True, tag="known"):
 
 
 class Footer(Event, frozen=True, kw_only=True, tag="footer"):
-    """The last line of a finished run: its exit code, how many items ended how, and wall seconds."""
+    """The last line of a finished run: its exit code, how many items ended how, and wall seconds.
+
+    ``short`` says in words where less was decided than expected; ``partial``: something that was selected was not run.
+    """
 
     exit_code: Code
     counts: dict[str, int]
     seconds: float
+    short: tuple[str, ...] = ()
+    partial: bool = False
 
 
 AnyEvent = Header | Started | Judged | Replayed | Footer

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from conformance.core.finding import Cell
-from conformance.core.outcome import BROKEN, TABLE, WORDS
+from conformance.core.outcome import BROKEN, NOT_RUN, TABLE, WORDS
 from conformance.session.events import Replayed, Run
 
 MEANING = {
@@ -15,10 +15,10 @@ MEANING = {
     2: "wrong use",
     3: "broken harness or incomplete",
     4: "a known failure no longer fails",
-    5: "nothing was tested",
+    5: "less was tested than expected",
 }
 """The exit codes of ``peft-conformance``, in words."""
-GRAVEST_FIRST = (3, 1, 4, 0)
+GRAVEST_FIRST = (3, 1, 4, 5, 0)
 """In this order of precedence; 5 where none of them holds."""
 
 
@@ -28,11 +28,22 @@ def counts(cells: Iterable[Cell]) -> dict[str, int]:
     return {name: tally[name] for name in WORDS if tally[name]}
 
 
-def exit_code(cells: Iterable[Cell], known: Iterable[Replayed], *, complete: bool) -> int:
-    """The exit code of a run; ``complete``: nothing is missing but what was asked to be left out."""
+def exit_code(cells: Iterable[Cell], known: Iterable[Replayed], *, complete: bool, short: Iterable[str] = ()) -> int:
+    """The exit code of a run.
+
+    ``complete``: nothing is missing but what was asked to be left out, which is partial and no *conforms* either; ``short``
+    says where less was decided than expected.
+    """
+    cells, known = list(cells), list(known)
     of_replays = {"mended": 4, "still fails": 0, "not explained": 1, BROKEN: 3}
-    codes = {TABLE[cell.word].code for cell in cells} | {of_replays.get(replay.state) for replay in known}
-    return gravest_code([*codes, *[3] * (not complete)])
+    codes = [TABLE[cell.word].code for cell in cells] + [of_replays.get(replay.state) for replay in known]
+    less = bool([*short]) or is_partial(cells, known)
+    return gravest_code([*codes, *[3] * (not complete), *[5] * less])
+
+
+def is_partial(cells: Iterable[Cell], known: Iterable[Replayed]) -> bool:
+    """Whether something that was selected was not run."""
+    return any(cell.word == NOT_RUN for cell in cells) or any(replay.state == NOT_RUN for replay in known)
 
 
 def code_of(run: Run) -> int:

@@ -23,6 +23,7 @@ from conformance.engine.controls import Example
 from conformance.engine.explain import Entries, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
+from conformance.families.presence import CannotImport
 from conformance.families.size import too_large
 from conformance.session import time_budget
 from conformance.session.events import Replay, Replayed
@@ -106,7 +107,7 @@ def judge_item(item: Item, budget: engine.Budget, known: Entries, devices: str =
         return _in_child(clause_named(item.clause), "judge_here", request, Cell, devices, seconds)
     except TimeSpent:
         return Cell.of(item, State.NOT_RUN, f"{time_budget.SPENT} before it was judged to its end")
-    except (UserError, WorkerError) as error:
+    except (CannotImport, UserError, WorkerError) as error:
         return Cell.broken(item, str(error))
     except Exception:
         return Cell.broken(item, traceback.format_exc(limit=-6))
@@ -178,7 +179,7 @@ def replay_known(entry: KnownFailure, known: Entries, devices: str = "") -> Repl
         return _replay(entry, known, devices)
     except TimeSpent:
         return replayed(entry, "not run", time_budget.SPENT)
-    except (UserError, WorkerError) as error:
+    except (CannotImport, UserError, WorkerError) as error:
         return replayed(entry, "broken harness", str(error))
     except Exception:
         return replayed(entry, "broken harness", traceback.format_exc(limit=-6))

@@ -12,7 +12,8 @@ from typing import Literal, cast
 from conformance.core.finding import Cell
 from conformance.core.outcome import State
 from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Replayed, Run, Started, Writer
-from conformance.session.exit_codes import counts, exit_code
+from conformance.session.exit_codes import counts, exit_code, is_partial
+from conformance.session.floors import below_floors
 from conformance.session.judge import replayed
 from conformance.session.selection import Selection
 
@@ -34,6 +35,7 @@ class SessionRecorder:
             known=selection.known_file.name if selection.known_file else None,
             mended=tuple(entry.id for entry in selection.mended),
         )
+        self.clauses = selection.clauses
         self.planned = {str(item): item for item in selection.items}
         self.entries = {f"known[{entry.id}]": entry for entry in selection.replays}
         self.started = time.monotonic()
@@ -94,9 +96,16 @@ class SessionRecorder:
         for replay in run.known:
             word = f"known failure {replay.state}"
             tally[word] = tally.get(word, 0) + 1
-        code = exit_code(run.cells, run.known, complete=stopped or not missing)
+        short = tuple(below_floors(run.cells, self.clauses))
+        code = exit_code(run.cells, run.known, complete=stopped or not missing, short=short)
         spent = time.monotonic() - self.started
-        self.footer = Footer(exit_code=cast(Code, code), counts=tally, seconds=round(spent, 3))
+        self.footer = Footer(
+            exit_code=cast(Code, code),
+            counts=tally,
+            seconds=round(spent, 3),
+            short=short,
+            partial=is_partial(run.cells, run.known),
+        )
         self._write(self.footer)
 
     def close(self) -> None:

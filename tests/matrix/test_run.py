@@ -213,7 +213,7 @@ def test_the_gravest_run_decides(index: Index, call: Call, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("codes", "expected"), [([0, 1, 3], 3), ([4, 1, 0], 1), ([4, 0, 5], 4), ([5, 0], 0), ([5, 5], 5), ([], 5)]
+    ("codes", "expected"), [([0, 1, 3], 3), ([4, 1, 0], 1), ([4, 0, 5], 4), ([5, 0], 5), ([5, 5], 5), ([], 5)]
 )
 def test_codes_add_up_by_gravity(codes: Iterable[int], expected: int) -> None:
     assert gravest_code(codes) == expected

@@ -45,17 +45,22 @@ class Nobody:
 
 
 class NoModels:
-    """A lab in which nothing is built; ``runs`` says how the base model alone runs, ``healthy`` is the reference's."""
+    """A lab in which nothing is built.
 
-    def __init__(self, runs: Ends = lambda case: None, healthy: bool = False, maker: Any = Nobody) -> None:
-        self.runs, self.healthy, self.maker = runs, healthy, maker
+    ``runs`` says how the base model alone runs, ``wavers`` what of it does not repeat itself; ``healthy`` is the reference's.
+    """
+
+    def __init__(
+        self, runs: Ends = lambda case: None, healthy: bool = False, maker: Any = Nobody, wavers: str = ""
+    ) -> None:
+        self.runs, self.healthy, self.maker, self.wavers = runs, healthy, maker, wavers
 
     @property
     def mended(self) -> tuple[str, ...]:
         return tuple(self.maker.mended)
 
     def beside(self, maker: Any) -> NoModels:
-        return NoModels(self.runs, self.healthy, maker)
+        return NoModels(self.runs, self.healthy, maker, self.wavers)
 
     def fresh(self) -> NoModels:
         return self
@@ -71,6 +76,9 @@ class NoModels:
 
     def repeats_itself(self, case: Case) -> bool:
         return True
+
+    def unrepeatable(self, case: Case) -> str:
+        return self.wavers
 
     def base(self, case: Case) -> object:
         return self
@@ -93,6 +101,7 @@ def look_for(  # noqa: PLR0913  each keyword is one thing that a test says
     known: tuple[KnownFailure, ...] = (),
     mended: Callable[[tuple[str, ...], Case], Exception | None] = lambda ids, case: None,
     decisive: int = 5,
+    wavers: str = "",
 ) -> Verdict:
     """Search a family for Cases with a prefix that end badly; without one, ``base`` says how they end.
 
@@ -117,7 +126,7 @@ def look_for(  # noqa: PLR0913  each keyword is one thing that a test says
         fixed_case=fixed_case,
         decisive=decisive,
     )
-    return search(clause, family_named(name), budget or Budget(), known, cast("Lab", NoModels(base)))
+    return search(clause, family_named(name), budget or Budget(), known, cast("Lab", NoModels(base, wavers=wavers)))
 
 
 class Kit:

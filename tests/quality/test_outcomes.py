@@ -21,7 +21,7 @@ from conformance.strategies import STRATA
 
 QUICK = PROFILES["quick"] * len(STRATA)
 TOLD = Case(family="llama", rows=(Row(length=4, text="1+1="),))
-REASON = "not deterministic: did not violate when repeated"
+REASON = "not deterministic: the base model's generate does not repeat itself either"
 
 
 def padded_known(**changes: Any) -> KnownFailure:
@@ -167,21 +167,34 @@ class Runs:
 @pytest.mark.parametrize(
     "how", [{}, {"fixed_case": lambda kind: TOLD, "decisive": 1}, {"budget": Budget(shrink=False)}]
 )
-def test_a_violation_that_does_not_repeat_breaks_the_harness(kit: Any, later: Any, how: dict[str, Any]) -> None:
-    """Whatever comes later, and although what follows may conform."""
+def test_a_violation_that_does_not_repeat_is_one_although_the_base_model_repeats(
+    kit: Any, later: Any, how: dict[str, Any]
+) -> None:
+    """Whatever comes later, and although what follows may conform; with both outcomes, and not made smaller."""
     verdict = kit.search(Runs(kit, later), **how)
+    assert (verdict.outcome, verdict.counts) == (Outcome.VIOLATES, {"violates": 1})
+    difference = verdict.finding.difference
+    assert verdict.finding.blame is Blame.PEFT
+    assert difference.what == "not deterministic: the logits differ, and something else when repeated"
+    assert difference.got == "first 1; then conforms"
+    assert difference.expected == "the same twice, as of the base model and the oracle: 2"
+
+
+@pytest.mark.parametrize("later", [lambda run: run == 1, lambda run: run != 2])
+def test_where_the_base_model_does_not_repeat_itself_either_it_is_ours(kit: Any, later: Any) -> None:
+    verdict = kit.search(Runs(kit, later), wavers="the base model's generate does not repeat itself either")
     assert (verdict.outcome, verdict.counts) == (Outcome.BROKEN, {"broken harness": 1})
     assert verdict.finding is None
     assert verdict.reasons == {REASON: 1}
 
 
-def test_a_violation_that_is_lost_while_it_is_shrunk_is_no_verdict_about_peft(kit: Any) -> None:
+def test_a_violation_that_is_lost_while_it_is_shrunk_stays_one(kit: Any) -> None:
     always = Runs(kit, lambda run: True)
     assert kit.search(always).outcome is Outcome.VIOLATES
     for last in range(2, always.count):
         verdict = kit.search(Runs(kit, partial(ge, last)))
-        assert verdict.outcome is Outcome.BROKEN, last
-        assert verdict.reasons, last
+        assert verdict.outcome is Outcome.VIOLATES, last
+        assert "not deterministic" in verdict.finding.difference.what, last
 
 
 def test_where_the_base_model_fails_too_it_says_nothing_and_keeps_the_evidence(kit: Any) -> None:
@@ -363,10 +376,11 @@ def test_a_family_without_a_story_has_no_verdict_on_it(kit: Any) -> None:
     assert verdict.reasons == {"this family has no story": 1}
 
 
-def test_a_wrong_answer_that_is_a_crash_when_repeated_is_not_the_same_violation(kit: Any) -> None:
+def test_a_wrong_answer_that_is_a_crash_when_repeated_is_told_with_both(kit: Any) -> None:
     runs = iter([kit.wrong(), *[kit.crash() for _ in range(99)]])
     verdict = kit.search(lambda case: next(runs))
-    assert verdict.outcome is Outcome.BROKEN
+    assert (verdict.outcome, verdict.finding.how) == (Outcome.VIOLATES, How.WRONG)
+    assert verdict.finding.difference.got == "first 1; then generate raised: RuntimeError: shapes"
 
 
 def test_a_call_that_never_answers_is_a_violation_and_is_not_shrunk_for_hours(kit: Any) -> None:

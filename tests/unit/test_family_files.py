@@ -174,20 +174,68 @@ def test_the_simplest_model_has_the_first_value_of_every_role(tmp_path: Path) ->
 
 @pytest.mark.parametrize("model", ["nowhere_at_all:MyModel", "json:MyModel"])
 def test_a_class_of_ones_own_that_cannot_be_imported_is_a_mistake_not_an_absence(tmp_path: Path, model: str) -> None:
-    from conformance.families.build import absent
+    from conformance.families.presence import absent
 
     family = read_family(file(tmp_path, LlamaForCausalLM=model))
     with pytest.raises(UserError, match=f"no-such-class: {model} cannot be imported"):
         absent(family)
 
 
+OLD = 'transformers = "<4.0"\n'
+
+
 def test_the_class_of_the_texts_config_is_needed_too(tmp_path: Path) -> None:
-    from conformance.families.build import absent
+    from conformance.families.presence import absent
 
-    assert "has no Llama9Config" in absent(read_family(file(tmp_path, top='text_config = "Llama9Config"')))
+    assert "has no Llama9Config" in absent(read_family(file(tmp_path, top=f'{OLD}text_config = "Llama9Config"')))
 
 
-def test_a_class_that_this_release_of_transformers_lacks_is_absent(tmp_path: Path) -> None:
-    from conformance.families.build import absent
+def test_a_class_is_absent_where_the_file_says_so(tmp_path: Path) -> None:
+    from conformance.families.presence import absent
 
-    assert "has no LlamaForNothing" in absent(read_family(file(tmp_path, LlamaForCausalLM="LlamaForNothing")))
+    assert "has no LlamaForNothing" in absent(read_family(file(tmp_path, top=OLD, LlamaForCausalLM="LlamaForNothing")))
+
+
+@pytest.mark.parametrize("top", ["", 'transformers = ">=4.38"'])
+def test_a_class_of_ones_own_file_that_nobody_has_is_a_mistake_not_an_absence(tmp_path: Path, top: str) -> None:
+    from conformance.families.presence import absent
+
+    with pytest.raises(UserError, match=r"no-such-class.*LlamaForCausalML") as raised:
+        absent(read_family(file(tmp_path, top=top, LlamaForCausalLM="LlamaForCausalML")))
+    assert "did you mean 'LlamaForCausalLM'?" in raised.value.cure
+
+
+def test_a_range_is_a_range(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="contradictory-family"):
+        read_family(file(tmp_path, top='transformers = "newest"'))
+
+
+def test_a_class_of_this_projects_families_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.families import presence
+
+    monkeypatch.setattr(presence, "_listed", lambda: frozenset({"LlamaForCausalLM"}))
+    assert presence.absent(families.family_named("llama")).endswith("has no LlamaConfig")
+
+
+def test_a_class_that_is_there_and_cannot_be_imported_is_not_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.families import presence
+
+    def named(name: str) -> object:
+        raise ImportError("libsomething.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(presence, "named", named)
+    presence.importable.cache_clear()
+    with pytest.raises(presence.CannotImport, match=r"transformers has BloomForCausalLM, but .*libsomething"):
+        presence.absent(families.family_named("bloom"))
+
+
+def test_a_peft_that_cannot_be_imported_is_not_a_family_that_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.families import presence
+
+    def broken(name: str) -> object:
+        raise ImportError("cannot import name `HybridCache`")
+
+    monkeypatch.setattr(presence, "import_module", broken)
+    presence._require.cache_clear()
+    with pytest.raises(presence.CannotImport, match=r"peft cannot be imported: ImportError: .*HybridCache"):
+        presence.absent(families.family_named("llama"))

@@ -140,9 +140,12 @@ def test_traces_that_must_differ_and_do() -> None:
     differ(trace(), trace(changed(1.0, step=0)), "the same")
 
 
-def test_nothing_is_concluded_from_logits_that_are_not_numbers() -> None:
-    with pytest.raises(Undecided, match="not numbers"):
+def test_logits_that_are_not_numbers_beside_a_base_model_whose_are_violate() -> None:
+    with pytest.raises(Violation, match="what the logits are"):
         differ(trace(), trace(changed(math.nan, step=0)), "the same")
+
+
+def test_nothing_is_concluded_where_two_right_computations_are_too_far_apart() -> None:
     with pytest.raises(Undecided, match="too far apart"):
         differ(trace(error=None), trace(changed(0.5 * ERROR, step=0)), "the same")
 
