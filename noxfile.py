@@ -75,6 +75,14 @@ def conform(session: nox.Session) -> None:
 
 
 @nox.session
+def expect(session: nox.Session) -> None:
+    """Hold the reference stack against what is expected of it, to the count; `-- --write` writes that anew."""
+    install(session, REFERENCE_STACK)
+    write = "--write" in session.posargs
+    session.run("peft-conformance", "expect", *[] if write else ["--check"])
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on all cores. Arguments go to pytest, such as a folder, or `-n 0` for one process."""
     install(session, REFERENCE_STACK, "test")

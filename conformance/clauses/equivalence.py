@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
 
+COUNTING_PADS = Floor(share=0.4)
+"""Some base models count pads as positions when they are trained, with or without a prefix. Measured: at least 0.67."""
+
 
 @clause(sources=(*STORY, "huggingface/peft#1352"))
 def greedy_tokens(lab: Lab, case: Case) -> None:
@@ -50,7 +53,7 @@ def real_tokens_prefix(lab: Lab, case: Case) -> None:
     agree(got, lab.predict(case, real_tokens, tokens=got.tokens))
 
 
-@clause(sources=(*STORY, "XiangLi1999/PrefixTuning#40"), priority=True)
+@clause(sources=(*STORY, "XiangLi1999/PrefixTuning#40"), priority=True, floor=COUNTING_PADS)
 def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
     """The training forward over the finished sequence gives the logits that generate saw."""
     got = lab.generate(case)

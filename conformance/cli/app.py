@@ -12,6 +12,7 @@ from conformance.cli.bisect import bisect
 from conformance.cli.calibrate import calibrate
 from conformance.cli.clauses import list_clauses
 from conformance.cli.doctor import doctor
+from conformance.cli.expect import expect
 from conformance.cli.explain import explain
 from conformance.cli.families import list_families
 from conformance.cli.faults import plant_faults
@@ -50,6 +51,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "families": list_families,
     "clauses": list_clauses,
     "explain": explain,
+    "expect": expect,
     "show": show_file,
     "replay": replay_case,
     "bisect": bisect,

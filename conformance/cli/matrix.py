@@ -76,7 +76,7 @@ def _run_steps(matrix: Matrix, steps: list[Step], format: Format) -> int:
             typer.echo(f"{at} {step.pair} ...", err=True)
             result = _result(matrix, step)
         typer.echo(f"{at} {result}", err=format is Format.JSON)
-    code = gravest_code(matrix.exit_code(step.pair) for step in steps)
+    code = gravest_code(matrix.exit_code(step.pair) for step in steps if not matrix.impossible(step.pair))
     if format is Format.JSON:
         print_json(matrix.record)
     return code

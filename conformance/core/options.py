@@ -56,6 +56,7 @@ OPTIONS = (
     Option("time", "TIME", "stop after 60s, 5m, 1h; what is left is not run", (*ONE_RUN, "workflow")),
     Option("known", "FILE", "known-failures file, or none (default: the shipped one)", EVERYWHERE, "file"),
     Option("mended", "", "judge with every known failure mended, and excuse none", BY_HAND, "flag"),
+    Option("expect", "FILE", "what must be decided, or none (default: the shipped file of the pair)", ONE_RUN, "file"),
     Option(
         "database",
         "NAME",

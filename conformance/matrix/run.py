@@ -73,6 +73,11 @@ class Matrix:
         """How ``pair`` ended; 3, incomplete, if it did not."""
         return self.record.pairs[pair.name].exit_code if pair.name in self.record.pairs else 3
 
+    def impossible(self, pair: Pair) -> bool:
+        """Whether the two releases cannot meet: that is a result, and no lack of one."""
+        known = self.store.known(pair)
+        return bool(known and known.why)
+
     def why(self, pair: Pair) -> str:
         """Why ``pair`` has no results, or not all of them; nothing where it came to its end."""
         return self.record.pairs[pair.name].why if pair.name in self.record.pairs else ""

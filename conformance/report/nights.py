@@ -18,10 +18,14 @@ from conformance.session.events import Run, read_events
 from conformance.session.exit_codes import MEANING
 from conformance.soak import tally as tallies
 
+LESS = 5
+"""The exit code of a run in which less was tested than expected."""
 UNJUDGED = (None, BROKEN, NOT_RUN)
 """Words for an item of which tonight says nothing; ``None`` for one that was not reached."""
 SOUND_CODES = (0, 1)
 """Exit codes of a run that tells no more than whether there are violations."""
+SETTLED_CODES = (*SOUND_CODES, LESS)
+"""Those of two releases that nobody can change: what they refuse or lack, they refuse or lack for ever."""
 
 
 class NightlyViolation(Struct, frozen=True, kw_only=True):
@@ -61,6 +65,8 @@ class Stack(Struct, frozen=True, kw_only=True):
     new: int = 0
     pair: str = ""
     code: int | None = None
+    short: tuple[str, ...] = ()
+    partial: bool = False
     why: str = ""
     words: dict[str, str] = field(default_factory=dict)
     violations: dict[str, NightlyViolation] = field(default_factory=dict)
@@ -68,8 +74,18 @@ class Stack(Struct, frozen=True, kw_only=True):
 
     @property
     def red(self) -> bool:
-        """Anything but a finished run that conforms or, where it is settled, tells nothing new."""
-        return self.code not in SOUND_CODES if self.settled and not self.new else self.code != 0
+        """Anything but a finished run that conforms or, where it is settled, tells nothing new.
+
+        The time that a night has is a limit, not a fault: what was judged until then may be all right, and is called partial.
+        """
+        if self.settled and not self.new:
+            return self.code not in SETTLED_CODES
+        return self.code != 0 and not self.in_time
+
+    @property
+    def in_time(self) -> bool:
+        """Whether nothing is wrong but that the time was spent before all was judged."""
+        return self.code == LESS and self.partial and not self.short
 
     @property
     def left(self) -> int:
@@ -81,7 +97,10 @@ class Stack(Struct, frozen=True, kw_only=True):
         """The result in words."""
         if self.code is None:
             return self.why
-        return MEANING[self.code] + (f"; {self.left} of {len(self.words)} items were not run" if self.left else "")
+        left = f"{self.left} of {len(self.words)} items were not run" if self.left else ""
+        if self.in_time:
+            return f"partial: {left or 'known failures were not replayed'}"
+        return "; ".join([MEANING[self.code], *self.short[:1], *[left] * bool(left)])
 
 
 class Soaked(Struct, frozen=True, kw_only=True):
@@ -161,6 +180,8 @@ def _stack(name: str, run: Run, settled: bool) -> Stack:
         settled=settled,
         pair=str(run.pair),
         code=run.footer.exit_code if run.footer else None,
+        short=run.footer.short if run.footer else (),
+        partial=run.footer is not None and run.footer.partial,
         why="" if run.footer else f"did not finish: it stopped after {len(run.cells)} items{where}",
         words={str(cell.item): cell.word for cell in run.cells},
         violations={item: NightlyViolation.of(finding) for item, finding in findings.items()},

@@ -33,7 +33,8 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 class Header(Event, frozen=True, kw_only=True, tag="header"):
     """The first line: what is judged, by what, and what was selected.
 
-    ``known`` is the known-failures file, or none; ``mended`` are the known failures that were mended throughout.
+    ``known`` is the known-failures file, ``expectation`` the one that says what must be decided; ``mended`` are the known
+    failures that were mended throughout.
     """
 
     schema: Literal[1, 2] = SCHEMA
@@ -48,6 +49,7 @@ class Header(Event, frozen=True, kw_only=True, tag="header"):
     methods: tuple[str, ...]
     known: str | None = None
     mended: tuple[str, ...] = ()
+    expectation: str | None = None
 
 
 class Started(Event, frozen=True, kw_only=True, tag="start"):

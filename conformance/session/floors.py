@@ -23,18 +23,27 @@ GROUPS: Mapping[str, Callable[[Cell], str]] = {
 """In what something must have been decided, and how a cell says which it is of."""
 
 
-def below_floors(cells: Iterable[Cell], clauses: Mapping[str, Clause]) -> list[str]:
-    """Where fewer of ``cells`` were decided than must be, in words. What was not run is not looked at: nobody judged it."""
+def below_floors(
+    cells: Iterable[Cell], clauses: Mapping[str, Clause], foreseen: Callable[[Cell], bool] = lambda cell: False
+) -> list[str]:
+    """Where fewer of ``cells`` were decided than must be, in words.
+
+    What was not run is not looked at: nobody judged it. Of cells that are ``foreseen`` somebody has said what they must be: only
+    that something at all was decided is asked of them here.
+    """
     judged = [cell for cell in cells if cell.word != NOT_RUN]
     if judged and not any(cell.word in DECIDED for cell in judged):
         return ["nothing at all was decided"]
-    return [*_empty_groups(judged), *(words for cell in judged for words in _short(cell, clauses[cell.clause]))]
+    open = [cell for cell in judged if not foreseen(cell)]
+    short = (words for cell in open for words in _short(cell, clauses[cell.clause]))
+    return [*_empty_groups(judged, open), *short]
 
 
-def _empty_groups(cells: list[Cell]) -> Iterator[str]:
+def _empty_groups(cells: list[Cell], open: list[Cell]) -> Iterator[str]:
+    """The groups of the ``open`` cells in which nothing was decided."""
     for kind, of in GROUPS.items():
         decided = {of(cell) for cell in cells if cell.word in DECIDED}
-        for name in dict.fromkeys(of(cell) for cell in cells):
+        for name in dict.fromkeys(of(cell) for cell in open):
             if name and name not in decided:
                 yield f"nothing was decided in the {kind} {name}"
 

@@ -13,6 +13,7 @@ from conformance.core.finding import Cell
 from conformance.core.outcome import State
 from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Replayed, Run, Started, Writer
 from conformance.session.exit_codes import counts, exit_code, is_partial
+from conformance.session.expectation import below_expected
 from conformance.session.floors import below_floors
 from conformance.session.judge import replayed
 from conformance.session.selection import Selection
@@ -34,8 +35,9 @@ class SessionRecorder:
             methods=selection.methods,
             known=selection.known_file.name if selection.known_file else None,
             mended=tuple(entry.id for entry in selection.mended),
+            expectation=selection.expectation_file.name if selection.expectation_file else None,
         )
-        self.clauses = selection.clauses
+        self.selection = selection
         self.planned = {str(item): item for item in selection.items}
         self.entries = {f"known[{entry.id}]": entry for entry in selection.replays}
         self.started = time.monotonic()
@@ -96,7 +98,7 @@ class SessionRecorder:
         for replay in run.known:
             word = f"known failure {replay.state}"
             tally[word] = tally.get(word, 0) + 1
-        short = tuple(below_floors(run.cells, self.clauses))
+        short = self._short(run.cells)
         code = exit_code(run.cells, run.known, complete=stopped or not missing, short=short)
         spent = time.monotonic() - self.started
         self.footer = Footer(
@@ -107,6 +109,17 @@ class SessionRecorder:
             partial=is_partial(run.cells, run.known),
         )
         self._write(self.footer)
+
+    def _short(self, cells: tuple[Cell, ...]) -> tuple[str, ...]:
+        """Where less was decided than the expectation says, and, of what it does not speak of, less than the floors."""
+        expectation, budget = self.selection.expectation, self.selection.budget
+        if expectation is None:
+            return tuple(below_floors(cells, self.selection.clauses))
+        same = (budget.examples, budget.seed) == (expectation.examples, expectation.seed)
+        return (
+            *below_expected(cells, expectation, same_budget=same),
+            *below_floors(cells, self.selection.clauses, foreseen=expectation.speaks_of),
+        )
 
     def close(self) -> None:
         """Close the events file."""

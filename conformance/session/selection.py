@@ -12,12 +12,14 @@ from conformance.compat.versions import require
 from conformance.core.errors import UserError, unknown
 from conformance.core.finding import Item
 from conformance.core.options import Given, value_of
+from conformance.core.pair import Pair
 from conformance.devices.inventory import inventory
 from conformance.engine.database import open_database
 from conformance.engine.known import KnownFailure, load, shipped
 from conformance.engine.search import PROFILES, Budget
 from conformance.families import Family, families, family_named, register
 from conformance.methods import METHODS
+from conformance.session.expectation import Expectation, read_expectation, shipped_for
 from conformance.session.time_budget import seconds
 
 
@@ -38,6 +40,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     mended: tuple[KnownFailure, ...] = ()
     devices: str
     time: float | None
+    expectation_file: Path | None = None
+    expectation: Expectation | None = None
 
     @property
     def items(self) -> list[Item]:
@@ -74,7 +78,10 @@ def resolve(given: Given) -> Selection:
     open_database(budget.database)
     known_file, entries = read_known(value_of(given, "known"))
     mended = entries_named("all" if value_of(given, "mended") else None, entries)
+    expectation_file = _expectation_file(given, Pair.of(versions))
     return Selection(
+        expectation_file=expectation_file,
+        expectation=read_expectation(expectation_file, Pair.of(versions)) if expectation_file else None,
         versions=versions,
         families=_families(_names_for(given, "families")),
         clauses=select(_names_for(given, "clauses")),
@@ -124,6 +131,12 @@ def entries_named(ids: str | None, entries: tuple[KnownFailure, ...]) -> tuple[K
         if id not in known:
             raise unknown("known failure", id, known)
     return tuple(known[id] for id in _names(ids))
+
+
+def _expectation_file(given: Given, pair: Pair) -> Path | None:
+    """The expectation that a run is held against: what was given, or none, or by default the shipped one of the pair."""
+    file = value_of(given, "expect")
+    return shipped_for(pair) if file is None else None if file == "none" else Path(file)
 
 
 def _names_for(given: Given, option: str) -> list[str]:

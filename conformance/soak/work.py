@@ -40,7 +40,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 def do(work: Work) -> Tally:
     """The tally of ``work``, in this process. Raises ``RuntimeError`` for a family that the installed transformers lacks."""
-    from conformance.families.build import absent
+    from conformance.families.presence import absent
 
     started = time.process_time()
     _settle()

@@ -66,6 +66,23 @@ def test_a_mended_failure_fails_strictly(consumer: Consumer) -> None:
     result.stdout.fnmatch_lines(["*[[]XPASS(strict)[]] long-gone is mended, remove the entry: *conforms now*"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (judge("refused", "undecided", "beside_the_point"), "nothing at all was decided"),
+        (judge("holds", family="t5"), "nothing at all was decided"),
+        (judge("holds", family="llama,t5"), "nothing was decided in the family t5"),
+        (judge("holds", "refused"), "miniature.refused?llama?: 0 of 24 examples decided, at least 60% expected*"),
+    ],
+)
+def test_a_session_in_which_too_little_was_decided_fails_in_words(
+    consumer: Consumer, arguments: tuple[str, ...], words: str
+) -> None:
+    result = consumer(*arguments)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*conformance: less was tested than expected*", words])
+
+
 def test_a_family_that_this_release_lacks_is_skipped(consumer: Consumer) -> None:
     result = consumer(*judge("holds", family="t5"), "-rs")
     result.assert_outcomes(skipped=1)
@@ -79,6 +96,27 @@ def test_x_stops_and_what_is_left_is_not_run(consumer: Consumer, pytester: pytes
     assert run.footer is not None
     assert run.footer.counts == {"violates": 1, "not run": 2}
     assert run.footer.exit_code == 1
+
+
+def test_an_ordinary_test_that_stops_the_run_leaves_a_partial_one(
+    consumer: Consumer, pytester: pytest.Pytester
+) -> None:
+    """It is the second of three: the item before it conforms, the one behind it is not run."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(items):
+            items.insert(1, items.pop(0))
+        """
+    )
+    pytester.makepyfile(test_a="def test_fails():\n    assert False\n")
+    consumer(*judge("holds", family="llama,gpt2"), "-x", "--conformance-report", "events.jsonl", "test_a.py")
+    run = read_events(pytester.path / "events.jsonl")
+    assert run.footer is not None
+    assert [cell.word for cell in run.cells] == ["conforms", "not run"]
+    assert (run.footer.exit_code, run.footer.partial) == (5, True)
 
 
 def test_junit_has_one_case_per_item(consumer: Consumer, pytester: pytest.Pytester) -> None:

@@ -17,7 +17,16 @@ from conformance.engine.search import PROFILES
 pytestmark = pytest.mark.light
 
 ROOT = Path(__file__).parents[2]
-OF_THE_WORKFLOW = {"stack", "extra-install", "python-version", "remember", "report-only", "name", "timeout"}
+OF_THE_WORKFLOW = {
+    "stack",
+    "extra-install",
+    "python-version",
+    "remember",
+    "report-only",
+    "allow-partial",
+    "name",
+    "timeout",
+}
 """Inputs that are no options of a run."""
 
 
@@ -131,7 +140,8 @@ def test_what_nox_really_says_of_parametrised_sessions_can_be_planned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "given", "expected"), [(1, "true", 0), (1, "false", 1), (3, "true", 3), (0, "true", 0)]
+    ("code", "given", "expected"),
+    [(1, "true", 0), (1, "false", 1), (3, "true", 3), (0, "true", 0), (5, "true", 0), (5, "false", 5)],
 )
 def test_violations_are_only_reported_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, given: str, expected: int
@@ -140,6 +150,25 @@ def test_violations_are_only_reported_where_that_is_asked_for(
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
     assert judge.judge({"report-only": given}, tmp_path / "x.events.jsonl") == expected
     assert (tmp_path / "output").read_text() == f"exit-code={code}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "footer", "expected"),
+    [
+        ("true", '{"event":"footer","exit_code":5,"partial":true,"short":[]}', 0),
+        ("false", '{"event":"footer","exit_code":5,"partial":true,"short":[]}', 5),
+        ("true", '{"event":"footer","exit_code":5,"partial":true,"short":["nothing at all was decided"]}', 5),
+        ("true", '{"event":"footer","exit_code":5,"partial":false,"short":["nothing at all was decided"]}', 5),
+    ],
+)
+def test_a_run_may_be_partial_where_that_is_allowed_and_nothing_else_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str, footer: str, expected: int
+) -> None:
+    monkeypatch.setattr(judge, "call", lambda *command: 5)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    events = tmp_path / "x.events.jsonl"
+    events.write_text(f'{{"event":"header"}}\n{footer}\n', "utf-8")
+    assert judge.judge({"allow-partial": given}, events) == expected
 
 
 @pytest.fixture
