@@ -106,7 +106,7 @@ def test_what_is_known_of_peft_is_mended() -> None:
 
 
 def test_a_family_that_is_absent_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conformance.families.build.absent", lambda family: "transformers has no LlamaForCausalLM")
+    monkeypatch.setattr("conformance.families.presence.absent", lambda family: "transformers has no LlamaForCausalLM")
     with pytest.raises(RuntimeError, match="nothing can be judged: transformers has no"):
         do(work("masks.rows_alone", case=PADDED))
 
