@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from conformance.clauses.registry import Clause, clause_named
+from conformance.clauses.registry import Clause
 from conformance.compat.versions import versions
-from conformance.core.case import Case, Row
+from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.core.features import features
 from conformance.core.finding import Difference, Finding
 from conformance.core.outcome import Blame, How, Outcome
 from conformance.core.relations import in_double, with_embeds, without_prefix
-from conformance.core.signals import BaseFails, NotApplicable, RunFailed, Undecided, Violation, violation
-from conformance.devices.current import current, on_single_device, with_local_devices
+from conformance.core.signals import BaseFails, NotApplicable, RunFailed, Undecided, Violation
+from conformance.devices.current import current, with_local_devices
 from conformance.engine import blame, witness
+from conformance.engine.base_model import KEEPS_BITS, controls_of
 from conformance.families import family_named
 from conformance.families.size import too_large
 from conformance.families.traits import traits
@@ -127,8 +127,8 @@ def controlled(clause: Clause, lab: Lab, example: Example) -> Example:
     if example.outcome is not Outcome.VIOLATES or example.finding is None:
         return example
     bare = without_prefix(example.case)
-    control, result = _first_failing(_controls(clause, example.finding), lab, bare)
-    if result.holds or (result.outcome is Outcome.UNDECIDED and control is not _KEEPS_BITS):
+    control, result = _first_failing(controls_of(clause, example.finding), lab, bare)
+    if result.holds or (result.outcome is Outcome.UNDECIDED and control is not KEEPS_BITS):
         return example
     if result.outcome is Outcome.BROKEN:
         return result
@@ -241,51 +241,6 @@ def _answers(lab: Lab, case: Case) -> bool:
     except RunFailed:
         return False
     return True
-
-
-def _run(lab: Lab, case: Case) -> None:
-    """The base model runs."""
-    lab.generate(case)
-
-
-_RUNS = Clause(id="control.runs", statement="The base model runs.", explanation="", check=_run)
-
-
-def _goes_on(lab: Lab, case: Case) -> None:
-    """The base model, with pads on the left, goes on from its own cache under the map, as it does on one device."""
-    padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
-    got, expected = lab.continued(padded), lab.continued(on_single_device(padded))
-    if got.tolist() != expected.tolist():
-        raise violation("tokens when the base model goes on from its cache", got.tolist(), expected.tolist())
-
-
-_GOES_ON = Clause(
-    id="control.goes_on", statement="The base model goes on from its cache.", explanation="", check=_goes_on
-)
-
-
-def _keeps_bits(lab: Lab, case: Case) -> None:
-    """The base model, run twice, gives the same logits to the last bit."""
-    with suppress(RunFailed):  # that it runs at all is another control
-        if not lab.repeats_itself(case):
-            raise Undecided("the base model, run twice, does not keep its bits: nobody can be held to them")
-
-
-_KEEPS_BITS = Clause(
-    id="control.keeps_bits", statement="The base model keeps its bits.", explanation="", check=_keeps_bits
-)
-
-
-def _controls(clause: Clause, finding: Finding) -> list[Clause]:
-    """What must hold of the base model before anybody else is blamed, in this order."""
-    own = clause if clause.control == "same" else _RUNS
-    return [*[_KEEPS_BITS] * (finding.how is How.WRONG), own, *[_GOES_ON] * clause.placed]
-
-
-def control_named(name: str, clause: str) -> Clause:
-    """The control that is called so; the claim of ``clause`` itself, where that is its own control."""
-    controls = {control.id: control for control in (_RUNS, _GOES_ON, _KEEPS_BITS)}
-    return controls.get(name) or clause_named(clause)
 
 
 def _violates(clause: Clause, lab: Lab, case: Case, difference: Difference, how: How, where: str) -> Example:

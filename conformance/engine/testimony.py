@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from conformance.engine.controls import control_named, run_clause
+from conformance.engine.base_model import control_named
+from conformance.engine.controls import run_clause
 from conformance.engine.witness import PEFT, Question
 from conformance.families import adopt
 

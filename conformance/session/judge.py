@@ -23,7 +23,7 @@ from conformance.engine.controls import Example
 from conformance.engine.explain import Entries, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
-from conformance.families.presence import CannotImport
+from conformance.families.presence import CannotImport, absent
 from conformance.families.size import too_large
 from conformance.session import time_budget
 from conformance.session.events import Replay, Replayed
@@ -161,8 +161,6 @@ def run_case(
 
 def run_case_here(request: RunCase) -> Shown:
     """What a Case shows, in this process."""
-    from conformance.families.build import absent
-
     if request.family:
         adopt(request.family)
     if missing := absent(family_named(request.case.family)):

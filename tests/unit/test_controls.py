@@ -13,7 +13,8 @@ from conformance.core.finding import Difference
 from conformance.core.outcome import Blame, Outcome
 from conformance.core.signals import RunFailed, Violation
 from conformance.engine import testimony, witness
-from conformance.engine.controls import confirm, control_named, controlled, run
+from conformance.engine.base_model import control_named
+from conformance.engine.controls import confirm, controlled, run
 from conformance.engine.witness import Question
 from conformance.worker.child import WorkerError
 
