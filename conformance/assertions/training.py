@@ -86,3 +86,12 @@ def loss_of_rows(got: Trace, alone: list[Trace]) -> None:
     total = sum((row.loss or 0.0) * count for row, count in zip(alone, counts, strict=True) if count)
     if got.loss is not None and max(counts):
         agree_on_loss(got.loss, total / sum(counts), got)
+
+
+def same_loss(got: Trace, expected: Trace) -> None:
+    """The loss of the same batch, run in two ways, is the same; without any label there is none: a mean over nothing."""
+    from conformance.assertions.logits import agree_on_loss
+
+    labelled = any(counted_labels(got.case, row) for row in range(len(got.case.rows)))
+    if labelled and got.loss is not None and expected.loss is not None:
+        agree_on_loss(got.loss, expected.loss, got)

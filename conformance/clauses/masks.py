@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree
 from conformance.assertions.positions import requires_position_ids
-from conformance.assertions.training import loss_of_rows
+from conformance.assertions.training import loss_of_rows, same_loss
 from conformance.clauses.preconditions import both_sides, decoder_masks, encoder_decoder, many_rows, other_masks
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import (
@@ -131,16 +131,21 @@ def decoder_mask(lab: Lab, case: Case) -> None:
     """
     plain = with_decoder_mask(case, "omitted")
     answer = lab.generate(plain)
-    got, alone = lab.forward(case, answer.tokens), []
-    for index in range(len(case.rows)):
-        steps = case.answered(index)
-        alone.append(lab.forward(row_alone(plain, index), answer.tokens[index : index + 1, :steps]))
-        agree(
-            got.row(index).steps(steps),
-            alone[-1],
-            f"row {index} with a decoder_attention_mask differs from the row alone",
-        )
-    loss_of_rows(got, alone)
+    got = lab.forward(case, answer.tokens)
     if case.decoder_mask == "ones":
+        without = lab.forward(plain, answer.tokens)
+        agree(got, without, "training answers otherwise with a decoder_attention_mask of ones")
+        same_loss(got, without)
         masked = lab.generate(first_steps(case))
         agree(masked, answer.steps(3), "generate answers otherwise with a decoder_attention_mask of ones")
+        return
+    alone = []
+    for row in range(len(case.rows)):
+        steps = case.answered(row)
+        alone.append(lab.forward(row_alone(plain, row), answer.tokens[row : row + 1, :steps]))
+        agree(
+            got.row(row).steps(steps),
+            alone[-1],
+            f"row {row} under a padded decoder_attention_mask is not the row alone",
+        )
+    loss_of_rows(got, alone)
