@@ -29,6 +29,8 @@ PLACED = replace(
     LARGE,
     beams=2,
     cache="static",
+    decoder_mask="padded",
+    mode="train",
     placement=Placement(
         way="pretrained",
         layers=(2, "cpu", 1),
