@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conformance.clauses.registry import clauses
 from conformance.compat.versions import judged
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 WORKERS = 2
 CPU_BOUND, FIRST_BOUND = 120.0, 5.0

@@ -17,7 +17,7 @@ from conformance.core.errors import UserError
 from conformance.report.issue import issue_news, issue_text, issue_title
 from conformance.report.merged import check_run
 from conformance.report.nights import Night, after, keep_night, load_night, read_soak, read_stack
-from conformance.session import events
+from conformance.session.reader import read_events
 
 
 def merged_summary(folder: Path, out: Path) -> str:
@@ -34,7 +34,7 @@ def merged_summary(folder: Path, out: Path) -> str:
 
 def _mergeable(file: Path) -> bool:
     try:
-        check_run(events.read_events(file))
+        check_run(read_events(file))
     except UserError:
         return False
     return True

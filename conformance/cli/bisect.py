@@ -53,7 +53,7 @@ def bisect(  # noqa: PLR0913, PLR0917 - one parameter per option of the command
     from conformance.families import family_named
     from conformance.matrix.process import end_children_on_sigterm
     from conformance.matrix.store import Store
-    from conformance.session.events import read_events
+    from conformance.session.reader import read_events
     from conformance.session.selection import read_known
 
     register_files(family_file)

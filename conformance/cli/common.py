@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from conformance.core.options import SET, Option, Taker, option_named, taken_by
+from conformance.core.plain import plain
 
 
 class Format(str, Enum):
@@ -76,7 +77,7 @@ def _values(option: Option, value: str | list[str] | bool | None) -> tuple[str, 
 
 def print_json(value: Any) -> None:
     """``value`` as indented JSON on standard output."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    typer.echo(plain(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
 def register_files(files: list[Path] | None) -> None:

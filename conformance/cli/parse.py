@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from errno import ENOENT
 from os import strerror
 from pathlib import Path
@@ -88,12 +89,22 @@ def _plain(node: ast.expr) -> Any:
     """``Part(name=value, ...)`` as a dictionary; tuples and constants as they are; anything else is refused."""
     match node:
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if name in PARTS:
-            return {str(keyword.arg): _plain(keyword.value) for keyword in keywords}
+            return _once((str(keyword.arg), _plain(keyword.value)) for keyword in keywords)
         case ast.Tuple(elts=values):
             return tuple(_plain(value) for value in values)
         case ast.Constant(value=value):
             return value
     raise ValueError(f"{ast.unparse(node)[:80]} is not part of a Case")
+
+
+def _once(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a part by name; a name that is given twice is refused, as Python would."""
+    found: dict[str, Any] = {}
+    for name, value in fields:
+        if name in found:
+            raise ValueError(f"{name} is given twice")
+        found[name] = value
+    return found
 
 
 def _malformed(source: str, problem: str) -> UserError:

@@ -38,8 +38,8 @@ def replay_case(
     from conformance.compat.versions import judged
     from conformance.core.outcome import TABLE
     from conformance.families import family_named
-    from conformance.session.events import read_events
     from conformance.session.judge import run_case
+    from conformance.session.reader import read_events
     from conformance.session.selection import devices_named, entries_named, read_known
 
     register_files(family_file)

@@ -45,7 +45,7 @@ def tabulate_versions(
 
 def _merged(files: Iterable[Path]) -> Merged:
     from conformance.report.merged import check_run, merge_runs
-    from conformance.session.events import read_events
+    from conformance.session.reader import read_events
 
     runs = []
     for file in files:

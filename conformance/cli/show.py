@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def show_file(file: Path, format: FormatOption = Format.TEXT) -> None:
     """Show the run that an events file holds, and exit as it did; 3 for one that did not finish."""
-    from conformance.session.events import read_events
+    from conformance.session.reader import read_events
 
     raise typer.Exit(print_run_as(read_events(file), format))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+
+from conformance.core.plain import plain
 
 
 class UserError(Exception):
@@ -19,7 +22,7 @@ class UserError(Exception):
         self.code, self.message, self.cause, self.cure = code, message, cause, cure
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}\n  cause: {self.cause}\n  cure:  {self.cure}"
+        return plain(f"{self.code}: {self.message}\n  cause: {self.cause}\n  cure:  {self.cure}")
 
 
 def unreadable(kind: str, path: Path, error: OSError) -> UserError:
@@ -57,6 +60,13 @@ def duplicate(kind: str, name: str) -> UserError:
 
 def missing_statement(kind: str, name: str) -> UserError:
     """The error for a ``kind`` without a docstring."""
+    if sys.flags.optimize > 1:
+        return UserError(
+            "no-docstrings",
+            "Python runs with -OO, or PYTHONOPTIMIZE=2, which removes docstrings",
+            f"the first line of its docstring is the statement that reports print for a {kind}",
+            "run without it; -O is fine",
+        )
     return UserError(
         "missing-statement",
         f"the {kind} {name!r} has no docstring",

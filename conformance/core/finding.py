@@ -98,6 +98,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     ``reasons`` are those of all outcomes, ``excused`` those of *not applicable* alone, of which ``base_fails`` are examples whose
     base model fails at the same request.
+    ``notes`` say what went wrong beside the judging, such as a database of examples that cannot be reached.
     """
 
     outcome: Outcome
@@ -110,6 +111,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     evidence: tuple[Finding, ...] = ()
     decisive: int = 0
     cpu_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def decided(self) -> int:

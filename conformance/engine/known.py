@@ -9,28 +9,21 @@ it. Whether an entry still fails is decided by replaying its minimal Case, never
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from conformance.core.case import Case
-from conformance.core.errors import UserError, unreadable
+from conformance.core.errors import UserError
 from conformance.core.features import FEATURES
 from conformance.core.finding import DEFAULT_METHOD, Finding
 from conformance.core.outcome import How
+from conformance.core.toml import MalformedTomlError, read_toml
 from conformance.families.traits import TRAITS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 Severity = Literal["silent", "crash", "refusal in wrong words"]
 """What the user of a model meets: a wrong answer without an error, an exception, or one that names the wrong reason."""
@@ -108,11 +101,9 @@ def shipped() -> Path:
 def load(path: Path) -> tuple[KnownFailure, ...]:
     """Read a known-failures file. Raises :class:`~conformance.core.errors.UserError` for anything malformed."""
     try:
-        entries = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File, strict=False).failure
+        entries = read_toml(path, _File, "known-failures file").failure
         problems = list(_problems(entries))
-    except OSError as error:
-        raise unreadable("known-failures file", path, error) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except MalformedTomlError as error:
         problems = [str(error)]
     if problems:
         raise UserError(

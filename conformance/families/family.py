@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from conformance.compat.versions import within
 from conformance.core.case import Roles
-from conformance.core.errors import UserError, unreadable
+from conformance.core.errors import UserError
+from conformance.core.toml import MalformedTomlError, read_toml
 from conformance.families.inputs import kinds
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Sizes = tuple[Annotated[int, Meta(ge=1, le=64)], ...]
 
@@ -131,13 +126,15 @@ class Family(Table, frozen=True):
         return self.task == "SEQ_2_SEQ_LM"
 
 
+NAME = r"(?! )[^,/\[\]*?]+(?<! )"
+"""What a family may be called."""
+
+
 def read_family(path: Path) -> Family:
     """Read one family file. Raises :class:`~conformance.core.errors.UserError` for unknown keys or contradictory ranges."""
     try:
-        family = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Family, strict=False)
-    except OSError as error:
-        raise unreadable("family file", path, error) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        family = read_toml(path, Family, "family file")
+    except MalformedTomlError as error:
         raise UserError(
             "malformed-family",
             f"{path.name} is not a family file: {error}",
@@ -162,6 +159,11 @@ def _contradictions(family: Family, stem: str) -> list[str]:
     """What in the file cannot hold together, in words."""
     draw = family.draw
     checks = [
+        (
+            not re.fullmatch(NAME, family.name) or not family.name.isprintable(),
+            f"name is {family.name!r}: a name is selected between commas, and stands in brackets before a slash; it has none "
+            "of , / [ ] * ? in it, and no space around it",
+        ),
         (family.name != stem, f"name is {family.name!r} but the file is called {stem!r}"),
         (
             any(any(p) for p in draw.sliding) and not draw.windows,

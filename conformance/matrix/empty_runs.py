@@ -25,6 +25,6 @@ def empty_run(selection: Selection, pair: Pair, state: State, why: str, events: 
     for item in recorder.planned.values():
         recorder.record(Judged(cell=Cell.of(item, state, why)))
     if state is State.IMPOSSIBLE:
-        recorder.finish((), stopped=False)
+        recorder.finish(stopped=False)
     recorder.close()
     return recorder.run()

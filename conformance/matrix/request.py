@@ -20,8 +20,8 @@ from conformance.session.selection import Selection
 RECORD = "matrix.json"
 FACES = ("cli", "matrix", "pytest_plugin", "report")
 """Rooms that start runs and show what they found: no verdict depends on them."""
-NO_QUESTION = ("known_file",)
-"""Fields of a Selection that ask nothing: what is in the file of known failures is a field of its own."""
+NO_QUESTION = ("known_file", "digests")
+"""Fields of a Selection that ask nothing: what is in the files that it names is in fields of its own."""
 
 
 class Request(Struct, frozen=True, kw_only=True):

@@ -16,9 +16,9 @@ from conformance.matrix.empty_runs import empty_run
 from conformance.matrix.request import Entry, Record, Request, add_entry, digest_of, read_record
 from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
-from conformance.session import events
 from conformance.session.events import Run
 from conformance.session.exit_codes import code_of
+from conformance.session.reader import read_events
 
 TO_RUN, FINISHED = "to run", "finished"
 
@@ -115,6 +115,6 @@ class Matrix:
 
 def _read(path: Path) -> Run | None:
     try:
-        return events.read_events(path)
+        return read_events(path)
     except UserError:
         return None

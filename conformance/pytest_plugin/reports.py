@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from conformance.core.outcome import NOT_RUN
+from conformance.core.plain import plain
 from conformance.session.events import Judged, Replayed
 from conformance.session.exit_codes import MEANING
 from conformance.session.recorder import SessionRecorder
@@ -18,18 +19,17 @@ class ReportListener:
 
     def __init__(self, recorder: SessionRecorder, config: pytest.Config) -> None:
         self.recorder, self.config = recorder, config
-        self.planned: list[str] | None = None
         self.aborted = False
         self._decoder = msgspec.json.Decoder(Judged | Replayed)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without workers: the items that are left after ``-k``."""
-        self.planned = [item.nodeid for item in session.items]
+        self.recorder.plan([item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """With workers: every worker collects the same."""
-        self.planned = ids
+        self.recorder.plan(ids)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """An item begins, here or in a worker."""
@@ -58,21 +58,23 @@ class ReportListener:
         option = self.config.option
         if self.aborted or option.collectonly:
             return
-        # where no worker lived to say which items are left after -k, all of them are missing
-        planned = self.recorder.items() if self.planned is None else self.planned
-        self.recorder.finish(planned, stopped=bool(option.maxfail) and session.testsfailed >= option.maxfail)
+        self.recorder.finish(stopped=bool(option.maxfail) and session.testsfailed >= option.maxfail)
         # Skips are no failures to pytest. That nothing, or too little, was tested is one to us.
         if self.recorder.footer and self.recorder.footer.exit_code and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.recorder.unwritten:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say where less was tested than expected, which pytest's own counts do not show."""
+        """What the reports of items do not say: where less was tested than expected, and what else is to be noted."""
         footer = self.recorder.footer
         if footer and (footer.short or footer.partial):
             terminalreporter.section(f"conformance: {MEANING[5]}", red=True)
             left = f"{footer.counts.get(NOT_RUN, 0)} items were not run"
             for words in [*[left] * footer.partial, *footer.short]:
-                terminalreporter.write_line(words)
+                terminalreporter.write_line(plain(words))
+        for note in self.recorder.run().notes:
+            terminalreporter.write_line(plain(f"conformance: {note}"), red=True)
 
     def pytest_unconfigure(self) -> None:
         """Close the events file."""

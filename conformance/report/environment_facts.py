@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from conformance.compat.versions import JUDGED
-from conformance.session.events import Run
+from conformance.session.events import Header, Run
 
 SETTINGS = ("peft-conformance", "profile", "examples", "seed", "methods", "known failures")
 """What should be the same in all runs: otherwise the words for two pairs do not mean the same."""
+FILE = "family file "
+"""Facts of this name and a file's say what was in it, which should be the same in all runs that have it, too."""
 MACHINE = ("platform", "placed models")
 """What may differ between the runs of one pair."""
 
@@ -34,8 +36,13 @@ def _facts_of(run: Run) -> Iterator[tuple[str, str]]:
     yield "examples", str(header.examples)
     yield "seed", str(header.seed)
     yield "methods", ", ".join(header.methods)
-    yield "known failures", header.known or "none"
+    yield "known failures", _with_digest(header.known, header) if header.known else "none"
+    yield from ((f"{FILE}{name}", digest) for name, digest in header.digests.items() if name != header.known)
     yield from (("placed models", f"on {cell.lane}") for cell in run.cells if cell.lane)
+
+
+def _with_digest(name: str, header: Header) -> str:
+    return f"{name} ({header.digests[name]})" if name in header.digests else name
 
 
 def differences_in_pair(pair: Facts) -> tuple[str, ...]:
@@ -46,7 +53,8 @@ def differences_in_pair(pair: Facts) -> tuple[str, ...]:
 def differences_in_settings(runs: Iterable[Run]) -> tuple[str, ...]:
     """In what the runs of all pairs were not judged alike."""
     every = facts(runs)
-    return tuple(_differs("the files", name, every) for name in SETTINGS if len(every.get(name, ())) > 1)
+    names = (*SETTINGS, *(name for name in every if name.startswith(FILE)))
+    return tuple(_differs("the files", name, every) for name in names if len(every.get(name, ())) > 1)
 
 
 def _differs(whose: str, name: str, values: Facts) -> str:

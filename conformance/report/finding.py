@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from conformance.core.finding import Difference, Finding
+from conformance.core.plain import plain
 from conformance.families import is_shipped
 
 ARXIV = "arXiv:"
@@ -23,19 +24,18 @@ def link(source: str) -> str:
 
 def repeat(finding: Finding) -> str:
     """The one line that repeats ``finding``."""
-    line = f"peft-conformance replay --clause {finding.clause} {shlex.quote(finding.case.to_json())}"
-    if finding.mended:
-        line += f" --mended {','.join(finding.mended)}"
-    if finding.devices:
-        line += f" --devices {finding.devices}"
+    words = ["peft-conformance", "replay", "--clause", finding.clause, finding.case.to_json()]
+    words += ["--mended", ",".join(finding.mended)] if finding.mended else []
+    words += ["--devices", finding.devices] if finding.devices else []
     # A family file is called like its family; only the reader knows where it lies.
-    return line if is_shipped(finding.family) else f"{line} --family-file {finding.family}.toml"
+    words += [] if is_shipped(finding.family) else ["--family-file", f"{finding.family}.toml"]
+    return shlex.join(words)
 
 
 def finding_text(finding: Finding) -> str:
-    """``finding`` as its reader meets it."""
+    """``finding`` as its reader meets it, on a terminal too."""
     head = f"{finding.item} is violated: {finding.how.value}\n  {finding.statement}\n"
-    return head + "\n".join(f"  {name:<9} {value}" for name, value in _lines(finding))
+    return plain(head + "\n".join(f"  {name:<9} {value}" for name, value in _lines(finding)))
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
@@ -50,7 +50,7 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     if finding.mended:
         yield "mended", f"still violated with {', '.join(finding.mended)} mended"
     yield "repeat", repeat(finding)
-    yield "explain", f"peft-conformance explain {finding.clause}"
+    yield "explain", shlex.join(["peft-conformance", "explain", finding.clause])
     for source in finding.sources[:4]:
         yield "source", link(source)
 

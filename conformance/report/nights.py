@@ -14,8 +14,9 @@ from conformance.core.finding import Finding
 from conformance.core.outcome import BROKEN, NOT_RUN
 from conformance.report.failures import Key
 from conformance.report.finding import repeat
-from conformance.session.events import Run, read_events
+from conformance.session.events import Run
 from conformance.session.exit_codes import MEANING
+from conformance.session.reader import read_events
 from conformance.soak import tally as tallies
 
 LESS = 5

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from conformance.core.finding import Cell
 from conformance.core.outcome import TABLE
+from conformance.core.plain import plain
 from conformance.session.exit_codes import counts
 
 
@@ -22,9 +23,9 @@ def family_table(cells: Iterable[Cell]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("family", no_wrap=True)
     for chapter in chapters:
-        table.add_column(chapter)
+        table.add_column(Text(plain(chapter)))
     for subject in subjects:
-        table.add_row(subject, *(_chapter(grouped.get((subject, chapter), ())) for chapter in chapters))
+        table.add_row(Text(plain(subject)), *(_chapter(grouped.get((subject, chapter), ())) for chapter in chapters))
     return table
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from textwrap import fill, indent, shorten
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from conformance.core.finding import Cell, Finding
 from conformance.core.outcome import BROKEN, KNOWN, NO_DECISION_WORDS, TABLE, VIOLATES, WORDS
+from conformance.core.plain import plain
 from conformance.report.failures import Key, same_violation
 from conformance.report.finding import finding_text, link, repeat
 from conformance.report.phrases import counted, plural
@@ -18,6 +20,8 @@ from conformance.report.table import family_table
 from conformance.session.events import Replayed, Run
 from conformance.session.exit_codes import MEANING, code_of
 
+WIDEST = 10_000
+"""Columns: more than any table has."""
 Section = tuple[str, list[str], str]
 """A title, paragraphs and a style. Without paragraphs it is not shown."""
 
@@ -25,18 +29,26 @@ Section = tuple[str, list[str], str]
 def print_run(run: Run, console: Console) -> None:
     """Print all of it."""
     if run.cells:
-        console.print(family_table(run.cells))
+        _print_table(family_table(run.cells), console)
     for lane, chapters in _lanes(run.cells).items():
-        console.print(f"{', '.join(chapters)}: on {lane}", style="dim", markup=False)
+        console.print(plain(f"{', '.join(chapters)}: on {lane}"), style="dim", markup=False)
     for title, paragraphs, style in _sections(run):
         if paragraphs:
             console.print()
-            console.print(Text(title, style=style))
+            console.print(Text(plain(title), style=style))
         for paragraph in paragraphs:
-            console.print(paragraph, markup=False, highlight=False, soft_wrap=True)
+            console.print(plain(paragraph), markup=False, highlight=False, soft_wrap=True)
     console.print()
     colour = "green" if code_of(run) == 0 else "red"
     console.print(Text(closing(run), style=f"bold {colour}"), soft_wrap=True)
+
+
+def _print_table(table: Table, console: Console) -> None:
+    """Lines of a table that are wider than the window are broken by it; rich would leave out columns."""
+    needed = console.measure(table, options=console.options.update(width=WIDEST)).minimum
+    before, console.width = console.width, max(console.width, needed)
+    console.print(table)
+    console.width = before
 
 
 def _lanes(cells: Iterable[Cell]) -> dict[str, dict[str, None]]:
@@ -57,7 +69,7 @@ def closing(run: Run) -> str:
     else:
         gravest_first = dict(sorted(run.footer.counts.items(), key=lambda count: _gravity(count[0])))
         result = f"{counted(gravest_first) or 'no item'} in {run.footer.seconds:.0f} s"
-    return f"{run.pair}: {result}. Exit code {code}: {MEANING[code]}."
+    return plain(f"{run.pair}: {result}. Exit code {code}: {MEANING[code]}.")
 
 
 def _gravity(word: str) -> tuple[int, str]:
@@ -80,6 +92,7 @@ def _sections(run: Run) -> Iterator[Section]:
     yield "Decided in part", list(decided_in_part(run.cells)), "dim"
     short = run.footer.short if run.footer else ()
     yield "Less was tested than expected", [f"  {words}" for words in short], TABLE[VIOLATES].style
+    yield "To be noted", [f"  {note}" for note in run.notes], TABLE[BROKEN].style
 
 
 def _violations(cells: Iterable[Cell]) -> Iterator[Section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from conformance.families import Family, families, family_named, register
 from conformance.methods import METHODS
 from conformance.session.expectation import Expectation, read_expectation, shipped_for
 from conformance.session.time_budget import seconds
+
+DIGITS = 20
+"""A number of so many digits is as large as any seed."""
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -42,6 +46,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     time: float | None
     expectation_file: Path | None = None
     expectation: Expectation | None = None
+    digests: dict[str, str] = {}
 
     @property
     def items(self) -> list[Item]:
@@ -65,8 +70,9 @@ def resolve(given: Given) -> Selection:
     Raises :class:`~conformance.core.errors.UserError` for what is unknown, malformed, or missing from this environment.
     """
     versions = require()
-    for file in given.get("family-file", ()):
-        register(Path(file))
+    family_files = [Path(file) for file in given.get("family-file", ())]
+    for file in family_files:
+        register(file)
     profile = value_of(given, "profile") or "quick"
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
@@ -93,7 +99,13 @@ def resolve(given: Given) -> Selection:
         mended=mended,
         time=seconds(value_of(given, "time")),
         devices=_devices(_names_for(given, "devices")),
+        digests=_digests(*([known_file] if known_file else []), *family_files),
     )
+
+
+def _digests(*files: Path) -> dict[str, str]:
+    """Twelve hexadecimal digits for what is in each of ``files``, by its name."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
 
 
 def devices_named(text: str | None) -> str:
@@ -161,11 +173,11 @@ def _number(given: Given, name: str, default: int, *, least: int) -> int:
     text = value_of(given, name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or int(text) < least:
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS or int(text) < least:
         raise UserError(
             f"bad-{name}",
-            f"{text!r} is not a number of {name}",
-            f"{name} is a whole number from {least} up",
+            f"{text[: 2 * DIGITS]!r} is not a number of {name}",
+            f"{name} is a whole number from {least} up, of at most {DIGITS} digits",
             "give such a number",
         )
     return int(text)

@@ -58,7 +58,7 @@ def start_clock(limit: float | None, report: str | None) -> None:
 
 def _failed(report: str | None) -> list[str]:
     from conformance.core.outcome import BROKEN, VIOLATES
-    from conformance.session.events import read_events
+    from conformance.session.reader import read_events
 
     if not report or not Path(report).is_file():
         return []

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from conformance.report.merged import merge_runs
 from conformance.report.page import html_page
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "matrix"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.core.outcome import Outcome
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 PLACED = ("run", "--families", "llama", "--clauses", "placement", "--report", "events.jsonl")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]

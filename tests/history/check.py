@@ -19,7 +19,8 @@ from conformance.core.case import Case
 from conformance.core.finding import Cell, Finding, Item
 from conformance.core.outcome import How, Outcome, State
 from conformance.engine.known import KnownFailure
-from conformance.session.events import Run, read_events
+from conformance.session.events import Run
+from conformance.session.reader import read_events
 
 HERE = Path(__file__).parent
 INCOMPLETE = 3

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.session.events import Run, read_events
+from conformance.session.events import Run
 from conformance.session.exit_codes import gravest_code
+from conformance.session.reader import read_events
 
 if TYPE_CHECKING:
     from tests.matrix.conftest import Index

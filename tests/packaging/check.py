@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from conformance.core.finding import Cell
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent

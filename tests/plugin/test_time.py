@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conformance.core.errors import UserError
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 from conformance.session.time_budget import DEADLINE, capped, seconds
 
 Consumer = Callable[..., pytest.RunResult]

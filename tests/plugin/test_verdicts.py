@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 Consumer = Callable[..., pytest.RunResult]
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from conformance.core.finding import Cell
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 pytest.importorskip("xdist")
 Consumer = Callable[..., pytest.RunResult]

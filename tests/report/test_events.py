@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from conformance.core.errors import UserError
 from conformance.core.finding import encode
-from conformance.session.events import AnyEvent, Footer, Judged, Run, Started, Writer, read_events, schema
+from conformance.session.events import AnyEvent, Footer, Judged, Run, Started, schema
+from conformance.session.reader import read_events
+from conformance.session.writer import Writer
 
 pytestmark = pytest.mark.light
 
@@ -83,7 +85,7 @@ def test_order_is_checked(tmp_path: Path, run: Run) -> None:
 
 def test_another_schema_version_and_unknown_keys_are_refused(tmp_path: Path, run: Run) -> None:
     line = encode(run.header)
-    for changed in (line.replace('"schema":2', '"schema":3'), line.replace('"schema":2', '"schema":2,"mood":"good"')):
+    for changed in (line.replace('"schema":3', '"schema":4'), line.replace('"schema":3', '"schema":3,"mood":"good"')):
         assert changed != line
         (tmp_path / "events").write_text(changed + "\n", "utf-8")
         with pytest.raises(UserError):

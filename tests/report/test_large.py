@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -18,7 +19,9 @@ from conformance.report.markdown import summary_page
 from conformance.report.merged import merge_runs
 from conformance.report.page import html_page
 from conformance.report.versions import versions_page
-from conformance.session.events import Judged, Run, read_events
+from conformance.session.events import Code, Footer, Judged, Run
+from conformance.session.exit_codes import counts, exit_code
+from conformance.session.reader import read_events
 
 PAIRS = [(f"0.{minor}.0", f"5.{other}.0") for minor in range(15) for other in range(23)]
 CLAUSES = [f"{chapter}.the_claim_number_{n}" for chapter in ("equivalence", "masks", "injection") for n in range(10)]
@@ -41,13 +44,16 @@ def files(template: Run, folder: Path, weights: tuple[int, ...]) -> list[Path]:
         header = replace(
             template.header, versions=template.header.versions | {"peft": peft, "transformers": transformers}
         )
-        lines = [encode(header)]
+        header = replace(header, families=tuple(FAMILIES), clauses=tuple(CLAUSES))
+        cells = []
         for clause in CLAUSES:
             for family, outcome in zip(FAMILIES, dice.choices(WORDS, weights, k=len(FAMILIES)), strict=True):
-                lines.append(encode(Judged(cell=judged(clause, family, outcome, finding, dice.randrange(4)))))
-        assert template.footer
+                cells.append(judged(clause, family, outcome, finding, dice.randrange(4)))
+        code = cast(Code, exit_code(cells, (), complete=True))
+        footer = Footer(exit_code=code, counts=counts(cells), seconds=1.0)
+        lines = [header, *(Judged(cell=cell) for cell in cells), footer]
         found.append(folder / f"{peft}-{transformers}.jsonl")
-        found[-1].write_text("\n".join([*lines, encode(template.footer)]) + "\n", "utf-8")
+        found[-1].write_text("\n".join(map(encode, lines)) + "\n", "utf-8")
     return found
 
 
@@ -58,7 +64,7 @@ def judged(clause: str, family: str, outcome: Outcome, finding: Finding, place: 
         difference = replace(finding.difference, got=got)
         mine = replace(finding, clause=clause, family=family, where=f"peft/f{place}.py:1 f", difference=difference)
     reasons = {"because of this": 3} if outcome not in WORDS[:2] else {}
-    verdict = Verdict(outcome=outcome, counts={outcome.value: 3}, finding=mine, reasons=reasons)
+    verdict = Verdict(outcome=outcome, counts={outcome.value: 3}, finding=mine, reasons=reasons, decisive=3)
     return Cell.judged(Item(clause, family), verdict)
 
 

@@ -17,7 +17,7 @@ from conformance.report.failures import Place
 from conformance.report.markdown import VIOLATIONS, escape, summary_page
 from conformance.report.merged import Merged, merge_runs
 from conformance.report.versions import versions_page
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 pytestmark = pytest.mark.light
 

@@ -31,7 +31,8 @@ from conformance.core.outcome import (
 )
 from conformance.report.failures import Place
 from conformance.report.merged import Merged, PairReport, merge_runs
-from conformance.session.events import Footer, Header, Replay, Replayed, Run, read_events
+from conformance.session.events import Footer, Header, Replay, Replayed, Run
+from conformance.session.reader import read_events
 
 pytestmark = pytest.mark.light
 

@@ -22,7 +22,8 @@ from conformance.report.nights import (
     read_soak,
     read_stack,
 )
-from conformance.session.events import Footer, Judged, Run, Started, Writer
+from conformance.session.events import Footer, Judged, Run, Started
+from conformance.session.writer import Writer
 from conformance.soak import tally as tallies
 from conformance.soak.tally import Alarm, Count, Tally
 
@@ -52,6 +53,8 @@ def write(path: Path, run: Run, *, footer: bool) -> None:
     for cell in run.cells:
         writer.write(Started(item=str(cell.item)))
         writer.write(Judged(cell=cell))
+    for replay in run.known:
+        writer.write(replay)
     writer.write(Started(item="masks.rows_alone[bloom]"))
     if footer and run.footer:
         writer.write(run.footer)
@@ -341,7 +344,16 @@ def test_a_green_night_says_since_when() -> None:
     assert issue_title(night(judged("one"), run="4")) == "All stacks conform since run 4: https://example.org/4"
 
 
-def test_the_footer_decides_and_not_what_was_seen(tmp_path: Path, run: Run) -> None:
-    green = Run(header=run.header, cells=run.cells[1:2], footer=Footer(exit_code=0, counts={}, seconds=1.0))
+def test_a_finished_run_with_nothing_graver_is_green(tmp_path: Path, run: Run) -> None:
+    footer = Footer(exit_code=0, counts={"conforms": 1}, seconds=1.0)
+    green = Run(header=replace(run.header, items=(str(run.cells[1].item),)), cells=run.cells[1:2], footer=footer)
     write(tmp_path / "one.events.jsonl", green, footer=True)
     assert not read_stack("one", tmp_path).red
+
+
+def test_a_footer_that_its_own_results_contradict_is_red_whatever_it_says(tmp_path: Path, run: Run) -> None:
+    footer = Footer(exit_code=0, counts={"conforms": 9}, seconds=1.0)
+    write(tmp_path / "one.events.jsonl", replace(run, footer=footer), footer=True)
+    stack = read_stack("one", tmp_path)
+    assert stack.red
+    assert "the footer counts" in stack.result

@@ -15,7 +15,7 @@ from conformance.core.outcome import TABLE
 from conformance.core.pair import Pair
 from conformance.report.merged import Merged, merge_runs
 from conformance.report.page import FAILURES, TEXT, html_page
-from conformance.session.events import read_events
+from conformance.session.reader import read_events
 
 pytestmark = pytest.mark.light
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from conformance.core.case import Case
 from conformance.core.finding import Cell, Difference, Finding, Verdict
 from conformance.core.outcome import Blame, How, Outcome, State
-from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Started, Writer
+from conformance.session.events import AnyEvent, Code, Footer, Header, Judged, Started
+from conformance.session.writer import Writer
 
 RELEASES = {"fine": "0.21.2", "red": "0.13.2", "cut": "0.14.0"}
 FAMILIES = ("llama", "qwen2")
