@@ -46,6 +46,7 @@ def _diagnoses(devices: str | None) -> Iterator[Diagnosis]:
     yield _tried("temporary files", _temporary)
     yield _workers()
     yield _tried("torch", _torch)
+    yield _tried("peft", _pair)
     yield _tried("device maps", lambda: _lane(devices))
 
 
@@ -104,6 +105,15 @@ def _torch() -> str:
 
     devices = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "no GPU, none needed"
     return f"imports, {torch.get_num_threads()} threads (the suite uses one per worker), {devices}"
+
+
+def _pair() -> str:
+    from conformance.matrix.import_check import reason
+
+    why = reason()
+    if why:
+        raise ImportError(why)
+    return "imports with transformers, and wraps a tiny model"
 
 
 def _lane(devices: str | None) -> str:

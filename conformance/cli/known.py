@@ -62,17 +62,15 @@ def check_known(
 ) -> None:
     """Replay each known failure that applies here; exit 4 if one no longer fails."""
     from conformance.compat.versions import judged, require
-    from conformance.families import family_named
     from conformance.session.exit_codes import MEANING, exit_code
     from conformance.session.judge import replay_known
-    from conformance.session.selection import devices_named, read_known
+    from conformance.session.selection import check_entries, devices_named, read_known
 
     register_files(family_file)
     _, entries = read_known(known)
     on = devices_named(devices)
     chosen = [entry for entry in entries if entry.applies(require())]
-    for entry in chosen:
-        family_named(entry.case.family)  # one that is not registered is the user's mistake, said before anything runs
+    check_entries(entries if known else chosen)
     text = format is Format.TEXT
     if text:
         typer.echo(f"replaying {len(chosen)} of {len(entries)} known failures on {judged()}")

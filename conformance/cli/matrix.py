@@ -66,7 +66,6 @@ def run_matrix(
 
 def _run_steps(matrix: Matrix, steps: list[Step], format: Format) -> int:
     from conformance.matrix.run import FINISHED
-    from conformance.session.exit_codes import gravest_code
 
     for number, step in enumerate(steps, 1):
         at = f"[{number:>{len(str(len(steps)))}}/{len(steps)}]"
@@ -76,7 +75,7 @@ def _run_steps(matrix: Matrix, steps: list[Step], format: Format) -> int:
             typer.echo(f"{at} {step.pair} ...", err=True)
             result = _result(matrix, step)
         typer.echo(f"{at} {result}", err=format is Format.JSON)
-    code = gravest_code(matrix.exit_code(step.pair) for step in steps if not matrix.impossible(step.pair))
+    code = matrix.together(step.pair for step in steps)
     if format is Format.JSON:
         print_json(matrix.record)
     return code

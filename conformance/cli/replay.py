@@ -38,6 +38,7 @@ def replay_case(
     from conformance.compat.versions import judged
     from conformance.core.outcome import TABLE
     from conformance.families import family_named
+    from conformance.families.possible import require_possible
     from conformance.session.judge import run_case
     from conformance.session.reader import read_events
     from conformance.session.selection import devices_named, entries_named, read_known
@@ -47,7 +48,7 @@ def replay_case(
     chosen_case, reported = find_case(case, entries, read_events(events) if events else None)
     in_force = entries_named(mended, entries)
     chosen_clause, on = clause_for(clause, reported), devices_named(devices)
-    family_named(chosen_case.family)
+    require_possible(family_named(chosen_case.family), chosen_case)
     if format is Format.TEXT:
         typer.echo(f"replaying Case {chosen_case.id} against {chosen_clause.id} on {judged()}")
     example = run_case(chosen_clause, chosen_case, mended=in_force, confirmed=True, devices=on)

@@ -35,19 +35,21 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 from msgspec import Struct
+from msgspec.structs import replace
 
 from conformance.clauses.registry import Clause, clause_named
 from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.devices.current import current
-from conformance.engine.controls import Example, unsteady
+from conformance.engine.controls import Example, run, unsteady
 from conformance.engine.database import Counterexamples, open_database
 from conformance.engine.explain import controlled_as_seen, seen
 from conformance.engine.known import KnownFailure
 from conformance.engine.shrink import shrink
 from conformance.engine.verdict import verdict
 from conformance.families import Family, family_named
+from conformance.families.possible import impossible
 from conformance.strategies import MAPS, STRATA, Stratum, cases
 
 if TYPE_CHECKING:
@@ -143,20 +145,25 @@ def search(
     started = time.process_time()
     state = _Search(clause, lab, known)
     database, item = open_database(budget.database), Item(clause.id, family.name, method)
-    ended = _saved(state, database, str(item), budget) or _search(state, family, budget, method)
+    ended = _saved(state, database, item, budget) or _search(state, family, budget, method)
     if database and ended and ended.outcome is Outcome.VIOLATES:
         database.keep(str(item), ended.case)
-    return verdict(state, ended, budget.decisive(clause), time.process_time() - started)
+    found = verdict(state, ended, budget.decisive(clause), time.process_time() - started)
+    return replace(found, notes=database.said()) if database else found
 
 
-def _saved(state: _Search, database: Counterexamples | None, item: str, budget: Budget) -> Example | None:
-    """Begin with what violated before; forget what conforms now."""
-    for case in database.recall(item) if database else ():
+def _saved(state: _Search, database: Counterexamples | None, item: Item, budget: Budget) -> Example | None:
+    """Begin with what violated before; forget what conforms now, and drop what breaks our harness: nobody drew it today."""
+    family = family_named(item.family)
+    for case in database.recall(str(item), lambda kept: impossible(family, kept)) if database else ():
+        if database and run(state.clause, state.lab, case).outcome is Outcome.BROKEN:
+            database.drop(str(item), case, "it breaks the harness")
+            continue
         example = state.judge(case)
         if state.ends(example):
             return _minimal(state, example, example, budget)
         if database and example.outcome is Outcome.CONFORMS:
-            database.forget(item, case)
+            database.forget(str(item), case)
     return None
 
 

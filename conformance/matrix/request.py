@@ -62,12 +62,16 @@ def _plain(value: object) -> str:
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """How one pair fared, and the digest of what it was asked; ``why`` it has no results, or not all of them."""
+    """How one pair fared, and the digest of what it was asked; ``why`` it has no results, or not all of them.
+
+    ``impossible``: its two releases cannot be together, so there is nothing to be tested.
+    """
 
     digest: str
     exit_code: int
     seconds: float = 0.0
     why: str = ""
+    impossible: bool = False
 
 
 class Record(Struct, kw_only=True):

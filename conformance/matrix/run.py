@@ -17,10 +17,12 @@ from conformance.matrix.request import Entry, Record, Request, add_entry, digest
 from conformance.matrix.store import Store
 from conformance.matrix.uv import Unreachable
 from conformance.session.events import Run
-from conformance.session.exit_codes import code_of
+from conformance.session.exit_codes import code_of, gravest_code
 from conformance.session.reader import read_events
 
 TO_RUN, FINISHED = "to run", "finished"
+NOTHING_TESTED = 5
+"""The exit code of a run in which nothing was tested."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -65,7 +67,8 @@ class Matrix:
         started = time.monotonic()
         run, why = self._judge(pair)
         seconds = round(time.monotonic() - started, 1)
-        entry = Entry(digest=self.digest, exit_code=code_of(run), seconds=seconds, why=why)
+        impossible = bool(run.cells) and all(cell.word == IMPOSSIBLE for cell in run.cells)
+        entry = Entry(digest=self.digest, exit_code=code_of(run), seconds=seconds, why=why, impossible=impossible)
         self.record = add_entry(self.folder, pair.name, entry)
         return run
 
@@ -73,10 +76,14 @@ class Matrix:
         """How ``pair`` ended; 3, incomplete, if it did not."""
         return self.record.pairs[pair.name].exit_code if pair.name in self.record.pairs else 3
 
-    def impossible(self, pair: Pair) -> bool:
-        """Whether the two releases cannot meet: that is a result, and no lack of one."""
-        known = self.store.known(pair)
-        return bool(known and known.why)
+    def together(self, pairs: Iterable[Pair]) -> int:
+        """The exit code of ``pairs``: 0 only if something was tested on each of them that can exist."""
+        codes = [self.exit_code(pair) for pair in pairs if not self._impossible(pair)]
+        code = gravest_code(codes)
+        return NOTHING_TESTED if code == 0 and NOTHING_TESTED in codes else code
+
+    def _impossible(self, pair: Pair) -> bool:
+        return pair.name in self.record.pairs and self.record.pairs[pair.name].impossible
 
     def why(self, pair: Pair) -> str:
         """Why ``pair`` has no results, or not all of them; nothing where it came to its end."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from msgspec import Struct
 
-from conformance.clauses.registry import Clause, select
+from conformance.clauses.registry import Clause, clause_named, clauses, select
 from conformance.compat.versions import require
 from conformance.core.errors import UserError, unknown
 from conformance.core.finding import Item
@@ -19,6 +21,7 @@ from conformance.engine.database import open_database
 from conformance.engine.known import KnownFailure, load, shipped
 from conformance.engine.search import PROFILES, Budget
 from conformance.families import Family, families, family_named, register
+from conformance.families.possible import require_possible
 from conformance.methods import METHODS
 from conformance.session.expectation import Expectation, read_expectation, shipped_for
 from conformance.session.time_budget import seconds
@@ -83,6 +86,8 @@ def resolve(given: Given) -> Selection:
     )
     open_database(budget.database)
     known_file, entries = read_known(value_of(given, "known"))
+    if value_of(given, "known") is not None:  # of the file that comes with this project the tests see to it
+        check_entries(entries)
     mended = entries_named("all" if value_of(given, "mended") else None, entries)
     expectation_file = _expectation_file(given, Pair.of(versions))
     return Selection(
@@ -132,6 +137,24 @@ def read_known(file: str | None) -> tuple[Path | None, tuple[KnownFailure, ...]]
         return None, ()
     path = Path(file) if file is not None else shipped()
     return path, load(path)
+
+
+def check_entries(entries: Iterable[KnownFailure]) -> None:
+    """Raise a :class:`~conformance.core.errors.UserError` for an entry that names what is not there: it would match nothing.
+
+    Its own Case must be one of its family, and names and globs must fit at least one clause, family and method.
+    """
+    for entry in entries:
+        require_possible(family_named(entry.case.family), entry.case)
+        clause_named(entry.clause)
+        for kind, globs, names in (
+            ("clause", entry.clauses, clauses()),
+            ("family", entry.families, families()),
+            ("method", entry.methods, METHODS),
+        ):
+            for glob in globs:
+                if not any(fnmatchcase(name, glob) for name in names):
+                    raise unknown(kind, glob, names)
 
 
 def entries_named(ids: str | None, entries: tuple[KnownFailure, ...]) -> tuple[KnownFailure, ...]:

@@ -6,18 +6,19 @@ import shutil
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from conformance.core.case import Case, Row
+from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.core.errors import UserError
 from conformance.core.outcome import Outcome
-from conformance.engine.database import FOLDER, open_database
+from conformance.engine.database import FOLDER, UNUSABLE, open_database
 from conformance.engine.search import Budget
 
 ITEM = "quality.claim[llama]"
@@ -152,11 +153,10 @@ def test_a_real_redis_server_shares_them(kit: Any, redis: str) -> None:
 def test_a_dead_server_is_said_once_and_nothing_fails(kit: Any) -> None:
     pytest.importorskip("redis")
     dead = f"redis://127.0.0.1:{_free_port()}/0"
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        for _ in range(3):
-            assert kit.search(lambda case: None, budget=Budget(database=dead)).outcome is Outcome.CONFORMS
-    assert ["cannot be used, the run goes on without" in str(warning.message) for warning in said] == [True]
+    verdicts = [kit.search(lambda case: None, budget=Budget(database=dead)) for _ in range(3)]
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.CONFORMS] * 3
+    assert [len(verdict.notes) for verdict in verdicts] == [1, 0, 0]
+    assert verdicts[0].notes[0].startswith(UNUSABLE)
 
 
 @pytest.mark.parametrize("setting", ["", "redis", "github:", "github:owner", "https://example.org", "sqlite://x"])
@@ -191,3 +191,76 @@ def test_the_one_case_of_a_clause_stays_what_it_is_when_it_is_recalled(kit: Any,
         )
         assert verdict.outcome is Outcome.VIOLATES
         assert verdict.finding.case == own
+
+
+POISON = {
+    "another family": (Case(family="gpt2"), "it is of the family 'gpt2'"),
+    "no prefix": (Case(family="llama", prefix=Prefix(length=0)), "it has no virtual tokens"),
+    "an encoder": (Case(family="llama", roles=Roles(encoder_layers=1)), "it has an encoder"),
+    "shared heads": (Case(family="llama", roles=Roles(heads=3, kv_heads=2)), "3 heads cannot share 2"),
+    "another rope": (Case(family="llama", roles=Roles(rope="yarn")), "its rope is 'yarn'"),
+}
+
+
+@pytest.mark.parametrize("kind", POISON)
+def test_a_case_that_no_strategy_could_draw_is_dropped_with_a_word(kit: Any, local: str, kind: str) -> None:
+    case, why = POISON[kind]
+    examples = open_database(local)
+    assert examples is not None
+    examples.keep(ITEM, case)
+
+    def ends(drawn: Case) -> Exception | None:
+        return kit.wrong() if drawn == case else None
+
+    verdict = kit.search(ends, budget=Budget(database=local))
+    assert verdict.outcome is Outcome.CONFORMS
+    (note,) = verdict.notes
+    assert note.startswith(f"a Case that was kept for {ITEM} was dropped: {why}")
+    assert examples.recall(ITEM) == []
+    assert kit.search(ends, budget=Budget(database=local)).notes == ()
+
+
+def test_a_kept_case_that_breaks_the_harness_breaks_no_run(kit: Any, local: str) -> None:
+    examples = open_database(local)
+    assert examples is not None
+    examples.keep(ITEM, CASE)
+
+    def ends(case: Case) -> Exception | None:
+        return ZeroDivisionError("a bug of ours") if never_drawn(case) else None
+
+    verdict = kit.search(ends, budget=Budget(database=local))
+    assert verdict.outcome is Outcome.CONFORMS
+    assert verdict.notes == (f"a Case that was kept for {ITEM} was dropped: it breaks the harness",)
+    assert examples.recall(ITEM) == []
+
+
+def test_a_file_in_place_of_the_folder_is_said_once(kit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(FOLDER, str(tmp_path / "file"))
+    first, second = (kit.search(lambda case: None, budget=Budget(database="local")) for _ in range(2))
+    assert (first.outcome, second.outcome) == (Outcome.CONFORMS, Outcome.CONFORMS)
+    assert first.notes == (f"{UNUSABLE}: {tmp_path / 'file'}: File exists",)
+    assert second.notes == ()
+
+
+def test_a_server_that_trickles_is_not_waited_for(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redis")
+    monkeypatch.setattr("conformance.engine.database.DEADLINE", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=_trickle, args=(server,), daemon=True).start()
+        setting = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        started = time.monotonic()
+        verdict = kit.search(lambda case: None, budget=Budget(database=setting))
+        assert verdict.outcome is Outcome.CONFORMS
+        assert verdict.notes == (f"{UNUSABLE}: it did not answer within 2 s",)
+        assert time.monotonic() - started < 60
+
+
+def _trickle(server: socket.socket) -> None:
+    """Promise a long answer and send a byte of it now and then, without end."""
+    with suppress(OSError):
+        taken, _ = server.accept()
+        taken.sendall(b"$1000000\r\n")
+        while True:
+            taken.sendall(b"x")
+            time.sleep(0.2)
