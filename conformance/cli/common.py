@@ -75,6 +75,11 @@ def _values(option: Option, value: str | list[str] | bool | None) -> tuple[str, 
     return tuple(values)
 
 
+def say(text: str) -> None:
+    """``text``, which may be from anybody's file, on standard output."""
+    typer.echo(plain(text))
+
+
 def print_json(value: Any) -> None:
     """``value`` as indented JSON on standard output."""
     typer.echo(plain(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))

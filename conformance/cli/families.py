@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register_files
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register_files, say
 
 
 def list_families(format: FormatOption = Format.TEXT, family_file: FamilyFileOption = None) -> None:
@@ -18,4 +16,4 @@ def list_families(format: FormatOption = Format.TEXT, family_file: FamilyFileOpt
         return
     width = max(map(len, known))
     for name, family in known.items():
-        typer.echo(f"{name:<{width}}  {family.hazard}")
+        say(f"{name:<{width}}  {family.hazard}")

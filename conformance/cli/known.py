@@ -15,6 +15,7 @@ from conformance.cli.common import (
     KnownOption,
     print_json,
     register_files,
+    say,
 )
 
 known_app = typer.Typer(no_args_is_help=True, help="Known failures: violations that are understood.")
@@ -44,13 +45,13 @@ def list_known(
     else:
         for entry in entries:
             severity = f" ({entry.severity})" if entry.severity else ""
-            typer.echo(f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}")
-            typer.echo(f"  peft {entry.peft}, transformers {entry.transformers}")
-            typer.echo(f"  {entry.function}: {' '.join(entry.reason.split())}")
+            say(f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}")
+            say(f"  peft {entry.peft}, transformers {entry.transformers}")
+            say(f"  {entry.function}: {' '.join(entry.reason.split())}")
             if entry.objection:
-                typer.echo(f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}")
+                say(f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}")
             for address in entry.links:
-                typer.echo(f"  {link(address)}")
+                say(f"  {link(address)}")
 
 
 @known_app.command("check")
@@ -78,7 +79,7 @@ def check_known(
     for entry in chosen:
         done.append(replay_known(entry, entries, on))
         if text:
-            typer.echo(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
+            say(f"  {done[-1].id}: {done[-1].state}" + (f", {done[-1].why}" if done[-1].why else ""))
     code = exit_code([], done, complete=True)
     if text:
         typer.echo(f"Exit code {code}: {MEANING[code]}.")

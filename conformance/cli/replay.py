@@ -15,6 +15,7 @@ from conformance.cli.common import (
     KnownOption,
     print_json,
     register_files,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def replay_case(
     if format is Format.JSON:
         print_json(example)
     else:
-        typer.echo(_example_text(example))
+        say(_example_text(example))
     code = TABLE[example.outcome.value].code
     raise typer.Exit(5 if code is None else code)
 

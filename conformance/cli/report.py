@@ -59,7 +59,7 @@ def _write(texts: dict[Path, str], merged: Merged) -> None:
     from conformance.core.errors import UserError
     from conformance.report.sentences import totals
 
-    fresh = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    fresh = {path: path.parent / f".{path.name}.{os.getpid()}" for path in texts}
     try:
         for path, text in texts.items():
             if path.is_dir():

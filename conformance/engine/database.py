@@ -136,11 +136,12 @@ def open_database(setting: str) -> Counterexamples | None:
         shared = GitHubArtifactDatabase(owner, repository, artifact_name=ARTIFACT)
         local = DirectoryBasedExampleDatabase(local_folder())
         return Counterexamples(MultiplexedDatabase(local, ReadOnlyDatabase(shared)), _local_trouble())
-    raise UserError(
-        "bad-database",
-        f"{setting!r} is no database of examples",
-        "a database is none, local, redis://HOST:PORT/NUMBER or github:OWNER/REPOSITORY",
-        "name one of these",
+    raise _bad_database(setting, "a database is none, local, redis://HOST:PORT/NUMBER or github:OWNER/REPOSITORY")
+
+
+def _bad_database(setting: str, cause: str) -> UserError:
+    return UserError(
+        "bad-database", f"{setting!r} is no database of examples", cause, "name one, such as local or none"
     )
 
 
@@ -175,7 +176,9 @@ def _redis(url: str) -> ExampleDatabase:
             "pip install 'peft-conformance[redis]', or another database",
         ) from error
     # Waiting for a dead server would be paid by every item.
-    server: Any = Redis.from_url(
-        url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT
-    )
+    limits = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
+    try:
+        server: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits)
+    except ValueError as error:
+        raise _bad_database(url, str(error)) from error
     return RedisExampleDatabase(server)

@@ -26,6 +26,8 @@ def family_table(cells: Iterable[Cell]) -> Table:
         table.add_column(Text(plain(chapter)))
     for subject in subjects:
         table.add_row(Text(plain(subject)), *(_chapter(grouped.get((subject, chapter), ())) for chapter in chapters))
+    for column in table.columns:  # or a word would be cut off to make room for others
+        column.min_width = max(len(word) for text in column.cells for word in str(text).split())
     return table
 
 

@@ -66,6 +66,7 @@ def _against_header(run: Run) -> Iterator[str]:
     listed = every + replays if run.header.items is not None else every
     yield from _about(listed.keys() - named, "the header does not name, but that have a result")
     if run.footer:
+        yield from _about(run.running, "began and have no result, though the run finished")
         yield from _about(named - listed.keys(), "the header names, but that have no result, though the run finished")
 
 

@@ -5,10 +5,10 @@ A file without footer is an incomplete run, so that a killed one can never be mi
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding
@@ -97,7 +97,7 @@ class Footer(Event, frozen=True, kw_only=True, tag="footer"):
 
     exit_code: Code
     counts: dict[str, int]
-    seconds: float
+    seconds: Annotated[float, Meta(ge=0)]
     short: tuple[str, ...] = ()
     partial: bool = False
 

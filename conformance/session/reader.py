@@ -12,6 +12,9 @@ from conformance.core.finding import Cell
 from conformance.session.consistency import contradictions
 from conformance.session.events import SCHEMA, AnyEvent, Footer, Header, Judged, Replayed, Run, Started
 
+LONGEST = 20_000_000
+"""Bytes of a line. One event has some thousand, with many violations beside each other a million."""
+
 
 class _PartialRun(Struct):
     """A Run being put together, event by event."""
@@ -71,10 +74,7 @@ def read_events(path: Path) -> Run:
 
 
 def _read(path: Path) -> _PartialRun:
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise unreadable("events file", path, error) from error
+    lines = _lines(path)
     partial = _PartialRun()
     decoder = msgspec.json.Decoder(AnyEvent)
     for number, line in enumerate(lines, 1):
@@ -88,6 +88,20 @@ def _read(path: Path) -> _PartialRun:
         if problem:
             raise _malformed(path, f"line {number}: {problem}")
     return partial
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a file, the last one empty if it has its end. Stops at one that is too long: some devices never end."""
+    lines: list[bytes] = []
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(LONGEST):
+                lines.append(line)
+                if len(line) == LONGEST:
+                    raise _malformed(path, f"line {len(lines)} has {LONGEST} bytes or more")
+    except OSError as error:
+        raise unreadable("events file", path, error) from error
+    return [*lines, b""] if lines and lines[-1].endswith(b"\n") else lines
 
 
 def _malformed(path: Path, problem: str) -> UserError:

@@ -145,16 +145,24 @@ def check_entries(entries: Iterable[KnownFailure]) -> None:
     Its own Case must be one of its family, and names and globs must fit at least one clause, family and method.
     """
     for entry in entries:
-        require_possible(family_named(entry.case.family), entry.case)
-        clause_named(entry.clause)
-        for kind, globs, names in (
-            ("clause", entry.clauses, clauses()),
-            ("family", entry.families, families()),
-            ("method", entry.methods, METHODS),
-        ):
-            for glob in globs:
-                if not any(fnmatchcase(name, glob) for name in names):
-                    raise unknown(kind, glob, names)
+        try:
+            _check_entry(entry)
+        except UserError as error:
+            error.message = f"known failure {entry.id}: {error.message}"
+            raise
+
+
+def _check_entry(entry: KnownFailure) -> None:
+    require_possible(family_named(entry.case.family), entry.case)
+    clause_named(entry.clause)
+    for kind, globs, names in (
+        ("clause", entry.clauses, list(clauses())),
+        ("family", entry.families, list(families())),
+        ("method", entry.methods, list(METHODS)),
+    ):
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in names):
+                raise unknown(kind, glob, names)
 
 
 def entries_named(ids: str | None, entries: tuple[KnownFailure, ...]) -> tuple[KnownFailure, ...]:

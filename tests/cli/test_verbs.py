@@ -101,6 +101,7 @@ def test_doctor_looks_at_everything(command: Command) -> None:
         "temporary files",
         "workers",
         "torch",
+        "peft",
         "device maps",
     }
     assert checks["packages"]["fine"]
@@ -127,6 +128,14 @@ def test_doctor_says_what_fails(command: Command, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "FAILS  torch           no torch today" in done.stdout
     assert "FAILS  device maps     broken-torch: torch does not import here\n  cause: no torch today" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["peft", "transformers"])
+def test_doctor_says_what_is_judged_and_cannot_be_imported(command: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("raise NameError('half installed')\n", "utf-8")
+    done = command("doctor")
+    assert done.returncode == 2
+    assert "FAILS  peft            NameError: half installed" in done.stdout
 
 
 def test_doctor_says_what_fails_in_whatever_way(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

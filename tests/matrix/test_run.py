@@ -10,10 +10,14 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from conformance.core.pair import Pair
+from conformance.matrix.request import Entry
+from conformance.matrix.run import Matrix
 from conformance.session.events import Run
 from conformance.session.exit_codes import gravest_code
 from conformance.session.reader import read_events
@@ -211,6 +215,28 @@ def test_the_gravest_run_decides(index: Index, call: Call, monkeypatch: pytest.M
     assert code == 1
     codes = {name: entry["exit_code"] for name, entry in json.loads(said)["pairs"].items()}
     assert codes == {"peft-0.13.2-transformers-4.45.1": 1, "peft-0.14.0-transformers-4.45.1": 0}
+
+
+def test_a_pair_on_which_nothing_was_tested_is_not_hidden_by_a_green_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.matrix.run.digest_of", lambda selection: "")
+    pairs = [Pair("0.13.2", f"4.4{n}.0") for n in range(3)]
+    matrix = Matrix(tmp_path, cast(Any, None), cast(Any, SimpleNamespace(selection=None)))
+    green, untested, impossible = (
+        Entry(digest="", exit_code=0),
+        Entry(digest="", exit_code=5),
+        Entry(digest="", exit_code=5, impossible=True),
+    )
+    for entries, expected in (
+        ((green, untested), 5),
+        ((green, impossible), 0),
+        ((impossible, impossible), 5),
+        ((green, untested, Entry(digest="", exit_code=1)), 1),
+        ((green,), 3),
+    ):
+        matrix.record.pairs = {pair.name: entry for pair, entry in zip(pairs, entries, strict=False)}
+        assert matrix.together(pairs[: max(2, len(entries))]) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.session.consistency import contradictions
-from conformance.session.events import Footer, Judged, Run
+from conformance.session.events import Footer, Judged, Run, Started
 from conformance.session.reader import read_events
 from conformance.session.writer import Writer
 
@@ -52,6 +52,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda run: finished(run, counts={**(run.footer.counts if run.footer else {}), "good": 1}),
         "the footer counts 1 good, and there are 0",
     ),
+    "one began and never ended": (lambda run: replace(run, running=("it[me]",)), "began and have no result"),
     "judged without verdict": (lambda run: with_cell(run, 0, verdict=None), "is called judged, but has no verdict"),
     "not run with verdict": (
         lambda run: with_cell(run, 0, state=State.NOT_RUN),
@@ -66,7 +67,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 def written(path: Path, run: Run) -> Path:
     writer = Writer(path)
-    for event in (run.header, *(Judged(cell=cell) for cell in run.cells), *run.known):
+    starts = (Started(item=item) for item in run.running)
+    for event in (run.header, *starts, *(Judged(cell=cell) for cell in run.cells), *run.known):
         writer.write(event)
     if run.footer:
         writer.write(run.footer)

@@ -28,6 +28,17 @@ def test_a_crash_has_no_margin(finding: Finding, golden: Path) -> None:
     assert finding_text(crash) + "\n" == (golden / "crash.txt").read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["a;touch x", "$(touch x)", "a b", "`x`", "x' y", "--help"])
+def test_lines_for_a_shell_are_the_words_that_they_are_whatever_events_say(finding: Finding, name: str) -> None:
+    hostile = replace(finding, clause=name, family=name, case=replace(finding.case, family=name), devices=name)
+    words = shlex.split(repeat(hostile))
+    assert words[:4] == ["peft-conformance", "replay", "--clause", name]
+    assert from_json(words[4]).family == name
+    assert words[5:] == ["--devices", name, "--family-file", f"{name}.toml"]
+    (explain,) = [line for line in finding_text(hostile).splitlines() if line.strip().startswith("explain")]
+    assert shlex.split(explain)[1:] == ["peft-conformance", "explain", name]
+
+
 @settings(derandomize=True, database=None, deadline=None)
 @given(said=st.text(max_size=2000))
 def test_it_stays_short_whatever_was_got(said: str) -> None:

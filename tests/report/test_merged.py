@@ -382,3 +382,14 @@ def test_a_known_failure_has_its_reason_its_replays_and_where_it_was_met(matrix:
     assert known.links == ("huggingface/peft#869",)
     assert known.finding is not None
     assert matrix.pairs[4].notes == ("listed as a known failure, but fixed: training-counts-pads",)
+
+
+def test_known_files_of_one_name_and_other_contents_are_told_apart() -> None:
+    runs = [
+        run(of=header(transformers=release, known="known.toml", digests={"known.toml": digest, "mine.toml": digest}))
+        for release, digest in (("5.1", "a" * 12), ("5.2", "b" * 12))
+    ]
+    assert merge_runs(runs).notes == (
+        f"the files differ in known failures: known.toml ({'a' * 12}) and known.toml ({'b' * 12})",
+        f"the files differ in family file mine.toml: {'a' * 12} and {'b' * 12}",
+    )

@@ -55,7 +55,8 @@ def write(path: Path, run: Run, *, footer: bool) -> None:
         writer.write(Judged(cell=cell))
     for replay in run.known:
         writer.write(replay)
-    writer.write(Started(item="masks.rows_alone[bloom]"))
+    if not footer:
+        writer.write(Started(item="masks.rows_alone[bloom]"))
     if footer and run.footer:
         writer.write(run.footer)
     writer.close()

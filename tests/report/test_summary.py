@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from conformance.core.finding import Finding
 from conformance.core.outcome import How
 from conformance.report.terminal import closing, print_run
 from conformance.session.events import Run
@@ -97,3 +98,39 @@ def test_the_devices_of_placed_models_are_told_below_the_table_once_for_each_lan
         "placement: on real devices a:0, a:1",
     ]
     assert "devices" not in shown(replace(run, cells=(conforms,), known=()))
+
+
+HOSTILE = "\x1b]8;;http://x\x07\x1b[2J\x9b31m\u202eevil\u2066\x7f\r\ue000\U000e0041"
+
+
+def test_nothing_that_events_say_reaches_the_terminal_as_a_command(run: Run, finding: Finding) -> None:
+    cells = [
+        replace(cell, family=HOSTILE, clause=HOSTILE, why=cell.why and HOSTILE, lane=HOSTILE) for cell in run.cells[1:]
+    ]
+    difference = replace(finding.difference, what=HOSTILE, got=HOSTILE, expected=HOSTILE)
+    bad = replace(finding, clause=HOSTILE, statement=HOSTILE, note=HOSTILE, where=HOSTILE, difference=difference)
+    first = replace(run.cells[0], verdict=replace(run.cells[0].verdict, finding=bad, reasons={HOSTILE: 1}))
+    known = [replace(replay, id=HOSTILE, function=HOSTILE, reason=HOSTILE, why=HOSTILE) for replay in run.known]
+    hostile = replace(run, cells=(first, *cells), known=tuple(known), unwritten=HOSTILE)
+    text = shown(replace(hostile, header=replace(run.header, versions={"peft": HOSTILE})))
+    assert "evil" in text
+    assert [char for char in text if not char.isprintable() and char != "\n"] == []
+
+
+@pytest.mark.parametrize("width", [1, 10, 20])
+def test_a_narrow_window_hides_nothing(run: Run, width: int) -> None:
+    out = StringIO()
+    print_run(run, Console(file=out, width=width, highlight=False))
+    for word in ("family", "llama", "qwen2", "t5", "VIOLATED", "BROKEN", "refused"):
+        assert word in out.getvalue()
+
+
+def test_what_is_to_be_noted_is_said_once(run: Run) -> None:
+    cells = tuple(
+        replace(cell, verdict=replace(cell.verdict, notes=("the database is dead",)))
+        for cell in run.cells
+        if cell.verdict
+    )
+    text = shown(replace(run, cells=cells, unwritten="the events could not be written"))
+    assert text.count("the database is dead") == 1
+    assert "To be noted\n  the database is dead\n  the events could not be written\n" in text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,12 @@ def test_a_peft_that_cannot_be_imported_is_not_a_family_that_is_absent(monkeypat
     presence._require.cache_clear()
     with pytest.raises(presence.CannotImport, match=r"peft cannot be imported: ImportError: .*HybridCache"):
         presence.absent(families.family_named("llama"))
+
+
+@pytest.mark.parametrize("name", ["a,b", "a[b]", "a*", "who?", " a", "a ", "a\x1bb", "a\u202eb"])
+def test_a_name_that_could_not_be_selected_or_shown_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.toml"
+    text = TEXT.format(top="", anatomy="", draw="").replace('name = "tiny"', f"name = {json.dumps(name)}")
+    path.write_text(text, "utf-8")
+    with pytest.raises(UserError, match="a name is selected between commas"):
+        read_family(path)
