@@ -71,11 +71,13 @@ def test_another_value_is_another_question_unless_the_option_asks_nothing(option
 def test_every_field_of_a_selection_is_in_the_digest(name: str) -> None:
     selection = resolve({})
     other: Any = {"torch": "0"} if name == "versions" else "something else"
-    assert (digest_of(replace(selection, **{name: other})) == digest_of(selection)) == (name == "known_file")
+    assert (digest_of(replace(selection, **{name: other})) == digest_of(selection)) == (
+        name in ("known_file", "digests")
+    )
 
 
-def test_no_field_but_one_asks_nothing() -> None:
-    assert NO_QUESTION == ("known_file",), "what is in the file of known failures is the field `known`"
+def test_only_names_and_digests_of_files_ask_nothing() -> None:
+    assert NO_QUESTION == ("known_file", "digests"), "what is in those files are the fields `known` and `families`"
 
 
 def test_where_a_file_of_known_failures_lies_does_not_matter_but_what_it_says(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Item, Verdict
 from conformance.core.outcome import Outcome, State
 from conformance.session.consistency import contradictions
-from conformance.session.events import Footer, Judged, Run, Started
+from conformance.session.events import AnyEvent, Footer, Judged, Run, Started
 from conformance.session.reader import read_events
 from conformance.session.writer import Writer
 
@@ -34,7 +34,9 @@ def with_cell(run: Run, place: int, **changes: object) -> Run:
 
 
 def with_verdict(run: Run, place: int, **changes: object) -> Run:
-    return with_cell(run, place, verdict=replace(run.cells[place].verdict, **changes))
+    verdict = run.cells[place].verdict
+    assert verdict
+    return with_cell(run, place, verdict=replace(verdict, **changes))
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
@@ -68,7 +70,8 @@ CHANGES: dict[str, tuple[Change, str]] = {
 def written(path: Path, run: Run) -> Path:
     writer = Writer(path)
     starts = (Started(item=item) for item in run.running)
-    for event in (run.header, *starts, *(Judged(cell=cell) for cell in run.cells), *run.known):
+    events: list[AnyEvent] = [run.header, *starts, *(Judged(cell=cell) for cell in run.cells), *run.known]
+    for event in events:
         writer.write(event)
     if run.footer:
         writer.write(run.footer)

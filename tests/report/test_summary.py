@@ -109,6 +109,7 @@ def test_nothing_that_events_say_reaches_the_terminal_as_a_command(run: Run, fin
     ]
     difference = replace(finding.difference, what=HOSTILE, got=HOSTILE, expected=HOSTILE)
     bad = replace(finding, clause=HOSTILE, statement=HOSTILE, note=HOSTILE, where=HOSTILE, difference=difference)
+    assert run.cells[0].verdict
     first = replace(run.cells[0], verdict=replace(run.cells[0].verdict, finding=bad, reasons={HOSTILE: 1}))
     known = [replace(replay, id=HOSTILE, function=HOSTILE, reason=HOSTILE, why=HOSTILE) for replay in run.known]
     hostile = replace(run, cells=(first, *cells), known=tuple(known), unwritten=HOSTILE)
