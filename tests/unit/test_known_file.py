@@ -11,8 +11,9 @@ from conformance.core.features import features
 from conformance.core.finding import Difference, Finding
 from conformance.core.outcome import Blame, How
 from conformance.engine import known
-from conformance.engine.known import KnownFailure
+from conformance.engine.known import KnownFailure, load, shipped
 from conformance.families.traits import traits
+from conformance.session.selection import check_entries
 
 CASE = Case(family="mistral", prefix=Prefix(length=3), rows=(Row(length=3), Row()))
 VERSIONS = {"peft": "0.21.2", "transformers": "5.23.0"}
@@ -231,3 +232,7 @@ def test_the_shipped_entries_say_how_grave_they_are_and_answer_a_sceptic(entry: 
 def test_the_shipped_entries_name_no_family_that_a_trait_can_name(entry: KnownFailure) -> None:
     """Where one class is at fault an entry may; none of today's is."""
     assert entry.families == ("*",)
+
+
+def test_the_shipped_file_names_what_there_is_and_cases_that_can_be() -> None:
+    check_entries(load(shipped()))
