@@ -18,8 +18,8 @@ def expect(
     workers: Annotated[str, typer.Option(metavar="N", help="processes, where it judges")] = "auto",
 ) -> None:
     """Write down what a run of this pair must decide, a line per item; or exit 1 where one differs in word or count."""
-    from conformance.session.events import read_events
     from conformance.session.expectation import Expectation, path_for, read_expectation
+    from conformance.session.reader import read_events
 
     run = read_events(events) if events else _judged({"workers": (workers,), "expect": ("none",)})
     made, path = Expectation.of(run), out or path_for(run.pair)
