@@ -40,7 +40,7 @@ TOLERANCE = 1e-3
 
 
 def same_cases(examples: int) -> list[Case]:
-    """The distinct Cases that a search of so many examples per stratum meets."""
+    """The distinct Cases that a search of so many examples of each pair of classes meets."""
     seen: dict[Case, None] = {}
     collect = Clause(
         id="benchmark.collect",
@@ -131,7 +131,7 @@ def main() -> int:
     """Print both costs and their ratio; 0 if the ratio is within the bound."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds, after one to warm up")
-    parser.add_argument("--examples", type=int, default=12, help="examples per stratum and round")
+    parser.add_argument("--examples", type=int, default=4, help="examples of each pair of classes, a round")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     collector.calm()

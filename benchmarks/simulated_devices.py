@@ -30,7 +30,7 @@ BOUND = 7.0
 
 
 def boundaries(family: Family) -> list[Case]:
-    """The first Case of each stratum."""
+    """A Case of each stratum: every pair of classes."""
     seen: dict[Case, None] = {}
     collect = Clause(
         id="benchmark.collect", statement="", explanation="", check=lambda lab, case: seen.setdefault(case)

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from conformance.cli.bisect import bisect
 from conformance.cli.calibrate import calibrate
 from conformance.cli.clauses import list_clauses
+from conformance.cli.coverage import count_coverage
 from conformance.cli.doctor import doctor
 from conformance.cli.expect import expect
 from conformance.cli.explain import explain
@@ -57,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "bisect": bisect,
     "faults": plant_faults,
     "soak": soak_healthy,
+    "coverage": count_coverage,
     "doctor": doctor,
     "calibrate": calibrate,
     "schema": print_schema,

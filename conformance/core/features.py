@@ -1,10 +1,14 @@
-"""The closed list of a Case's features: what known failures need, what the strategy must reach, what reports show."""
+"""The closed list of a Case's features: what known failures need and reports show.
+
+They are the classes of all dimensions (:mod:`conformance.core.dimensions`) but for what nobody would say, and further
+ones: unions of classes, and details of maps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from conformance.core.case import Case, Device
+from conformance.core.dimension import Dimension, Predicate
+from conformance.core.dimensions import DIMENSIONS
 
 
 def _layer_devices(case: Case) -> set[Device]:
@@ -37,40 +41,27 @@ def _lowest_not_first(case: Case) -> bool:
     return not placement.automatic and _two_devices(case) and not (certain and placement.others[0] == lowest)
 
 
-FEATURES: dict[str, Callable[[Case], bool]] = {
-    "one_row": lambda c: len(c.rows) == 1,
+def _of(dimension: Dimension, holds: Predicate) -> Predicate:
+    return lambda case: dimension.counts(case) and holds(case)
+
+
+CLASSES: dict[str, Predicate] = {
+    name: _of(dimension, holds)
+    for dimension in DIMENSIONS
+    for name, holds in dimension.classes.items()
+    if name != dimension.unsaid
+}
+FURTHER: dict[str, Predicate] = {
     "many_rows": lambda c: len(c.rows) > 1,
     "left_padded": lambda c: c.padded and c.padding == "left",
     "right_padded": lambda c: c.padded and c.padding == "right",
-    "all_pads_but_one": lambda c: c.padded and any(row.length == 1 for row in c.rows),
-    "mask_omitted": lambda c: c.mask == "omitted",
-    "bool_mask": lambda c: c.mask == "bool",
-    "float_mask": lambda c: c.mask == "float",
-    "embeds": lambda c: c.inputs == "embeds",
     "given_positions": lambda c: c.given_positions,
-    "shifted_positions": lambda c: c.position_shift > 0,
-    "eager": lambda c: c.attention == "eager",
-    "projection": lambda c: c.prefix.projection > 0,
-    "no_projection": lambda c: c.prefix.projection == 0,
-    "real_tokens": lambda c: c.prefix.content == "tokens",
-    "one_virtual_token": lambda c: c.prefix.length == 1,
-    "many_virtual_tokens": lambda c: c.prefix.length > 1,
-    "n_equals_prompt": lambda c: c.prefix.length == c.longest,
-    "n_above_prompt": lambda c: c.prefix.length > c.longest,
-    "n_below_prompt": lambda c: c.prefix.length < c.longest,
-    "one_token_prompt": lambda c: c.longest == 1,
-    "long_prompt": lambda c: c.longest > 1,
-    "one_layer": lambda c: c.roles.layers == 1,
-    "even_layers": lambda c: c.roles.layers % 2 == 0,
     "odd_layers": lambda c: c.roles.layers % 2 == 1,
     "three_layers": lambda c: c.roles.layers > 2,  # noqa: PLR2004
-    "even_encoder_layers": lambda c: c.roles.encoder_layers > 0 and c.roles.encoder_layers % 2 == 0,
-    "more_encoder_layers": lambda c: c.roles.encoder_layers > c.roles.layers,
     "one_kv_head": lambda c: c.roles.kv_heads == 1,
     "grouped_query": lambda c: 1 <= c.roles.kv_heads < c.roles.heads,
     "all_kv_heads": lambda c: c.roles.kv_heads == c.roles.heads,
     "own_head_dim": lambda c: c.roles.head_dim * c.roles.heads != c.roles.width,
-    "tied": lambda c: c.roles.tied,
     "scaled_rope": lambda c: c.roles.rope not in ("", "default"),
     "sliding": lambda c: any(c.roles.sliding),
     "alternating": lambda c: len(set(c.roles.sliding)) > 1,
@@ -78,11 +69,7 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "n_reaches_window": lambda c: any(c.roles.sliding) and c.prefix.length >= c.roles.window,
     "window_edge": lambda c: any(c.roles.sliding) and abs(c.prefix.length - c.roles.window) <= 1,
     "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
-    "beams": lambda c: c.beams > 1,
-    "static_cache": lambda c: c.cache == "static",
     "decoder_mask": lambda c: c.decoder_mask != "omitted",
-    "padded_decoder_mask": lambda c: c.decoder_mask == "padded",
-    "training_mode": lambda c: c.mode == "train",
     "placed": lambda c: c.placed,
     "layers_apart": lambda c: c.placed and len(_layer_devices(c)) > 1,
     "ends_apart": lambda c: (
@@ -94,14 +81,12 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
     "automatic": lambda c: c.placement.automatic,
     "layers_joined": lambda c: c.placed and _layers_joined(c),
     "layers_joined_or_automatic": lambda c: c.placed and (_layers_joined(c) or c.placement.automatic),
-    "merged_keys": lambda c: c.placed and c.placement.merged,
     "two_devices": lambda c: c.placed and _two_devices(c),
     "lowest_not_first": lambda c: c.placed and _lowest_not_first(c),
     "embedding_away": lambda c: c.placed and c.placement.others[0] in ("cpu", "disk"),
     "from_pretrained": lambda c: c.placed and c.placement.way != "dispatched",
-    "adapter_made": lambda c: c.placed and c.placement.adapter == "made",
-    "adapter_loaded": lambda c: c.placed and c.placement.adapter == "loaded",
 }
+FEATURES = {**CLASSES, **FURTHER}
 
 
 def features(case: Case) -> frozenset[str]:

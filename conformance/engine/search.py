@@ -50,18 +50,18 @@ from conformance.engine.shrink import shrink
 from conformance.engine.verdict import verdict
 from conformance.families import Family, family_named
 from conformance.families.possible import impossible
-from conformance.strategies import MAPS, STRATA, Stratum, cases
+from conformance.strategies import Stratum, cases, strata
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 NO_STORY = "this family has no story"
-PROFILES = {"quick": 3, "standard": 12, "thorough": 60}
-"""Examples per stratum: with eight strata, quick is 24 drawn Cases per item, thorough 480."""
+PROFILES = {"quick": 1, "standard": 4, "thorough": 20}
+"""Examples of each pair of classes, at least: that many covering arrays, of 14 to 24 Cases each, or 34 to 42 of placed models."""
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """How long to search: ``examples`` per stratum, the seed of the draws, and whether a violation is made minimal.
+    """How long to search: ``examples`` of each pair of classes, the seed of the draws, and whether a violation is made minimal.
 
     ``database`` is where earlier violations are kept (:func:`conformance.engine.database.open_database`): a search begins
     with them.
@@ -171,12 +171,11 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
     """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
     if state.clause.fixed_case:
         return _fixed_case(state, state.clause.fixed_case(family))
-    for stratum in MAPS if state.clause.placed else STRATA:
-        for case in drawn(family.name, stratum, budget.examples, budget.seed, method):
-            ended = state.visit(case)
-            if ended:
-                strategy = cases(family, stratum, method)
-                return _minimal(state, ended, _within_stratum(state, ended, strategy, budget), budget)
+    for stratum in strata(family, budget.examples, budget.seed, state.clause.placed):
+        ended = state.visit(drawn(family.name, stratum, budget.seed, method))
+        if ended:
+            strategy = cases(family, stratum, method)
+            return _minimal(state, ended, _within_stratum(state, ended, strategy, stratum, budget), budget)
     return None
 
 
@@ -189,7 +188,9 @@ def _fixed_case(state: _Search, case: Case | None) -> Example | None:
     return None
 
 
-def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Case], budget: Budget) -> Example:
+def _within_stratum(
+    state: _Search, first: Example, strategy: SearchStrategy[Case], stratum: Stratum, budget: Budget
+) -> Example:
     """The same violation, shrunk by Hypothesis."""
     smallest = first
 
@@ -204,7 +205,7 @@ def _within_stratum(state: _Search, first: Example, strategy: SearchStrategy[Cas
 
     if first.outcome is Outcome.VIOLATES and first.repeats and budget.shrink and not first.never_answers:
         with suppress(Reproduced):
-            _hypothesis(strategy, visit, budget, Phase.generate, Phase.shrink)
+            _hypothesis(strategy, visit, stratum, budget.seed, Phase.generate, Phase.shrink)
     return smallest
 
 
@@ -222,19 +223,21 @@ def _minimal(state: _Search, first: Example, smallest: Example, budget: Budget) 
     return minimal if minimal.finding else unsteady(state.clause, state.lab, smallest, minimal)
 
 
-@lru_cache(maxsize=len(STRATA) + len(MAPS))
-def drawn(family: str, stratum: Stratum, examples: int, start: int, method: str = DEFAULT_METHOD) -> tuple[Case, ...]:
-    """The Cases that Hypothesis draws: the same for every clause of a family, so they are drawn once."""
+@lru_cache(maxsize=4096)
+def drawn(family: str, stratum: Stratum, start: int, method: str = DEFAULT_METHOD) -> Case:
+    """The Case that Hypothesis draws: the same for every clause of a family, so it is drawn once."""
     found: list[Case] = []
-    budget = Budget(examples=examples, seed=start)
-    _hypothesis(cases(family_named(family), stratum, method), found.append, budget, Phase.generate)
-    return tuple(found)
+    _hypothesis(cases(family_named(family), stratum, method), found.append, stratum, start, Phase.generate)
+    return found[-1]
 
 
-def _hypothesis(strategy: SearchStrategy[Case], visit: Callable[[Case], None], budget: Budget, *phases: Phase) -> None:
-    @seed(budget.seed)
+def _hypothesis(
+    strategy: SearchStrategy[Case], visit: Callable[[Case], None], stratum: Stratum, start: int, *phases: Phase
+) -> None:
+    # Hypothesis begins with the simplest Case, and draws at random from the second on.
+    @seed(f"{start} {stratum.name}")
     @settings(
-        max_examples=budget.examples,
+        max_examples=1 if stratum.simplest else 2,
         database=None,
         deadline=None,
         derandomize=False,

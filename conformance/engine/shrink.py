@@ -139,12 +139,13 @@ def _roles(case: Case) -> Iterator[Case]:
 
 
 def _layers(roles: Roles) -> Iterator[Roles]:
-    """Decoder and encoder lose layers together, so that the difference in depth stays; then the difference goes."""
-    extra = max(0, roles.encoder_layers - roles.layers)
+    """Decoder and encoder lose layers together, so that the difference in depth stays; then the difference gets smaller."""
+    difference = roles.encoder_layers - roles.layers
     for n in range(1, roles.layers):
-        yield replace(roles, layers=n, encoder_layers=n + extra if roles.encoder_layers else 0)
-    if extra:
-        yield replace(roles, encoder_layers=roles.layers)
+        yield replace(roles, layers=n, encoder_layers=max(1, n + difference) if roles.encoder_layers else 0)
+    if roles.encoder_layers:
+        nearer = range(0, difference, 1 if difference > 0 else -1)
+        yield from (replace(roles, encoder_layers=roles.layers + smaller) for smaller in nearer)
 
 
 def _sizes(roles: Roles) -> Iterator[Roles]:

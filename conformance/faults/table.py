@@ -18,8 +18,7 @@ from conformance.worker.child import SECONDS, call_kept
 SECONDS_PER_SEED = 120.0
 """Added to the limit of a child that plants a fault, for each seed."""
 
-QUICK, SWEEP = Budget(shrink=False), Budget(examples=1, shrink=False)
-"""The named clause gets the quick profile, the others one example per stratum: each boundary once, at a third of the cost."""
+QUICK = Budget(shrink=False)
 
 
 class Detection(Struct, frozen=True, kw_only=True):
@@ -84,10 +83,9 @@ def _finders(fault: Fault) -> tuple[tuple[str, ...], bool]:
     """The ids of the clauses that detect the fault, and whether it took effect at all."""
     # A fault in how models are placed takes effect on placed models only, in a process that has devices for them.
     judged = {id: clause for id, clause in clauses().items() if clause.placed == named_clause(fault).placed}
-    budgets = {id: QUICK if id == fault.clause else SWEEP for id in judged}
-    failing = {id: failing_before(clause, fault, budgets[id]) for id, clause in judged.items()}
+    failing = {id: failing_before(clause, fault, QUICK) for id, clause in judged.items()}
     with in_force(fault) as planted:
-        verdicts = {id: search_with_fault(clause, planted, budgets[id], failing[id]) for id, clause in judged.items()}
+        verdicts = {id: search_with_fault(clause, planted, QUICK, failing[id]) for id, clause in judged.items()}
     return tuple(id for id, verdict in verdicts.items() if detected(verdict, planted)), planted.fired > 0
 
 

@@ -54,7 +54,7 @@ class Session:
         selection = self.selection
         return (
             f"conformance: judging {judged()}, {selection.profile} profile "
-            f"({selection.budget.examples} examples per stratum, seed {selection.budget.seed})"
+            f"({selection.budget.examples} examples of each pair of classes, seed {selection.budget.seed})"
         )
 
     @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,6 @@
-"""How Cases are drawn: one strategy per family and stratum, simplest first."""
+"""How Cases are drawn: every possible pair of classes in few strata, one strategy per family and stratum, simplest first."""
 
-from conformance.strategies.cases import STRATA, cases
-from conformance.strategies.placements import MAPS
-from conformance.strategies.stratum import Stratum
+from conformance.strategies.cases import cases
+from conformance.strategies.stratum import Stratum, strata
 
-__all__ = ["MAPS", "STRATA", "Stratum", "cases"]
+__all__ = ["Stratum", "cases", "strata"]

@@ -1,41 +1,37 @@
-"""A part of the space of Cases: what it pins, and what is drawn within it."""
+"""A part of the space of Cases: one row of a covering array."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from conformance.strategies.placements import Maps
-
-
-Drawer = Callable[[Any], Any]
-"""What Hypothesis gives to a composite strategy: it draws from another one."""
+from conformance.families.family import Draw, Family
+from conformance.strategies.arrays import Classes, array
 
 
 class Stratum(Struct, frozen=True, kw_only=True):
-    """One part of the space: what it pins. Everything it leaves at ``None`` is drawn.
-
-    ``rows`` and ``padding`` give the batch (``padding``: no pads, some pads, all pads but one); ``prefix_length`` places the
-    number of virtual tokens relative to a boundary (``below`` and ``above``: next to the window, if there is one).
-    ``maps`` is for models that a device map places. With ``rare_first`` the rarer variants that a family lists come first:
-    ties, rotary embeddings, attention, encoder layers.
-    """
+    """The Cases with certain ``classes``, one of each dimension; those of ``placed`` models have a device map."""
 
     name: str
-    rows: tuple[int, ...] = (1, 2, 3)
-    padding: tuple[str, ...] = ("even", "some", "one")
-    prefix_length: tuple[str, ...] = ("free", "one", "prompt", "window")
-    projection: tuple[int, ...] = (0, 4, 6)
-    layers: tuple[int, ...] | None = None
-    kv: tuple[str, ...] = ("all", "one", "some")
-    head_size: tuple[str, ...] = ("derived", "own")
-    prompt: tuple[int, ...] = (3, 1, 2, 4, 5, 6)
-    rare_first: bool = False
-    maps: Maps | None = None
+    classes: Classes
+    placed: bool = False
+    simplest: bool = False
+    """Whether its simplest Case is wanted, not any."""
 
-    def variants(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """``values`` in the order in which this stratum tries them."""
-        return values[::-1] if self.rare_first else values
+
+def strata(family: Family, arrays: int, seed: int, placed: bool = False) -> Iterator[Stratum]:
+    """The rows of so many covering arrays of ``family``, each with every possible pair of classes; the simplest row first."""
+    for number in range(arrays):
+        rows = array(drawn_from(family, placed), placed, f"{family.name} {seed} {number}")
+        for index, row in enumerate(rows):
+            simplest = number == index == 0
+            yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, simplest=simplest)
+
+
+def drawn_from(family: Family, placed: bool) -> Draw:
+    """What is drawn in ``family``: placed models are small, with two or three layers, which can be apart, if there are any."""
+    numbers = family.draw.layers
+    few = tuple(n for n in numbers if n in (2, 3)) or tuple(n for n in numbers if n > 1) or numbers
+    return replace(family.draw, layers=few) if placed else family.draw

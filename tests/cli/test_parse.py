@@ -10,9 +10,16 @@ from conformance.cli.parse import find_case, parse_case
 from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.families import flagships
-from conformance.strategies import MAPS, STRATA, cases
+from conformance.strategies import cases, strata
 
-ANY = st.sampled_from([(family, stratum) for family in flagships().values() for stratum in (*STRATA, *MAPS)])
+ANY = st.sampled_from(
+    [
+        (family, stratum)
+        for family in flagships().values()
+        for placed in (False, True)
+        for stratum in strata(family, 1, 0, placed)
+    ]
+)
 OURS = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from conformance.core.errors import UserError
-from conformance.session.events import Run, read_events
+from conformance.session.events import Run
+from conformance.session.reader import read_events
 
 pytestmark = [
     pytest.mark.light,

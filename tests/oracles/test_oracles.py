@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from msgspec.structs import replace
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.relations import in_double, other_prefix, without_prefix
+from conformance.engine.search import drawn
 from conformance.families import family_named, flagships
 from conformance.families.inputs.text import prefix_text
 from conformance.methods.method import NOTHING, Injected
@@ -27,7 +27,7 @@ from conformance.oracles.table import handmade_cache, handmade_loop, plain_atten
 from conformance.runs.lab import Lab
 from conformance.runs.tolerance import ERROR_FLOOR
 from conformance.runs.trace import Trace
-from conformance.strategies import STRATA, cases
+from conformance.strategies import strata
 
 SINGLE, MIXED, DOUBLE = 5e-6, 1e-6, 1e-13
 """Largest differences of two right computations, as shares of the logits' spread: in float32, in both, in float64 only."""
@@ -41,24 +41,8 @@ IN_ALGEBRA = sorted(name for name, family in flagships().items() if family.model
 
 
 def first_cases(name: str) -> list[Case]:
-    """The first Case of every stratum, each a boundary."""
-    met: list[Case] = []
-    for stratum in STRATA:
-
-        @seed(0)
-        @settings(
-            max_examples=1,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(cases(family_named(name), stratum))
-        def meet(case: Case) -> None:
-            met.append(case)
-
-        meet()
-    return met
+    """A Case of every stratum: every pair of classes."""
+    return [drawn(name, stratum, 0) for stratum in strata(family_named(name), 1, 0)]
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def test_one_header_line_says_what_is_judged(consumer: Consumer) -> None:
     assert len(lines) == 1
     assert "judging peft " in lines[0]
     assert " x transformers " in lines[0]
-    assert "standard profile (12 examples per stratum, seed 7)" in lines[0]
+    assert "standard profile (4 examples of each pair of classes, seed 7)" in lines[0]
 
 
 def test_collect_only_writes_no_events(consumer: Consumer, pytester: pytest.Pytester) -> None:

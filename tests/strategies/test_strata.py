@@ -4,123 +4,106 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from msgspec.structs import replace
 
 from conformance.core.case import Case, from_json
+from conformance.core.dimensions import DIMENSIONS
 from conformance.core.features import FEATURES, features
-from conformance.engine.search import PROFILES
-from conformance.families import Family, family_named, flagships
+from conformance.engine.search import drawn
+from conformance.families import Family, families, family_named, flagships
 from conformance.families.build import build, config
-from conformance.strategies import STRATA, cases
+from conformance.methods import METHODS
+from conformance.strategies import strata
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = tuple(flagships())
-BY_RELATION = {
-    "right_padded",
-    "mask_omitted",
-    "bool_mask",
-    "float_mask",
-    "embeds",
-    "given_positions",
-    "shifted_positions",
-    "real_tokens",
+BY_RELATION = {"right_padded", "given_positions"} | {
+    name for dimension in DIMENSIONS if dimension.of == "asked" for name in dimension.classes
 }
 """Features that only a relation gives to a Case."""
-
-
-ABOUT_MAPS = set(FEATURES) - set(list(FEATURES)[: list(FEATURES).index("beams")])
+ABOUT_MAPS = {name for dimension in DIMENSIONS if dimension.of == "placed" for name in dimension.classes}
+ABOUT_MAPS |= set(list(FEATURES)[list(FEATURES).index("placed") :])
 """Features of placed models, which have strata of their own: `test_maps.py`."""
 
 
-def drawn(family: Family, start: int, examples: int = PROFILES["quick"]) -> list[Case]:
-    """The Cases that one item meets, as the engine draws them."""
-    met: list[Case] = []
-    for stratum in STRATA:
-
-        @seed(start)
-        @settings(
-            max_examples=examples,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(cases(family, stratum))
-        def meet(case: Case) -> None:
-            met.append(case)
-
-        meet()
-    return met
+@cache
+def met(name: str, start: int, examples: int = 1) -> tuple[Case, ...]:
+    """The Cases that one item meets."""
+    return tuple(drawn(name, stratum, start) for stratum in strata(family_named(name), examples, start))
 
 
 def possible(family: Family) -> set[str]:
     """The features that a Case of the family can have, from what its file says."""
     draw = family.draw
-    windows = {"sliding", "n_below_window", "n_reaches_window", "window_edge", "crosses_window"}
+    windows = {"sliding", "n_reaches_window", "n_below_window", "window_edge", "crosses_window", "window_holds_all"}
+    windows |= {"text_leaves_window", "n_below_window_by_one", "n_fills_window", "n_above_window", "every_layer_slides"}
+    an_encoder = {"even_encoder_layers", "odd_encoder_layers", "equal_encoder_layers"}
     needed = {
-        "even_encoder_layers": draw.encoder_layers != "none",
-        "more_encoder_layers": draw.encoder_layers == "free",
-        "grouped_query": draw.grouped,
-        "own_head_dim": draw.own_head_dim,
+        **dict.fromkeys(an_encoder, family.encoder_decoder),
+        **dict.fromkeys(("more_encoder_layers", "fewer_encoder_layers"), draw.encoder_layers == "free"),
+        **dict.fromkeys(("grouped_query", "several_kv_heads", "one_shared_kv_head"), draw.grouped),
+        **dict.fromkeys(("own_head_dim", "heads_narrower", "heads_wider"), draw.own_head_dim),
         "tied": True in draw.tied,
         "scaled_rope": bool(set(draw.rope) - {"", "default"}),
-        "alternating": any(len(set(pattern)) > 1 for pattern in draw.sliding),
+        "linear_rope": "linear" in draw.rope,
+        "llama3_rope": "llama3" in draw.rope,
+        "part_of_heads_rotated": 25 in draw.rotary,
+        **dict.fromkeys(("alternating", "some_layers_slide"), any(len(set(pattern)) > 1 for pattern in draw.sliding)),
         **dict.fromkeys(windows, any(any(pattern) for pattern in draw.sliding)),
     }
     return {name for name in FEATURES if name not in BY_RELATION | ABOUT_MAPS and needed.get(name, True)}
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 1234])
+def test_every_feature_is_reached_with_any_seed(name: str, start: int) -> None:
+    """By construction: whatever the seed, each covering array has every pair of classes."""
+    assert set().union(*map(features, met(name, start))) == possible(family_named(name))
+
+
 def boundaries(case: Case) -> set[str]:
-    """The boundaries of FACTS.md 1 on which a Case stands."""
+    """The boundaries of hazards that are known, each on the edge between two classes."""
     n, window = case.prefix.length, case.roles.window if any(case.roles.sliding) else None
     holds = {
         "n = 1": n == 1,
         "n = prompt": n == case.longest > 1,
-        "n > prompt": n > case.longest,
         "prompt of 1": case.longest == 1,
-        "all pads but one": case.padded and any(row.length == 1 for row in case.rows) and case.longest >= 4,
-        "3 layers, odd": case.roles.layers == 3,
-        "even layers": case.roles.layers % 2 == 0,
+        "all pads but one": case.padded and any(row.length == 1 for row in case.rows),
+        "several kv heads, padded": 1 < case.roles.kv_heads < case.roles.heads and case.padded,
         "window - 1": window is not None and n == window - 1,
         "window": n == window,
-        "window < n": window is not None and window < n,
         "padded, window <= n": case.padded and window is not None and window <= n,
+        "encoder of fewer layers, padded": 0 < case.roles.encoder_layers < case.roles.layers and case.padded,
     }
     return {name for name, here in holds.items() if here}
 
 
-def reached(family: Family, start: int, examples: int) -> tuple[set[str], set[str]]:
-    met = drawn(family, start, examples)
-    return set().union(*map(features, met)), set().union(*map(boundaries, met))
-
-
-def expected_boundaries(family: Family) -> set[str]:
-    plain = {"n = 1", "n = prompt", "n > prompt", "prompt of 1", "all pads but one", "3 layers, odd", "even layers"}
-    return plain | ({"window - 1", "window", "window < n", "padded, window <= n"} if family.draw.windows else set())
-
-
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("start", "examples"), [(0, PROFILES["quick"]), *((start, 1) for start in (1, 2, 3, 1234))])
-def test_every_feature_and_boundary_is_reached_with_any_seed(name: str, start: int, examples: int) -> None:
-    """By construction: already the first Case of each stratum, which no seed changes, reaches all of them."""
-    seen, stood = reached(family_named(name), start, examples)
-    assert seen >= possible(family_named(name))
-    assert stood >= expected_boundaries(family_named(name))
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 1234])
+def test_every_boundary_is_reached_with_any_seed(name: str, start: int) -> None:
+    draw = family_named(name).draw
+    expected = {"n = 1", "n = prompt", "prompt of 1", "all pads but one"}
+    expected |= {"several kv heads, padded"} if draw.grouped else set()
+    expected |= {"window - 1", "window", "padded, window <= n"} if draw.windows else set()
+    expected |= {"encoder of fewer layers, padded"} if draw.encoder_layers == "free" else set()
+    assert set().union(*map(boundaries, met(name, start))) == expected
 
 
+@pytest.mark.parametrize("placed", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_family_cannot_have_is_never_drawn(name: str) -> None:
-    seen, _ = reached(family_named(name), 7, 6)
-    assert seen == possible(family_named(name))
+def test_a_case_has_the_classes_of_its_row(name: str, placed: bool) -> None:
+    for stratum in strata(family_named(name), 1, 2, placed):
+        case = drawn(name, stratum, 2)
+        assert {d.name: d.class_of(case) for d in DIMENSIONS if d.counts(case)}.items() >= set(stratum.classes)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_drawn_case_is_valid(name: str) -> None:
-    family = family_named(name)
-    for case in drawn(family, 1):
+    for case in met(name, 1):
         assert from_json(case.to_json()) == case
         assert case.roles.heads % case.roles.kv_heads == 0
         assert (case.roles.window > 0) == any(case.roles.sliding)
@@ -130,46 +113,67 @@ def test_every_drawn_case_is_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_first_case_of_every_stratum_builds(name: str) -> None:
-    for case in drawn(family_named(name), 0, 1):
+def test_every_drawn_case_builds_a_small_model(name: str) -> None:
+    for case in met(name, 0)[::4]:
         assert sum(parameter.numel() for parameter in build(case).parameters()) < 20_000
 
 
 def test_no_family_has_too_little_room() -> None:
     """``Draw.room``, which a family file is held against, says how many positions a drawn Case takes at most."""
-    for family in flagships().values():
-        taken = [c.prefix.length + c.longest + c.new_tokens for c in drawn(family, 3, 6)]
+    for name, family in flagships().items():
+        taken = [c.prefix.length + c.longest + c.new_tokens for c in met(name, 3, 2)]
         assert max(taken) <= family.draw.room
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_case_is_the_simplest(name: str) -> None:
+    family = family_named(name)
+    first = met(name, 0)[0]
+    assert first == Case(family=name, roles=first.roles)
+    assert first.roles == replace(family.draw.simplest, positions=family.draw.positions[0])
+    assert [met(name, start)[0] for start in (1, 2)] == [first] * 2
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "t5"])
 def test_the_same_seed_draws_the_same_cases_and_another_does_not(name: str) -> None:
-    family = family_named(name)
-    assert drawn(family, 5) == drawn(family, 5)
-    assert drawn(family, 5) != drawn(family, 6)
+    before = met(name, 5)
+    drawn.cache_clear()
+    met.cache_clear()
+    assert met(name, 5) == before
+    assert met(name, 5)[1:] != met(name, 6)[1:]
+    assert len(set(met(name, 5))) == len(met(name, 5))
 
 
-def test_two_strategies_of_one_stratum_draw_the_same_cases() -> None:
-    """Every clause of a family makes its own strategy; that they meet the same Cases is what the memo lives on."""
-    assert drawn(family_named("llama"), 0, 12) == drawn(family_named("llama"), 0, 12)
-    assert len(set(drawn(family_named("llama"), 0))) == PROFILES["quick"] * len(STRATA)
+def test_families_meet_different_combinations() -> None:
+    """Three classes that one family does not have together another one may."""
+    rows = [{stratum.classes for stratum in strata(family_named(name), 1, 0)} for name in ("bloom", "opt", "gpt2")]
+    assert len(rows[0] | rows[1] | rows[2]) > 1.5 * max(map(len, rows))
+
+
+def test_every_example_of_a_pair_is_in_an_array_of_its_own() -> None:
+    family = family_named("opt")
+    once, twice = list(strata(family, 1, 0)), list(strata(family, 2, 0))
+    assert twice[: len(once)] == once
+    assert {s.classes for s in twice[len(once) :]} - {s.classes for s in once}
+
+
+def test_what_means_nothing_to_a_method_is_not_drawn() -> None:
+    for method in METHODS:
+        for stratum in strata(family_named("opt"), 1, 0):
+            assert drawn("opt", stratum, 0, method).method == method
 
 
 FRESH = """
 import sys
 sys.path[:0] = {paths!r}
-from hypothesis import HealthCheck, Phase, given, seed, settings
 if {noisy!r}:
     import extra_constants, conformance.runs.lab, conformance.engine.known, conformance.session.events
+from conformance.engine.search import drawn
 from conformance.families import family_named
-from conformance.strategies import STRATA, cases
-for stratum in STRATA:
-    @seed(0)
-    @settings(max_examples=12, database=None, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
-    @given(cases(family_named("gemma3"), stratum))
-    def meet(case):
-        print(case.to_json())
-    meet()
+from conformance.strategies import strata
+for placed in (False, True):
+    for stratum in strata(family_named("gemma3"), 1, 0, placed):
+        print(drawn("gemma3", stratum, 0).to_json())
 """
 
 
@@ -183,4 +187,9 @@ def test_other_modules_do_not_change_what_is_drawn(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
-    assert outputs[0].splitlines() == [case.to_json() for case in drawn(family_named("gemma3"), 0, 12)]
+    plain = [case.to_json() for case in met("gemma3", 0)]
+    assert outputs[0].splitlines()[: len(plain)] == plain
+
+
+def test_every_shipped_family_can_be_drawn() -> None:
+    assert all(len(met(name, 0)) > 10 for name in families())

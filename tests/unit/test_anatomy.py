@@ -16,11 +16,11 @@ from conformance.families.anatomy import check_anatomy, position_hooks
 from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.session import judge as session
-from conformance.strategies import STRATA
+from conformance.strategies import strata
 
 
 def first(name: str) -> Case:
-    return drawn(name, STRATA[1], 1, 0)[0]
+    return drawn(name, list(strata(family_named(name), 1, 0))[1], 0)
 
 
 @pytest.mark.parametrize("name", flagships())

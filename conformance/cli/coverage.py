@@ -1,0 +1,126 @@
+"""``peft-conformance coverage``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register_files
+
+if TYPE_CHECKING:
+    from conformance.strategies.coverage import Coverage
+
+UNION = "all together"
+WHERE = {False: "models in one place", True: "models that a device map places"}
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """What the drawn Cases of a family reach, of classes (``size`` 1), pairs or triples of them."""
+
+    family: str
+    placed: bool
+    size: int
+    cases: int
+    reached: int
+    possible: int
+    missing: tuple[tuple[str, ...], ...]
+    impossible: dict[str, int]
+
+
+def count_coverage(
+    profile: Annotated[str, typer.Option(metavar="NAME", help="quick, standard or thorough")] = "quick",
+    families: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="families (default: all), separated by commas or repeated")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    format: FormatOption = Format.TEXT,
+    family_file: FamilyFileOption = None,
+) -> None:
+    """Count which classes of Cases, pairs and triples of them a profile draws; exit 1 if a possible pair is missing."""
+    from conformance.session.selection import resolve
+
+    register_files(family_file)
+    given = {"profile": (profile,), "seed": (str(seed),)} | ({"families": (",".join(families),)} if families else {})
+    chosen = resolve(given)
+    lines = []
+    for placed, where in WHERE.items():
+        for line in _lines(tuple(chosen.families), chosen.budget.examples, seed, placed):
+            lines.append(line)
+            if format is Format.TEXT and line.size == 1:
+                typer.echo(f"{line.family}: {line.cases} Cases of {where}", err=True)
+    if format is Format.JSON:
+        print_json(lines)
+    else:
+        _print(lines, profile)
+    raise typer.Exit(1 if any(line.missing for line in lines if line.size <= 2) else 0)  # noqa: PLR2004 - a pair
+
+
+def _lines(names: tuple[str, ...], examples: int, seed: int, placed: bool) -> Iterator[Line]:
+    from conformance.engine.search import drawn
+    from conformance.families import family_named
+    from conformance.strategies import strata
+    from conformance.strategies.coverage import COMBINATIONS, cover, union
+    from conformance.strategies.impossible import Kind
+
+    total, whole = 0, {}
+    for name in names:
+        family = family_named(name)
+        cases = [drawn(name, stratum, seed) for stratum in strata(family, examples, seed, placed)]
+        total += len(cases)
+        for size in COMBINATIONS:
+            found = cover(cases, Kind(family, placed), size)
+            whole[size] = union([whole[size], found]) if size in whole else found
+            yield _line(name, placed, len(cases), found)
+    if len(names) > 1:
+        yield from (_line(UNION, placed, total, found) for found in whole.values())
+
+
+def _line(family: str, placed: bool, cases: int, found: Coverage) -> Line:
+    return Line(
+        family=family,
+        placed=placed,
+        size=found.size,
+        cases=cases,
+        reached=len(found.reached),
+        possible=found.possible,
+        missing=tuple(sorted(found.missing)),
+        impossible=found.impossible,
+    )
+
+
+def _print(lines: list[Line], profile: str) -> None:
+    from conformance.strategies.coverage import COMBINATIONS
+
+    for placed, where in WHERE.items():
+        here = [line for line in lines if line.placed is placed]
+        typer.echo(f"\n{profile}, {where}{'':<6}" + "".join(f"{words:>18}" for words in COMBINATIONS.values()))
+        for one in (line for line in here if line.size == 1):
+            shown = [_share(line) for line in here if line.family == one.family]
+            typer.echo(f"  {one.family:<14} {one.cases:>4} Cases" + "".join(f"{text:>18}" for text in shown))
+        _print_missing(here)
+    _print_impossible(lines)
+
+
+def _share(line: Line) -> str:
+    return f"{line.reached} of {line.possible}"
+
+
+def _print_missing(lines: list[Line]) -> None:
+    for line in lines:
+        for classes in line.missing if line.size <= 2 else ():  # noqa: PLR2004 - triples are too many to be read
+            typer.echo(f"  missing in {line.family}: {' with '.join(classes)}")
+
+
+def _print_impossible(lines: list[Line]) -> None:
+    """Each reason with the families that have it: not the reasons that hold for everybody."""
+    typer.echo("\nimpossible")
+    found: dict[str, dict[str, None]] = {}
+    for line in lines:
+        for words in line.impossible:
+            found.setdefault(words, {}).setdefault(line.family)
+    every = {line.family for line in lines} - {UNION}
+    for words, families in found.items():
+        typer.echo(f"  {words}: {'every family' if families.keys() == every else ', '.join(families)}")

@@ -1,0 +1,208 @@
+"""The dimensions of the Case space: the one list of what Cases differ in.
+
+Strategies draw every pair of classes that a family can have (:mod:`conformance.strategies.arrays`), ``peft-conformance
+coverage`` counts which are reached, and classes are features, by which known failures are matched
+(:mod:`conformance.core.features`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from conformance.core.case import Case
+from conformance.core.dimension import Dimension, by_field
+from conformance.core.placed_dimensions import PLACED
+
+
+def slides(case: Case) -> bool:
+    """Whether any decoder layer has a sliding window."""
+    return any(map(case.roles.slides, range(case.roles.layers)))
+
+
+def _slide(case: Case, amount: Callable[[list[bool]], bool]) -> bool:
+    return amount([case.roles.slides(layer) for layer in range(case.roles.layers)])
+
+
+def _end(case: Case) -> int:
+    """How many positions prefix, text and answer take."""
+    return case.prefix.length + case.longest + case.new_tokens
+
+
+def _window(case: Case, n: Callable[[int, int], bool]) -> bool:
+    return slides(case) and n(case.prefix.length, case.roles.window)
+
+
+DRAWN = (
+    Dimension(
+        name="decoder layers",
+        classes={
+            "one_layer": lambda c: c.roles.layers == 1,
+            "even_layers": lambda c: c.roles.layers % 2 == 0,
+            "odd_layers_from_three": lambda c: c.roles.layers % 2 == 1 and c.roles.layers > 1,
+        },
+    ),
+    Dimension(
+        name="encoder depth",
+        classes={
+            "decoder_only": lambda c: c.roles.encoder_layers == 0,
+            "fewer_encoder_layers": lambda c: 0 < c.roles.encoder_layers < c.roles.layers,
+            "equal_encoder_layers": lambda c: c.roles.encoder_layers == c.roles.layers,
+            "more_encoder_layers": lambda c: c.roles.encoder_layers > c.roles.layers,
+        },
+        unsaid="decoder_only",
+    ),
+    Dimension(
+        name="encoder layers",
+        classes={
+            "no_encoder": lambda c: c.roles.encoder_layers == 0,
+            "even_encoder_layers": lambda c: c.roles.encoder_layers > 0 and c.roles.encoder_layers % 2 == 0,
+            "odd_encoder_layers": lambda c: c.roles.encoder_layers % 2 == 1,
+        },
+        unsaid="no_encoder",
+    ),
+    Dimension(
+        name="sliding layers",
+        classes={
+            "no_layer_slides": lambda c: not slides(c),
+            "every_layer_slides": lambda c: _slide(c, all),
+            "some_layers_slide": lambda c: _slide(c, any) and not _slide(c, all),
+        },
+        unsaid="no_layer_slides",
+    ),
+    Dimension(
+        name="key/value heads",
+        classes={
+            "one_head": lambda c: c.roles.heads == 1,
+            "multi_head": lambda c: c.roles.kv_heads == c.roles.heads > 1,
+            "several_kv_heads": lambda c: 1 < c.roles.kv_heads < c.roles.heads,
+            "one_shared_kv_head": lambda c: c.roles.kv_heads == 1 < c.roles.heads,
+        },
+    ),
+    Dimension(
+        name="heads and width",
+        classes={
+            "heads_as_wide": lambda c: c.roles.heads * c.roles.head_dim == c.roles.width,
+            "heads_narrower": lambda c: c.roles.heads * c.roles.head_dim < c.roles.width,
+            "heads_wider": lambda c: c.roles.heads * c.roles.head_dim > c.roles.width,
+        },
+        unsaid="heads_as_wide",
+    ),
+    Dimension(
+        name="text",
+        classes={
+            "long_prompt": lambda c: c.longest > 1,
+            "one_token_prompt": lambda c: c.longest == 1,
+        },
+    ),
+    Dimension(
+        name="virtual tokens",
+        classes={
+            "many_virtual_tokens": lambda c: c.prefix.length > 1,
+            "one_virtual_token": lambda c: c.prefix.length == 1,
+            "no_virtual_token": lambda c: c.prefix.length == 0,
+        },
+        unsaid="no_virtual_token",
+    ),
+    Dimension(
+        name="virtual tokens and text",
+        classes={
+            "n_below_prompt": lambda c: c.prefix.length < c.longest,
+            "n_equals_prompt": lambda c: c.prefix.length == c.longest,
+            "n_above_prompt": lambda c: c.prefix.length > c.longest,
+        },
+    ),
+    Dimension(
+        name="window",
+        classes={
+            "no_window": lambda c: not slides(c),
+            "window_holds_all": lambda c: slides(c) and _end(c) <= c.roles.window,
+            "text_leaves_window": lambda c: _end(c) > c.roles.window and _window(c, lambda n, window: n < window - 1),
+            "n_below_window_by_one": lambda c: _window(c, lambda n, window: n == window - 1),
+            "n_fills_window": lambda c: _window(c, lambda n, window: n == window),
+            "n_above_window": lambda c: _window(c, lambda n, window: n > window),
+        },
+        unsaid="no_window",
+    ),
+    Dimension(
+        name="rows",
+        classes={
+            "one_row": lambda c: len(c.rows) == 1,
+            "equal_rows": lambda c: len(c.rows) > 1 and not c.padded,
+            "some_pads": lambda c: c.padded and all(row.length > 1 for row in c.rows),
+            "all_pads_but_one": lambda c: c.padded and any(row.length == 1 for row in c.rows),
+        },
+    ),
+    Dimension(
+        name="projection",
+        field="prefix.projection",
+        values=(0, 4, 6),
+        classes={
+            "no_projection": lambda c: c.prefix.projection == 0,
+            "projection": lambda c: c.prefix.projection > 0,
+        },
+    ),
+    by_field("roles.tied", untied=False, tied=True),
+    Dimension(
+        name="rotary frequencies",
+        field="roles.rope",
+        classes={
+            "unscaled_rope": lambda c: c.roles.rope in ("", "default"),
+            "linear_rope": lambda c: c.roles.rope == "linear",
+            "llama3_rope": lambda c: c.roles.rope == "llama3",
+        },
+        unsaid="unscaled_rope",
+    ),
+    Dimension(
+        name="rotated part",
+        field="roles.rotary",
+        classes={
+            "whole_heads_rotated": lambda c: c.roles.rotary in (0, 100),
+            "part_of_heads_rotated": lambda c: 0 < c.roles.rotary < 100,  # noqa: PLR2004 - percent
+        },
+        unsaid="whole_heads_rotated",
+    ),
+    by_field("attention", default_attention="default", eager="eager"),
+)
+
+ASKED = (
+    by_field("padding", "asked", pads_left="left", pads_right="right"),
+    by_field("mask", "asked", int_mask="long", bool_mask="bool", float_mask="float", mask_omitted="omitted"),
+    by_field("inputs", "asked", ids="ids", embeds="embeds"),
+    by_field("cache", "asked", dynamic_cache="dynamic", static_cache="static"),
+    by_field("prefix.content", "asked", random_rows="random", real_tokens="tokens"),
+    by_field("prefix.order", "asked", order_as_drawn="drawn", order_reversed="reversed"),
+    by_field("mode", "asked", evaluation_mode="eval", training_mode="train"),
+    by_field(
+        "decoder_mask",
+        "asked",
+        decoder_mask_omitted="omitted",
+        decoder_mask_of_ones="ones",
+        padded_decoder_mask="padded",
+    ),
+    by_field("dtype", "asked", float32="float32", float64="float64"),
+    Dimension(
+        name="positions",
+        of="asked",
+        classes={
+            "positions_omitted": lambda c: not c.given_positions,
+            "default_positions": lambda c: c.given_positions and c.position_shift == 0,
+            "shifted_positions": lambda c: c.given_positions and c.position_shift > 0,
+        },
+        unsaid="positions_omitted",
+    ),
+    Dimension(
+        name="beams",
+        of="asked",
+        classes={"greedy": lambda c: c.beams == 1, "beams": lambda c: c.beams > 1},
+        unsaid="greedy",
+    ),
+    Dimension(
+        name="new tokens",
+        of="asked",
+        classes={"many_new_tokens": lambda c: c.new_tokens > 1, "one_new_token": lambda c: c.new_tokens == 1},
+        unsaid="many_new_tokens",
+    ),
+)
+
+DIMENSIONS = (*DRAWN, *ASKED, *PLACED)
+"""Where something is missing, add it here: one line for a field that takes one of a few values."""

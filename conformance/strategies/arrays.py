@@ -1,0 +1,34 @@
+"""Covering arrays: few rows of classes in which every possible pair of classes occurs. covertable makes them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from covertable import make
+
+from conformance.families.family import Draw
+from conformance.strategies.space import Space, space
+
+Classes = tuple[tuple[str, str], ...]
+"""A row of an array: for each dimension in which the family's Cases differ, the class."""
+
+
+@cache
+def array(draw: Draw, placed: bool, salt: str) -> tuple[Classes, ...]:
+    """Rows for a family that draws from ``draw``, the simplest first: all possible pairs. Another ``salt``, other rows."""
+    all_of_it = space(draw, placed)
+    varied = {name: list(classes) for name, classes in all_of_it.classes.items() if len(classes) > 1}
+    simplest = {name: classes[0] for name, classes in varied.items()}
+    rows = make(varied, salt=salt, presets=[simplest], constraints=[_possible(all_of_it, list(varied))])
+    return tuple(tuple(row.items()) for row in rows)
+
+
+def _possible(all_of_it: Space, names: list[str]) -> dict[str, Any]:
+    """The constraint that a Case can have the classes of a row. Of a row that is not full, covertable wants to know a No."""
+
+    def evaluate(row: dict[str, str]) -> bool | None:
+        possible = all_of_it.possible({name: row[name] for name in row if name in all_of_it.bound})
+        return (True if len(row) == len(names) else None) if possible else False
+
+    return {"operator": "fn", "requires": [], "evaluate": evaluate}

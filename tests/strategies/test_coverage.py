@@ -1,0 +1,173 @@
+"""The numbers that are promised: which combinations of classes are drawn, and that nothing is called impossible that is not."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import combinations, product
+
+import pytest
+from hypothesis import find
+from msgspec.structs import replace
+
+from conformance.core.case import Case
+from conformance.core.dimension import Dimension
+from conformance.engine.search import PROFILES, drawn
+from conformance.families import Family, families, family_named
+from conformance.families.family import Draw
+from conformance.strategies import cases, strata
+from conformance.strategies import coverage as counting
+from conformance.strategies.coverage import Coverage, counted, cover, union
+from conformance.strategies.impossible import REASONS, Kind, reasons
+from conformance.strategies.space import space
+from conformance.strategies.stratum import drawn_from
+
+NAMES = tuple(families())
+PAIR, TRIPLE = 2, 3
+
+
+@cache
+def met(name: str, placed: bool, profile: str, start: int) -> tuple[Case, ...]:
+    rows = strata(family_named(name), PROFILES[profile], start, placed)
+    return tuple(drawn(name, stratum, start) for stratum in rows)
+
+
+def reach(name: str, placed: bool, profile: str, start: int, size: int) -> Coverage:
+    return cover(met(name, placed, profile, start), Kind(family_named(name), placed), size)
+
+
+def drawn_for(family: Family, placed: bool) -> list[Case]:
+    """A Case of each stratum, of a family that nobody has registered."""
+    return [find(cases(family, stratum), lambda case: True) for stratum in strata(family, 1, 0, placed)]
+
+
+# -- the numbers ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("start", [0, 1, 20, 1234])
+@pytest.mark.parametrize("name", NAMES)
+def test_quick_has_every_possible_pair_within_each_family(name: str, start: int) -> None:
+    """More than is promised: nine tenths within each, all in the union."""
+    assert reach(name, False, "quick", start, PAIR).missing == frozenset()
+
+
+@pytest.mark.parametrize(("name", "start"), [*((name, 0) for name in NAMES), ("llama", 7), ("t5", 7)])
+def test_quick_has_every_possible_pair_of_placed_models_within_each_family(name: str, start: int) -> None:
+    assert reach(name, True, "quick", start, PAIR).missing == frozenset()
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_standard_has_every_pair_within_each_family_and_nearly_every_triple_of_the_union(start: int) -> None:
+    assert [name for name in NAMES if reach(name, False, "standard", start, PAIR).missing] == []
+    assert union(reach(name, False, "standard", start, TRIPLE) for name in NAMES).share >= 0.95
+
+
+def test_standard_has_nearly_every_triple_of_placed_models_of_the_union() -> None:
+    few = ("gemma3", "gpt_neox", "llama", "mistral", "t5")
+    assert union(reach(name, True, "standard", 0, TRIPLE) for name in few).share >= 0.95
+
+
+def test_quick_is_not_dearer_than_the_24_cases_an_item_and_27_placed_ones_it_once_had() -> None:
+    """Placed Cases are more, but a third of them is not for most of the clauses."""
+    plain, placed = ([len(met(name, placed, "quick", 0)) for name in NAMES] for placed in (False, True))
+    assert sum(plain) / len(NAMES) <= 20
+    assert max(plain) <= 32
+    assert sum(plain) + sum(placed) <= (24 + 33) * len(NAMES)
+
+
+@pytest.mark.parametrize("start", range(5))
+@pytest.mark.parametrize("name", [name for name, family in families().items() if family.draw.grouped])
+def test_grouped_queries_with_several_key_value_heads_are_drawn_in_every_profile(name: str, start: int) -> None:
+    """The shape of nearly every model in use."""
+    assert sum(1 < case.roles.kv_heads < case.roles.heads for case in met(name, False, "quick", start)) >= 3
+
+
+def test_encoders_of_fewer_layers_are_drawn() -> None:
+    assert sum(0 < case.roles.encoder_layers < case.roles.layers for case in met("t5", False, "quick", 0)) >= 3
+
+
+# -- what is impossible -----------------------------------------------------------------------------------------------
+PLAIN = family_named("llama")
+STRANGE = {
+    "three heads at most": Draw(grouped=True, heads=(1, 2, 3)),
+    "one head": Draw(heads=(1,), own_head_dim=True),
+    "two heads": Draw(heads=(2,), grouped=True),
+    "four layers": Draw(layers=(4,)),
+    "one layer": Draw(layers=(1,)),
+    "a deep one": Draw(layers=(1, 4)),
+    "all layers slide": Draw(sliding=((True,),), windows=(4,)),
+    "short windows": Draw(sliding=((True, False), ()), windows=(1, 2, 5)),
+    "always scaled": Draw(rope=("linear",), rotary=(25,)),
+    "equal depths": Draw(encoder_layers="equal", layers=(1, 2, 3)),
+}
+
+
+def strange(name: str) -> Family:
+    task = "SEQ_2_SEQ_LM" if STRANGE[name].encoder_layers != "none" else "CAUSAL_LM"
+    return replace(PLAIN, name=name, draw=STRANGE[name], task=task)  # type: ignore[arg-type]
+
+
+def differences(family: Family, placed: bool, size: int) -> list[tuple[tuple[str, ...], bool]]:
+    """Combinations of which what is written down says otherwise than what can be drawn, and whether they can be."""
+    dimensions, holding = counted(placed), reasons(Kind(family, placed))
+    all_of_it = space(drawn_from(family, placed), placed)
+    found: list[tuple[tuple[str, ...], bool]] = []
+    for some in combinations(dimensions, size):
+        for classes in product(*(dimension.classes for dimension in some)):
+            possible = all_of_it.possible(dict(zip((d.name for d in some), classes, strict=True)))
+            if possible == any(reason.covers(classes) for reason in holding):
+                found.append((classes, possible))
+    return found
+
+
+@pytest.mark.parametrize("placed", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_called_impossible_is_exactly_what_cannot_be_drawn(name: str, placed: bool) -> None:
+    """Two accounts of it: reasons in words, and the values that strategies draw."""
+    sizes = (1, PAIR, TRIPLE) if not placed or name in ("gemma3", "t5") else (1, PAIR)
+    assert [found for size in sizes for found in differences(family_named(name), placed, size)] == []
+
+
+@pytest.mark.parametrize("placed", [False, True])
+@pytest.mark.parametrize("name", STRANGE)
+def test_of_a_family_of_another_repository_nothing_is_called_impossible_that_can_be_drawn(
+    name: str, placed: bool
+) -> None:
+    family = strange(name)
+    assert [classes for size in (1, PAIR) for classes, possible in differences(family, placed, size) if possible] == []
+    assert cover(drawn_for(family, placed), Kind(family, placed), PAIR).missing == frozenset()
+
+
+def test_every_reason_holds_for_somebody() -> None:
+    kinds = [
+        Kind(family, placed) for family in [*families().values(), *map(strange, STRANGE)] for placed in (False, True)
+    ]
+    assert [reason.words for reason in REASONS if not any(reason.holds(kind) for kind in kinds)] == []
+
+
+# -- counting ---------------------------------------------------------------------------------------------------------
+def test_a_class_that_nothing_reaches_is_missing_and_not_called_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = Dimension(
+        name="made up",
+        classes={"never_seen": lambda case: len(case.rows) > 99, "always_seen": lambda case: len(case.rows) <= 99},
+    )
+    monkeypatch.setattr(counting, "DIMENSIONS", (*counting.DIMENSIONS, made_up))
+    one, pairs = (reach("gpt2", False, "quick", 0, size) for size in (1, PAIR))
+    assert one.missing == {("never_seen",)}
+    assert ("one_row", "never_seen") in pairs.missing
+    assert all("never_seen" in pair for pair in pairs.missing)
+    assert not [words for words in pairs.impossible if "seen" in words]
+
+
+def test_one_case_reaches_one_class_of_each_dimension() -> None:
+    case = met("opt", False, "quick", 0)[0]
+    whole = len(counted(False))
+    assert len(cover([case], Kind(family_named("opt")), 1).reached) == whole
+    assert len(cover([case], Kind(family_named("opt")), PAIR).reached) == whole * (whole - 1) // 2
+    assert cover([], Kind(family_named("opt")), 1).share == 0
+
+
+def test_a_union_misses_what_no_family_reaches_that_could() -> None:
+    one = Coverage(size=1, reached=frozenset({("a",)}), missing=frozenset({("b",), ("c",)}))
+    other = Coverage(size=1, reached=frozenset({("b",)}), missing=frozenset({("d",)}))
+    both = union([one, other])
+    assert both.reached == {("a",), ("b",)}
+    assert both.missing == {("c",), ("d",)}
+    assert (both.possible, both.share) == (4, 0.5)
