@@ -55,16 +55,28 @@ def _join(parent: str, child: str) -> str:
 
 def device_map(model: nn.Module, layers: str, placement: Placement, names: Sequence[str]) -> Map:
     """The map that ``placement`` says, over devices called ``names``."""
-    dealt = _deal(cut_points(model, layers), layers, placement)
+    dealt = _deal(model, cut_points(model, layers), layers, placement)
     together = _tied(model, dealt)
     spelled = {key: spell(dealt[together.get(key, key)], placement.spelling, names) for key in dealt}
     merged = _merged(spelled) if placement.merged else spelled
     return dict(reversed(merged.items())) if placement.order == "reversed" else merged
 
 
-def _deal(keys: list[str], layers: str, placement: Placement) -> dict[str, Device]:
+def _deal(model: nn.Module, keys: list[str], layers: str, placement: Placement) -> dict[str, Device]:
+    """The devices of ``keys``, in their order; what has no weights is where the part before it is.
+
+    accelerate cannot dispatch a model of which nothing but parts without weights waits on disk.
+    """
+    saved, dealt = tuple(model.state_dict()), dict[str, Device]()
     inner, outer = cycle(placement.layers), cycle(placement.others)
-    return {key: next(inner if key.startswith(f"{layers}.") else outer) for key in keys}
+    before = placement.others[0]
+    for key in keys:
+        if key.startswith(f"{layers}."):
+            dealt[key] = next(inner)
+        else:
+            before = next(outer) if any(f"{name}.".startswith(f"{key}.") for name in saved) else before
+            dealt[key] = before
+    return dealt
 
 
 def _tied(model: nn.Module, keys: Sequence[str] | Map) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from covertable import make
 
+from conformance.core.placed_dimensions import PLACED
 from conformance.families.family import Draw
 from conformance.strategies.space import Space, space
 
@@ -16,11 +17,16 @@ Classes = tuple[tuple[str, str], ...]
 
 @cache
 def array(draw: Draw, placed: bool, salt: str) -> tuple[Classes, ...]:
-    """Rows for a family that draws from ``draw``, the simplest first: all possible pairs. Another ``salt``, other rows."""
+    """Rows for a family that draws from ``draw``: all possible pairs. Another ``salt`` gives other rows.
+
+    The simplest comes first; then each way to spell a map or to get the adapter, alone, where no other failure hides it.
+    """
     all_of_it = space(draw, placed)
     varied = {name: list(classes) for name, classes in all_of_it.classes.items() if len(classes) > 1}
     simplest = {name: classes[0] for name, classes in varied.items()}
-    rows = make(varied, salt=salt, presets=[simplest], constraints=[_possible(all_of_it, list(varied))])
+    spelled = {d.name for d in PLACED if d.field} & set(varied)
+    alone = [simplest | {name: one} for name in varied if name in spelled for one in varied[name][1:]]
+    rows = make(varied, salt=salt, presets=[simplest, *alone], constraints=[_possible(all_of_it, list(varied))])
     return tuple(tuple(row.items()) for row in rows)
 
 

@@ -60,6 +60,43 @@ def test_families_are_listed_with_their_hazard(call: Call) -> None:
     assert "llama" in {family["name"] for family in json.loads(out)}
 
 
+def test_coverage_is_counted(call: Call) -> None:
+    code, out, _ = call("coverage", "--families", "gpt2")
+    assert code == 0
+    lines = out.splitlines()
+    assert "quick, models in one place" in lines[1]
+    assert lines[2].split()[:2] == ["gpt2", "22"]
+    assert lines[2].split()[3:9] == ["28", "of", "28", "357", "of", "357"]
+    assert "  no windows: every family" in lines
+    assert not any("missing" in line for line in lines)
+
+
+def test_coverage_is_told_to_programs_too(call: Call) -> None:
+    code, out, _ = call("coverage", "--families", "bloom", "--families", "opt", "--format", "json")
+    told = json.loads(out)
+    assert code == 0
+    assert len(told) == 2 * 3 * 3
+    assert {line["family"] for line in told} == {"bloom", "opt", "all together"}
+    assert all(line["missing"] == [] for line in told if line["size"] <= 2)
+    assert told[0]["impossible"]["no grouped heads"] == 2
+
+
+def test_coverage_ends_with_1_where_a_pair_is_missing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.core.dimension import Dimension
+    from conformance.strategies import coverage
+
+    never = Dimension(name="made up", classes={"never": lambda case: False, "always": lambda case: True})
+    monkeypatch.setattr(coverage, "DIMENSIONS", (*coverage.DIMENSIONS, never))
+    code, out, _ = call("coverage", "--families", "gpt2")
+    assert code == 1
+    assert "  missing in gpt2: one_row with never" in out.splitlines()
+
+
+def test_coverage_of_an_unknown_profile_is_wrong_use(call: Call) -> None:
+    code, _, err = call("coverage", "--profile", "quik")
+    assert (code, err.splitlines()[0]) == (2, "unknown-profile: there is no profile 'quik'")
+
+
 def test_schemas_are_json(call: Call) -> None:
     for what in ("case", "events"):
         code, out, _ = call("schema", what)
@@ -166,6 +203,7 @@ def test_help_names_every_verb_and_exit_code(call: Call) -> None:
         "calibrate",
         "schema",
         "report",
+        "coverage",
     ):
         assert f" {verb} " in out
     assert "3 broken harness or" in " ".join(out.split())

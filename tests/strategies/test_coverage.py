@@ -64,12 +64,12 @@ def test_standard_has_nearly_every_triple_of_placed_models_of_the_union() -> Non
     assert union(reach(name, True, "standard", 0, TRIPLE) for name in few).share >= 0.95
 
 
-def test_quick_is_not_dearer_than_the_24_cases_an_item_and_27_placed_ones_it_once_had() -> None:
-    """Placed Cases are more, but a third of them is not for most of the clauses."""
+def test_quick_is_not_dearer_than_the_24_cases_that_an_item_once_had() -> None:
+    """Of placed models there were 27, fewer; but those whose map transformers makes are not for most of the clauses."""
     plain, placed = ([len(met(name, placed, "quick", 0)) for name in NAMES] for placed in (False, True))
-    assert sum(plain) / len(NAMES) <= 20
-    assert max(plain) <= 32
-    assert sum(plain) + sum(placed) <= (24 + 33) * len(NAMES)
+    assert sum(plain) <= 24 * len(NAMES)
+    assert min(plain) >= 22
+    assert sum(placed) <= 40 * len(NAMES)
 
 
 @pytest.mark.parametrize("start", range(5))

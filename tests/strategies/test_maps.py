@@ -127,6 +127,17 @@ def test_every_map_is_legal_for_its_model(name: str) -> None:
             )
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_waits_on_disk_has_weights(name: str) -> None:
+    """accelerate writes no index of nothing, and then looks for it: a dropout alone cannot wait on disk."""
+    for case in met(name, 0):
+        if "weights_on_disk" in features(case):
+            model = build(case)
+            found = device_map(model, family_named(name).anatomy.layers, case.placement, DEVICES)
+            away = [key for key, device in found.items() if device == "disk"]
+            assert [key for key in away if any(f"{w}.".startswith(f"{key}.") for w in model.state_dict())], found
+
+
 def _is_legal(model: nn.Module, family: Family, devices: dict[str, object]) -> None:
     tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
     places: dict[int, set[str]] = {}
