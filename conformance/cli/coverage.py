@@ -65,7 +65,8 @@ def _lines(names: tuple[str, ...], examples: int, seed: int, placed: bool) -> It
     from conformance.strategies.coverage import COMBINATIONS, cover, union
     from conformance.strategies.impossible import Kind
 
-    total, whole = 0, {}
+    total = 0
+    whole: dict[int, Coverage] = {}
     for name in names:
         family = family_named(name)
         cases = [drawn(name, stratum, seed) for stratum in strata(family, examples, seed, placed)]

@@ -86,7 +86,7 @@ class Space:
 
     def ways(self, wanted: Mapping[str, str]) -> list[tuple[Values, ...]]:
         """Of each part all the values that have the ``wanted`` classes, which say one of each dimension that varies."""
-        whole = {name: classes[0] for name, classes in self.classes.items()} | wanted
+        whole = {**{name: classes[0] for name, classes in self.classes.items()}, **wanted}
         return [part.values[tuple(whole[name] for name in part.names)] for part in self.parts]
 
     def possible(self, wanted: Mapping[str, str]) -> bool:
