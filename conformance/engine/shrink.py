@@ -8,14 +8,18 @@ that only make sense together and have a rule of their own below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from msgspec import inspect
 from msgspec.structs import replace
 
 from conformance.core.case import Case, Device, Placement, Roles
+from conformance.families import family_named
+from conformance.families.family import Draw
+
+T = TypeVar("T")
 
 KEPT = {
     "family": "another family is another model class, with bugs of its own",
@@ -29,7 +33,6 @@ KEPT = {
     "prefix.content": "a claim about a prefix that holds a real text says nothing of another",
     "prefix.order": "only the claim about the order of virtual tokens reverses it",
     "rows.text": "a text says its length itself",
-    "roles.head_dim": "which sizes there are is the family's to say",
     "roles.ffn": "which sizes there are is the family's to say",
     "roles.positions": "the family's room for prefix, text and answer",
     "roles.activation": "which there are is the family's to say",
@@ -39,7 +42,7 @@ KEPT = {
 }
 """Fields that a shrink leaves alone, and why."""
 COUPLED = frozenset(
-    {f"roles.{name}" for name in ("layers", "encoder_layers", "heads", "kv_heads", "width", "rope")}
+    {f"roles.{name}" for name in ("layers", "encoder_layers", "heads", "kv_heads", "head_dim", "width", "rope")}
     | {"placement.way", "placement.memory", "prefix.length", "prefix.projection"}
 )
 BOLDEST_FIRST = ("rows", "prefix", "roles", "placement", "placement.others")
@@ -135,7 +138,9 @@ def _prefix(case: Case) -> Iterator[Case]:
 
 
 def _roles(case: Case) -> Iterator[Case]:
-    yield from (replace(case, roles=simpler) for simpler in chain(_layers(case.roles), _sizes(case.roles)))
+    draw = family_named(case.family).draw
+    steps = chain(_layers(case.roles), _sizes(case.roles), _head_dims(case.roles, draw), _ropes(case.roles, draw))
+    yield from (replace(case, roles=simpler) for simpler in steps)
 
 
 def _layers(roles: Roles) -> Iterator[Roles]:
@@ -149,16 +154,32 @@ def _layers(roles: Roles) -> Iterator[Roles]:
 
 
 def _sizes(roles: Roles) -> Iterator[Roles]:
-    """All heads alike, then the width that follows from them, then fewer heads; and plain rotary embeddings."""
+    """All heads alike, then the width that follows from them, then fewer heads."""
     if roles.kv_heads != roles.heads:
         yield replace(roles, kv_heads=roles.heads)
     if roles.width != roles.heads * roles.head_dim:
         yield replace(roles, width=roles.heads * roles.head_dim)
-    elif roles.kv_heads in (1, roles.heads):
+    if roles.kv_heads in (1, roles.heads) and roles.width % roles.heads == 0:
         for n in range(1, roles.heads):
-            yield replace(roles, heads=n, kv_heads=1 if roles.kv_heads == 1 else n, width=n * roles.head_dim)
-    if roles.rope not in ("", "default"):
-        yield replace(roles, rope="default")
+            width = n * roles.width // roles.heads
+            yield replace(roles, heads=n, kv_heads=1 if roles.kv_heads == 1 else n, width=width)
+
+
+def _head_dims(roles: Roles, draw: Draw) -> Iterator[Roles]:
+    """Sizes of a head that the family says before this one; the width that follows from it, or the same."""
+    for size in _before(draw.head_dim, roles.head_dim):
+        yield replace(roles, head_dim=size, width=roles.heads * size)
+        if roles.width not in (roles.heads * size, roles.heads * roles.head_dim):
+            yield replace(roles, head_dim=size)
+
+
+def _ropes(roles: Roles, draw: Draw) -> Iterator[Roles]:
+    """Rotary embeddings that the family says before these."""
+    yield from (replace(roles, rope=rope) for rope in _before(draw.rope, roles.rope))
+
+
+def _before(values: Sequence[T], value: T) -> Sequence[T]:
+    return values[: values.index(value)] if value in values else ()
 
 
 def _placement(case: Case) -> Iterator[Case]:

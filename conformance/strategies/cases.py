@@ -33,12 +33,14 @@ def cases(family: Family, stratum: Stratum, method: str = DEFAULT_METHOD) -> Sea
 
     @st.composite
     def drawn(draw: Drawer) -> Case:
+        # First, since of its first choice Hypothesis takes another value than the simplest once it has tried that.
+        seed = draw(SEEDS)
         values: Values = {}
         for ways in space(shaped, stratum.placed).ways(dict(stratum.classes)):
             values |= _one_of(draw, ways)
         values |= _rest(draw, shaped)
         rows = _rows(draw, values["longest"], values["spread"])
-        case = assembled(family.name, values, rows=rows, method=method, seed=draw(SEEDS))
+        case = assembled(family.name, values, rows=rows, method=method, seed=seed)
         return replace(case, prefix=_only(varied, case.prefix))
 
     return drawn()

@@ -12,7 +12,7 @@ from msgspec import Struct
 from conformance.core.case import Case
 from conformance.core.dimension import Dimension
 from conformance.core.dimensions import DIMENSIONS
-from conformance.strategies.impossible import Kind, Reason, reasons
+from conformance.strategies.impossible import Impossible, Kind, reasons
 from conformance.strategies.space import space
 from conformance.strategies.stratum import drawn_from
 
@@ -42,14 +42,14 @@ class Coverage(Struct, frozen=True):
         return len(self.reached) / self.possible if self.possible else 1.0
 
 
-def counted(placed: bool) -> tuple[Dimension, ...]:
+def dimensions_of(placed: bool) -> tuple[Dimension, ...]:
     """The dimensions in which drawn Cases differ; relations make the classes of the others, in each that they fit."""
     return tuple(d for d in DIMENSIONS if d.of == "drawn" or (placed and d.of == "placed"))
 
 
 def cover(cases: Iterable[Case], kind: Kind, size: int) -> Coverage:
     """What the ``cases``, all of one ``kind``, reach."""
-    dimensions, reached = counted(kind.placed), set[Combination]()
+    dimensions, reached = dimensions_of(kind.placed), set[Combination]()
     for case in cases:
         reached.update(combinations([dimension.class_of(case) for dimension in dimensions], size))
     holding = reasons(kind)
@@ -67,7 +67,7 @@ def cover(cases: Iterable[Case], kind: Kind, size: int) -> Coverage:
     )
 
 
-def _why(classes: Combination, holding: tuple[Reason, ...]) -> str:
+def _why(classes: Combination, holding: tuple[Impossible, ...]) -> str:
     return next((reason.words for reason in holding if reason.covers(classes)), "")
 
 

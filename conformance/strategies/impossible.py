@@ -24,7 +24,7 @@ def _always(kind: Kind) -> bool:
     return True
 
 
-class Reason(Struct, frozen=True):
+class Impossible(Struct, frozen=True):
     """Why no Case has a class of each of ``sets``, for the kinds of Cases for which it ``holds``."""
 
     words: str
@@ -36,8 +36,8 @@ class Reason(Struct, frozen=True):
         return all(not one.isdisjoint(classes) for one in self.sets)
 
 
-def _reason(words: str, *sets: str, holds: Callable[[Kind], bool] = _always) -> Reason:
-    return Reason(words, tuple(frozenset(one.split()) for one in sets), holds)
+def _reason(words: str, *sets: str, holds: Callable[[Kind], bool] = _always) -> Impossible:
+    return Impossible(words, tuple(frozenset(one.split()) for one in sets), holds)
 
 
 def _role(name: str, *values: object) -> Callable[[Kind], bool]:
@@ -185,6 +185,6 @@ OF_MAPS = (
 REASONS = (*OF_FAMILIES, *OF_NUMBERS, *OF_MAPS)
 
 
-def reasons(kind: Kind) -> tuple[Reason, ...]:
+def reasons(kind: Kind) -> tuple[Impossible, ...]:
     """The reasons that hold for a kind of Cases."""
     return tuple(reason for reason in REASONS if reason.holds(kind))

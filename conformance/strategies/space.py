@@ -14,7 +14,7 @@ from itertools import product
 from conformance.core.dimensions import DIMENSIONS, DRAWN
 from conformance.core.placed_dimensions import PLACED
 from conformance.families.family import Draw
-from conformance.strategies.values import OF_MAPS, TABLES, Table, Values, assembled, of_field
+from conformance.strategies.values import OF_MAPS, TABLES, Choices, Values, assembled, of_field
 
 STATES = frozenset(product((True, False), repeat=2))
 """Whether layers slide, and whether transformers makes the map: what several parts must agree on."""
@@ -39,10 +39,10 @@ TELLS: dict[str, tuple[bool | None, bool | None]] = {
 """The classes that tell one of these; nobody spells a map that transformers makes."""
 
 
-class Part:
+class Joint:
     """Values that belong together: for the classes of ``dimensions``, in that order, all the values that have them."""
 
-    def __init__(self, table: Table, draw: Draw) -> None:
+    def __init__(self, table: Choices, draw: Draw) -> None:
         dimensions = [dimension for dimension in DIMENSIONS if dimension.name in table.names]
         self.names = tuple(dimension.name for dimension in dimensions)
         found: dict[tuple[str, ...], list[Values]] = {}
@@ -73,7 +73,7 @@ class Space:
     def __init__(self, draw: Draw, placed: bool) -> None:
         fields = (dimension for dimension in (*DRAWN, *(PLACED if placed else ())) if dimension.field)
         tables = (*TABLES, *((OF_MAPS,) if placed else ()), *map(of_field, fields))
-        self.parts = tuple(Part(table, draw) for table in tables)
+        self.parts = tuple(Joint(table, draw) for table in tables)
         self._part = {name: part for part in self.parts for name in part.names}
         self.bound = {name for part in self.parts if len(part.names) > 1 or part.tells for name in part.names}
         """The dimensions of which not all classes go with all of others."""

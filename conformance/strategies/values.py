@@ -94,7 +94,7 @@ def maps(draw: Draw) -> Iterator[Values]:
         yield {"placement.way": way, "placement.memory": memory}
 
 
-class Table(NamedTuple):
+class Choices(NamedTuple):
     """The ``values`` of fields that decide the dimensions called ``names`` together, given what is ``assumed`` of others."""
 
     names: tuple[str, ...]
@@ -103,9 +103,9 @@ class Table(NamedTuple):
 
 
 TABLES = (
-    Table(("decoder layers", "encoder depth", "encoder layers", "sliding layers"), depths),
-    Table(("key/value heads", "heads and width"), heads),
-    Table(
+    Choices(("decoder layers", "encoder depth", "encoder layers", "sliding layers"), depths),
+    Choices(("key/value heads", "heads and width"), heads),
+    Choices(
         ("text", "virtual tokens", "virtual tokens and text", "window", "rows"),
         numbers,
         # A window is one of layers that slide.
@@ -113,7 +113,7 @@ TABLES = (
     ),
 )
 """Dimensions that several fields decide together."""
-OF_MAPS = Table(
+OF_MAPS = Choices(
     (
         "who places",
         "where the layers are",
@@ -127,7 +127,7 @@ OF_MAPS = Table(
 )
 
 
-def of_field(dimension: Dimension) -> Table:
+def of_field(dimension: Dimension) -> Choices:
     """The values of the one field that decides ``dimension``. A family file says those of its roles."""
     part, _, name = dimension.field.rpartition(".")
 
@@ -135,7 +135,7 @@ def of_field(dimension: Dimension) -> Table:
         for value in getattr(draw, name) if part == "roles" else dimension.values:
             yield {dimension.field: value}
 
-    return Table((dimension.name,), values)
+    return Choices((dimension.name,), values)
 
 
 def row_lengths(longest: int, spread: str) -> tuple[int, ...]:

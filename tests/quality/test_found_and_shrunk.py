@@ -46,8 +46,8 @@ MINIMAL = {
     "projection n_above_prompt": Case(family="llama", roles=LLAMA, prefix=Prefix(length=2, projection=4), new_tokens=1),
     "window_edge": Case(
         family="gemma3",
-        roles=Roles(head_dim=4, width=4, activation="gelu_pytorch_tanh", window=3, sliding=(True, False)),
-        prefix=Prefix(length=2),
+        roles=Roles(head_dim=4, width=4, activation="gelu_pytorch_tanh", window=5, sliding=(True, False)),
+        prefix=Prefix(length=4),
         new_tokens=1,
     ),
     "more_encoder_layers": Case(

@@ -16,7 +16,7 @@ from conformance.families import Family, families, family_named
 from conformance.families.family import Draw
 from conformance.strategies import cases, strata
 from conformance.strategies import coverage as counting
-from conformance.strategies.coverage import Coverage, counted, cover, union
+from conformance.strategies.coverage import Coverage, cover, dimensions_of, union
 from conformance.strategies.impossible import REASONS, Kind, reasons
 from conformance.strategies.space import space
 from conformance.strategies.stratum import drawn_from
@@ -106,7 +106,7 @@ def strange(name: str) -> Family:
 
 def differences(family: Family, placed: bool, size: int) -> list[tuple[tuple[str, ...], bool]]:
     """Combinations of which what is written down says otherwise than what can be drawn, and whether they can be."""
-    dimensions, holding = counted(placed), reasons(Kind(family, placed))
+    dimensions, holding = dimensions_of(placed), reasons(Kind(family, placed))
     all_of_it = space(drawn_from(family, placed), placed)
     found: list[tuple[tuple[str, ...], bool]] = []
     for some in combinations(dimensions, size):
@@ -158,7 +158,7 @@ def test_a_class_that_nothing_reaches_is_missing_and_not_called_impossible(monke
 
 def test_one_case_reaches_one_class_of_each_dimension() -> None:
     case = met("opt", False, "quick", 0)[0]
-    whole = len(counted(False))
+    whole = len(dimensions_of(False))
     assert len(cover([case], Kind(family_named("opt")), 1).reached) == whole
     assert len(cover([case], Kind(family_named("opt")), PAIR).reached) == whole * (whole - 1) // 2
     assert cover([], Kind(family_named("opt")), 1).share == 0
