@@ -16,7 +16,7 @@ from conformance.engine.search import drawn
 from conformance.families import Family, adopt, family_named
 from conformance.soak.subjects import SUBJECTS
 from conformance.soak.tally import ALARMING, Alarm, Count, Tally
-from conformance.strategies import MAPS, STRATA
+from conformance.strategies import strata
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -86,8 +86,8 @@ def new_cases(work: Work) -> tuple[Case, ...]:
 
 
 def _drawn(work: Work, seed: int) -> Iterator[Case]:
-    for stratum in MAPS if work.placed else STRATA:
-        yield from drawn(work.family, stratum, work.examples, seed, work.method)
+    for stratum in strata(family_named(work.family), work.examples, seed, work.placed):
+        yield drawn(work.family, stratum, seed, work.method)
 
 
 class _Counted:

@@ -12,6 +12,7 @@ from conformance.clauses.registry import clause_named
 from conformance.core.case import Case, Roles, Row
 from conformance.core.errors import UserError
 from conformance.engine.search import drawn
+from conformance.families import family_named
 from conformance.faults.registry import Planted, fault_named
 from conformance.runs.lab import Lab
 from conformance.soak import SUBJECTS, spread
@@ -20,7 +21,7 @@ from conformance.soak.spread import Plan, soak
 from conformance.soak.subjects import subjects_named
 from conformance.soak.tally import Tally
 from conformance.soak.work import Work, do, new_cases
-from conformance.strategies import STRATA
+from conformance.strategies import strata
 
 ROLES = Roles(layers=2, heads=2, kv_heads=2, head_dim=4, width=8, ffn=16, activation="silu", rope="default")
 PADDED = Case(family="llama", roles=ROLES, rows=(Row(length=3), Row(length=1, seed=1)))
@@ -70,7 +71,8 @@ def test_every_seed_brings_only_what_no_earlier_seed_has_drawn() -> None:
     every = [case for cases in visited for case in cases]
     assert all(visited)
     assert len(set(every)) == len(every)
-    assert set(every) == {case for seed in (4, 5, 6) for stratum in STRATA for case in drawn("llama", stratum, 2, seed)}
+    llama = family_named("llama")
+    assert set(every) == {drawn("llama", row, seed) for seed in (4, 5, 6) for row in strata(llama, 2, seed)}
 
 
 def test_a_fault_in_a_healthy_subject_is_an_alarm_with_its_case(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from conformance.strategies import strata
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = tuple(flagships())
-BY_RELATION = {"right_padded", "given_positions"} | {
+BY_RELATION = {"right_padded", "given_positions", "decoder_mask"} | {
     name for dimension in DIMENSIONS if dimension.of == "asked" for name in dimension.classes
 }
 """Features that only a relation gives to a Case."""
