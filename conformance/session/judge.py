@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 
 from conformance.clauses.registry import Clause, clause_named
+from conformance.compat.versions import versions
 from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Item
@@ -184,13 +185,26 @@ def replay_known(entry: KnownFailure, known: Entries, devices: str = "") -> Repl
 
 
 def _replay(entry: KnownFailure, known: Entries, devices: str) -> Replayed:
-    example = run_case(clause_named(entry.clause), entry.case, known=known, devices=devices)
+    clause = clause_named(entry.clause)
+    example = run_case(clause, entry.case, known=known, devices=devices)
+    if isinstance(example, str):
+        return replayed(entry, "absent", example)
+    if entry.id in example.known:
+        return replayed(entry, "still fails", example=example)
+    # Behind another known failure, such as a prefix that is ignored, it does not show: with all others mended it does.
+    others = tuple(other for other in known if other.mend != entry.mend and other.applies(versions()))
+    alone = run_case(clause, entry.case, known=(entry,), mended=others, devices=devices) if others else example
+    if isinstance(alone, Example) and entry.id in alone.known:
+        return replayed(entry, "still fails", example=alone)
+    return _no_longer(entry, example if example.outcome is not Outcome.CONFORMS else alone)
+
+
+def _no_longer(entry: KnownFailure, example: Example | str) -> Replayed:
+    """What became of a known failure whose Case does not fail as it did."""
     if isinstance(example, str):
         return replayed(entry, "absent", example)
     if example.outcome is Outcome.BROKEN:
         return replayed(entry, "broken harness", example.reason)
-    if entry.id in example.known:
-        return replayed(entry, "still fails", example=example)
     if example.known:
         return replayed(entry, "mended", f"{', '.join(example.known)} alone explains its Case now", example)
     if example.finding:

@@ -83,10 +83,11 @@ def test_coverage_is_told_to_programs_too(call: Call) -> None:
 
 def test_coverage_ends_with_1_where_a_pair_is_missing(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     from conformance.core.dimension import Dimension
+    from conformance.core.dimensions import DIMENSIONS
     from conformance.strategies import coverage
 
     never = Dimension(name="made up", classes={"never": lambda case: False, "always": lambda case: True})
-    monkeypatch.setattr(coverage, "DIMENSIONS", (*coverage.DIMENSIONS, never))
+    monkeypatch.setattr(coverage, "DIMENSIONS", (*DIMENSIONS, never))
     code, out, _ = call("coverage", "--families", "gpt2")
     assert code == 1
     assert "  missing in gpt2: one_row with never" in out.splitlines()

@@ -12,8 +12,9 @@ from conformance.clauses import clauses
 from conformance.core.finding import Cell, Item
 from conformance.core.outcome import Blame, Outcome
 from conformance.engine.search import Budget, judge
-from conformance.faults.patching import CAUSAL, after, around, prompt
+from conformance.faults.patching import CAUSAL, after, prompt
 from conformance.runs.lab import Lab
+from conformance.runs.patching import around
 from conformance.session.floors import below_floors
 
 BUDGET = Budget(examples=1)

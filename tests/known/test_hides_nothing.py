@@ -17,7 +17,7 @@ from conformance.core.outcome import Outcome
 from conformance.devices.maps import AWAY
 from conformance.engine import known
 from conformance.engine.controls import run_with_control
-from conformance.engine.explain import explained
+from conformance.engine.explain import explained, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.runs.lab import Lab
 from conformance.runs.patching import around
@@ -179,7 +179,7 @@ def test_every_entry_has_a_bug_beside_it_whatever_is_installed() -> None:
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_it_does_not_hide_a_bug_beside_it(entry: KnownFailure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lab, clause = Lab(), clauses()[entry.clause]
-    with planted(entry):
-        seen = explained(clause, lab, run_with_control(clause, lab, entry.case), SHIPPED)
+    clause, others = clauses()[entry.clause], tuple(other for other in SHIPPED if other.mend != entry.mend)
+    with planted(entry), with_mends(Lab(), others) as lab:
+        seen = explained(clause, lab, run_with_control(clause, lab, entry.case), (entry,))
     assert (seen.outcome, seen.known) == (Outcome.VIOLATES, ())

@@ -107,7 +107,10 @@ def test_a_violation_comes_before_all_that_conforms(kit: Any) -> None:
 
 def test_a_broken_harness_comes_before_a_violation(kit: Any) -> None:
     known = (padded_known(features=()),)
-    ends = lambda case: ZeroDivisionError() if case.prefix.projection else kit.wrong()  # noqa: E731
+
+    def ends(case: Case) -> Any:
+        return ZeroDivisionError() if case.prefix.projection else kit.wrong()
+
     verdict = kit.search(ends, known=known, mended=lambda ids, case: ends(case) if case.prefix.projection else None)
     assert verdict.outcome is Outcome.BROKEN
     assert verdict.counts["violates"] > 0

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case
 from conformance.core.dimension import Dimension
+from conformance.core.dimensions import DIMENSIONS
 from conformance.engine.search import PROFILES, drawn
 from conformance.families import Family, families, family_named
 from conformance.families.family import Draw
@@ -101,7 +102,7 @@ STRANGE = {
 
 def strange(name: str) -> Family:
     task = "SEQ_2_SEQ_LM" if STRANGE[name].encoder_layers != "none" else "CAUSAL_LM"
-    return replace(PLAIN, name=name, draw=STRANGE[name], task=task)  # type: ignore[arg-type]
+    return replace(PLAIN, name=name, draw=STRANGE[name], task=task)
 
 
 def differences(family: Family, placed: bool, size: int) -> list[tuple[tuple[str, ...], bool]]:
@@ -148,7 +149,7 @@ def test_a_class_that_nothing_reaches_is_missing_and_not_called_impossible(monke
         name="made up",
         classes={"never_seen": lambda case: len(case.rows) > 99, "always_seen": lambda case: len(case.rows) <= 99},
     )
-    monkeypatch.setattr(counting, "DIMENSIONS", (*counting.DIMENSIONS, made_up))
+    monkeypatch.setattr(counting, "DIMENSIONS", (*DIMENSIONS, made_up))
     one, pairs = (reach("gpt2", False, "quick", 0, size) for size in (1, PAIR))
     assert one.missing == {("never_seen",)}
     assert ("one_row", "never_seen") in pairs.missing

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conformance import mends
+from conformance.core.signals import RunFailed
 from conformance.faults.registry import FOUND_BY
 from conformance.mends import in_force, mended, mended_maker
 from conformance.runs import judged_code
@@ -65,7 +66,7 @@ def test_what_is_wrong_with_a_mend_is_no_crash_of_what_is_judged() -> None:
         judged_code.guarded("generate", lambda: judged["outer"](namespace["mend"]))
 
     exec("def inner():\n    raise KeyError('a bug of theirs')", judged)
-    with pytest.raises(judged_code.RunFailed):
+    with pytest.raises(RunFailed):
         judged_code.guarded("generate", lambda: judged["outer"](lambda: namespace["passes"](judged["inner"])))
 
 
