@@ -15,7 +15,9 @@ from conformance.core.errors import UserError
 from conformance.core.finding import Item
 from conformance.core.outcome import BROKEN, VIOLATES, Outcome
 
-UNDECIDED, NOT_APPLICABLE = Outcome.UNDECIDED.value, Outcome.NOT_APPLICABLE.value
+UNDECIDED = Outcome.UNDECIDED.value
+SILENT = (Outcome.NOT_APPLICABLE.value, Outcome.REFUSED.value)
+"""What says nothing about a claim: that it does not apply, and that the request is refused in words."""
 ALARMING = (BROKEN, VIOLATES)
 """What no example of a healthy subject may end in."""
 UNDECIDED_SHARE = 0.01
@@ -54,7 +56,7 @@ class Count(Struct, frozen=True, kw_only=True):
     @property
     def judged(self) -> int:
         """How many of them the claim spoke of."""
-        return sum(count for word, count in self.words.items() if word != NOT_APPLICABLE)
+        return sum(count for word, count in self.words.items() if word not in SILENT)
 
     @property
     def undecided(self) -> int:

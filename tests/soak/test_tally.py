@@ -21,8 +21,8 @@ ITEM, OTHER = Item("masks.row_order", "llama"), Item("masks.row_order", "gpt2")
 ALARM = Alarm(subject="reference", item=ITEM, seed=7, word="violates", what="the logits differ", case=CASE)
 
 
-def tally(conforms: int = 0, undecided: int = 0, silent: int = 0, item: Item = ITEM) -> Tally:
-    words = {"conforms": conforms, "undecided": undecided, "not applicable": silent}
+def tally(conforms: int = 0, undecided: int = 0, silent: int = 0, refused: int = 0, item: Item = ITEM) -> Tally:
+    words = {"conforms": conforms, "undecided": undecided, "not applicable": silent, "refused": refused}
     count = Count(
         subject="reference",
         item=item,
@@ -32,8 +32,8 @@ def tally(conforms: int = 0, undecided: int = 0, silent: int = 0, item: Item = I
     return Tally(counts=(count,), cpu_seconds=0.5, complete=True)
 
 
-def test_what_does_not_apply_is_not_judged() -> None:
-    found = tally(conforms=300, undecided=3, silent=90)
+def test_what_does_not_apply_or_is_refused_is_not_judged() -> None:
+    found = merged([tally(conforms=300, undecided=3, silent=90), tally(refused=40)])
     assert found.judged == 303
     assert found.undecided == pytest.approx(3 / 303)
 
