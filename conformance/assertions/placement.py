@@ -27,14 +27,23 @@ positions or what an encoder read, and logits.
 """
 
 
-def requires_places(case: Case) -> None:
-    """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
+def requires_numbers(case: Case) -> None:
+    """The claim says nothing where a map is made by itself, which takes devices that have numbers, and there are none here."""
     names, placement = current().names, case.placement
-    waits = bool({"cpu", "disk"} & set(placement.named))
     # PEFT makes a new map when it loads an adapter onto weights that wait.
-    remade = placement.automatic or (placement.adapter == "loaded" and waits)
+    remade = placement.automatic or (placement.adapter == "loaded" and _waits(case))
     if remade and len(names) > 1 and not numbered(names):
         raise NotApplicable(f"a map is made by itself, of numbers, and {', '.join(names)} have none")
+
+
+def _waits(case: Case) -> bool:
+    return bool({"cpu", "disk"} & set(case.placement.named))
+
+
+def requires_places(case: Case) -> None:
+    """The claim says nothing where a map over several places has, over the devices that there are here, only one."""
+    requires_numbers(case)
+    names, placement, waits = current().names, case.placement, _waits(case)
     if placement.automatic:
         one = len(names) == 1 and placement.memory[0] >= WHOLE
     else:
@@ -47,6 +56,7 @@ def requires_places(case: Case) -> None:
 
 def requires_spellings(case: Case, plain: Case) -> None:
     """The claim says nothing where the map is the same map, for the devices that there are here have one spelling."""
+    requires_numbers(case)
     if _spelled(case.placement) == _spelled(plain.placement):
         raise NotApplicable(f"it is the same map, for there is one way to spell {', '.join(current().names)}")
 

@@ -31,7 +31,7 @@ def _dispatched(model: Any, case: Case, family: Family) -> nn.Module:
     from accelerate import dispatch_model
 
     found = device_map(model, family.anatomy.layers, case.placement, current().names)
-    folder = _folder()
+    folder = temporary_folder()
     before = [parameter.detach() for parameter in model.parameters()]
     placed: nn.Module = dispatch_model(
         model,
@@ -42,7 +42,7 @@ def _dispatched(model: Any, case: Case, family: Family) -> nn.Module:
     )
     # accelerate tells tied weights by the address that they had on the CPU: given back, a weight read from disk may get it.
     placed._before = before  # type: ignore[assignment]
-    return _keeping(folder, placed)
+    return keeping(folder, placed)
 
 
 def _pretrained(model: Any, case: Case, family: Family) -> nn.Module:
@@ -51,14 +51,14 @@ def _pretrained(model: Any, case: Case, family: Family) -> nn.Module:
         asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory, current().names)}
     else:
         asked = {"device_map": device_map(model, family.anatomy.layers, case.placement, current().names)}
-    saved, folder = _folder(), _folder()
+    saved, folder = temporary_folder(), temporary_folder()
     model.save_pretrained(saved.name)
     loaded = type(model).from_pretrained(
         saved.name, offload_folder=folder.name, **from_pretrained_arguments(case.dtype, case.attention), **asked
     )
     loaded.eval().requires_grad_(False)
     plain_generation(loaded, family)
-    return _keeping(saved, _keeping(folder, loaded))
+    return keeping(saved, keeping(folder, loaded))
 
 
 def memory(model: nn.Module, shares: tuple[int, ...], names: Sequence[str]) -> dict[int | str, int]:
@@ -74,11 +74,12 @@ def memory(model: nn.Module, shares: tuple[int, ...], names: Sequence[str]) -> d
     return {"cpu": 4 * size} | held
 
 
-def _folder() -> tempfile.TemporaryDirectory[str]:
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder of this project's, removed when it is closed or forgotten."""
     return tempfile.TemporaryDirectory(prefix="conformance-")
 
 
-def _keeping(folder: tempfile.TemporaryDirectory[str], model: nn.Module) -> nn.Module:
+def keeping(folder: tempfile.TemporaryDirectory[str], model: nn.Module) -> nn.Module:
     """Weights on disk are read from the folder as long as the model lives."""
     weakref.finalize(model, folder.cleanup)
     return model

@@ -38,7 +38,7 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
 
     ``severity`` is what its user meets, ``objection`` what a sceptical maintainer would say against the entry, and ``answer``
-    what can be said to that.
+    what can be said to that. ``lane`` is where the minimal Case shows it, if not on simulated devices.
 
     ``mend`` is the context manager, ``module:function``, that patches the function at fault. Where that is impossible
     ``unmendable`` says why; then only a crash can be known, and ``words``, a glob, must match what it says, too.
@@ -65,6 +65,7 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     answer: str = ""
     clause: str
     case: Case
+    lane: Literal["", "labelled", "offload"] = ""
 
     def applies(self, versions: dict[str, str]) -> bool:
         """Whether the installed ``versions`` are in the entry's ranges."""

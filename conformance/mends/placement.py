@@ -14,6 +14,7 @@ from conformance.families import families
 from conformance.runs.patching import around
 
 MODEL = "peft:PeftModel"
+STAND_IN = "cpu:0"
 Ask = Callable[[Any], dict[int, Any]]
 Mend = Callable[[Ask, Any], dict[int, Any]]
 
@@ -38,11 +39,15 @@ def keys_above() -> Iterator[None]:
 
 @contextmanager
 def keys_of_other_layers() -> Iterator[None]:
-    """Of the keys with a number, those of the decoder's layers decide: they come last."""
+    """Of the keys with a number, those of the decoder's layers decide: they come last. Which device comes first stays."""
 
     def mended(ask: Ask, model: Any) -> dict[int, Any]:
-        own = set(_named_layers(model))
-        return ask(_with(model, dict(sorted(model.hf_device_map.items(), key=lambda item: item[0] in own))))
+        own, hf_map = set(_named_layers(model)), model.hf_device_map
+        others = {name: device for name, device in hf_map.items() if name not in own}
+        if len(others) in (0, len(hf_map)):
+            return ask(model)
+        main = next((device for device in hf_map.values() if device not in AWAY), None)
+        return ask(_with(model, ({} if main is None else {"main": main}) | others | hf_map))
 
     with _map_of_layers(mended):
         yield
@@ -68,8 +73,11 @@ def nowhere_but_the_cpu() -> Iterator[None]:
     """Where the map has no device, the CPU computes."""
 
     def mended(ask: Ask, model: Any) -> dict[int, Any]:
-        hf_map = model.hf_device_map
-        return ask(_with(model, {"": "cpu:0"} if set(hf_map.values()) <= set(AWAY) else hf_map))
+        if not set(model.hf_device_map.values()) <= set(AWAY):
+            return ask(model)
+        # By another name, since "cpu" is where weights wait.
+        mapped = ask(_with(model, {"": STAND_IN}))
+        return {layer: "cpu" if device == STAND_IN else device for layer, device in mapped.items()}
 
     with _map_of_layers(mended):
         yield
@@ -162,4 +170,15 @@ def weights_found_on_disk() -> Iterator[None]:
         return {"prompt_encoder": first, **again, "word_embeddings": first}
 
     with around(MODEL, "_update_offload", updated), around("peft.peft_model", "infer_auto_device_map", inferred):
+        yield
+
+
+@contextmanager
+def all_of_it_on_disk() -> Iterator[None]:
+    """The weights of the module called "" are all weights."""
+
+    def mended(extract: Any, state: dict[str, Any], names: list[str]) -> Any:
+        return extract(state, [*names, *state] if "" in names else names)
+
+    with around("accelerate.big_modeling", "extract_submodules_state_dict", mended):
         yield

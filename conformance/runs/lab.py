@@ -15,6 +15,7 @@ from conformance.compat import caches
 from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Signal, Undecided, violation
+from conformance.devices.place_model import keeping, temporary_folder
 from conformance.families import Family, family_named
 from conformance.families.build import build
 from conformance.families.inputs import inputs_of
@@ -99,16 +100,18 @@ class Lab:
         return subject
 
     def _loaded_onto(self, case: Case) -> Subject:
-        """The adapter was saved elsewhere, and is loaded onto the placed model."""
-        with TemporaryDirectory(prefix="conformance-") as folder:
-            self.new_subject(unplaced(case)).save(Path(folder))
-            return guarded("from_pretrained", lambda: self.maker.load(case, Path(folder)))
+        """The adapter was saved elsewhere, and is loaded onto the placed model, whose weights may then wait in the same folder."""
+        folder = temporary_folder()
+        self.new_subject(unplaced(case)).save(Path(folder.name))
+        subject = guarded("from_pretrained", lambda: self.maker.load(case, Path(folder.name)))
+        keeping(folder, subject.base)
+        return subject
 
     # -- saving and loading -------------------------------------------------------------------------------------------
     @contextmanager
     def saved(self, subject: Subject) -> Iterator[Path]:
         """A folder that holds the saved adapter of ``subject``, for as long as the block lasts."""
-        with TemporaryDirectory(prefix="conformance-") as name:
+        with temporary_folder() as name:
             guarded("save_pretrained", lambda: subject.save(Path(name)))
             yield Path(name)
 
@@ -116,7 +119,7 @@ class Lab:
         """A folder that holds the saved adapter of the shared subject, for as long as the lab lives."""
 
         def save() -> TemporaryDirectory[str]:
-            folder = TemporaryDirectory(prefix="conformance-")
+            folder = temporary_folder()
             guarded("save_pretrained", lambda: self.subject(case).save(Path(folder.name)))
             return folder
 

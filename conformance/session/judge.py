@@ -18,6 +18,7 @@ from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Item
 from conformance.core.outcome import Outcome, State
 from conformance.devices.current import environment_for
+from conformance.devices.lanes import FORCED
 from conformance.engine import search as engine
 from conformance.engine import witness
 from conformance.engine.controls import Example
@@ -114,13 +115,14 @@ def judge_item(item: Item, budget: engine.Budget, known: Entries, devices: str =
         return Cell.broken(item, traceback.format_exc(limit=-6))
 
 
-def _in_child(clause: Clause, function: str, request: Struct, answer: type[T], devices: str, seconds: float) -> T:
+def _in_child(
+    clause: Clause, function: str, request: Struct, answer: type[T], devices: str, seconds: float, lane: str = ""
+) -> T:
     """What ``function`` of this module gives for ``request``, in the kept child for such clauses."""
     limit = time_budget.capped(seconds, grace=GRACE)
+    surroundings = {**environment_for(devices), **({FORCED: lane} if lane else {})} if clause.placed else {}
     try:
-        return call_kept(
-            environment_for(devices) if clause.placed else {}, f"{__name__}:{function}", request, answer, limit
-        )
+        return call_kept(surroundings, f"{__name__}:{function}", request, answer, limit)
     except NoAnswer as late:
         raise TimeSpent if limit < seconds else late from late
 
@@ -141,11 +143,12 @@ def run_case(
     mended: Entries = (),
     confirmed: bool = False,
     devices: str = "",
+    lane: str = "",
 ) -> Example | str:
     """What ``case`` shows, with its controls; or why the installed transformers has no such family.
 
     ``known`` and ``mended`` as in :func:`judge_item`; ``confirmed``: a violation is repeated without the memo, and in
-    float64, as a search does before it reports one.
+    float64, as a search does before it reports one; ``lane`` is the one to use in place of the best.
     """
     if why := too_large(case):
         raise UserError(
@@ -157,7 +160,7 @@ def run_case(
     request = RunCase(
         clause=clause.id, case=case, known=known, mended=mended, confirmed=confirmed, family=foreign(case.family)
     )
-    return _in_child(clause, "run_case_here", request, Shown, devices, SECONDS).example
+    return _in_child(clause, "run_case_here", request, Shown, devices, SECONDS, lane).example
 
 
 def run_case_here(request: RunCase) -> Shown:
@@ -186,14 +189,17 @@ def replay_known(entry: KnownFailure, known: Entries, devices: str = "") -> Repl
 
 def _replay(entry: KnownFailure, known: Entries, devices: str) -> Replayed:
     clause = clause_named(entry.clause)
-    example = run_case(clause, entry.case, known=known, devices=devices)
+    on = "" if entry.lane else devices
+    example = run_case(clause, entry.case, known=known, devices=on, lane=entry.lane)
     if isinstance(example, str):
         return replayed(entry, "absent", example)
     if entry.id in example.known:
         return replayed(entry, "still fails", example=example)
     # Behind another known failure, such as a prefix that is ignored, it does not show: with all others mended it does.
     others = tuple(other for other in known if other.mend != entry.mend and other.applies(versions()))
-    alone = run_case(clause, entry.case, known=(entry,), mended=others, devices=devices) if others else example
+    alone: Example | str = example
+    if others:
+        alone = run_case(clause, entry.case, known=(entry,), mended=others, devices=on, lane=entry.lane)
     if isinstance(alone, Example) and entry.id in alone.known:
         return replayed(entry, "still fails", example=alone)
     return _no_longer(entry, example if example.outcome is not Outcome.CONFORMS else alone)

@@ -23,7 +23,8 @@ from conformance.runs.lab import Lab
 from conformance.runs.patching import around
 
 SHIPPED = tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
-ENTRIES = {entry.id: entry for entry in SHIPPED if entry.case.placed == ("CONFORMANCE_INSIDE" in os.environ)}
+HERE = ("CONFORMANCE_INSIDE" in os.environ, os.environ.get("CONFORMANCE_LANE", ""))
+ENTRIES = {entry.id: entry for entry in SHIPPED if (entry.case.placed, entry.lane) == HERE}
 
 
 def constant_loss_where_there_are_pads(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,6 +103,11 @@ def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
     raise KeyError("another")
 
 
+def nothing_extracted(extract: Any, *args: Any, **kwargs: Any) -> Any:
+    """No weights are found, whatever is asked for."""
+    return {}
+
+
 def hidden_in_the_first_call(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """The first forward of a model's first generate cannot see the first virtual token."""
     given = prepare(self, *args, **kwargs)
@@ -144,6 +150,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-encoder-without-data": encoder_without_data,
     "old-map-after-loading": loaded_twice_as_large,
     "disk-index-of-another-wrapper": other_key_missing,
+    "whole-model-on-disk": nothing_extracted,
     "static-cache-with-a-prefix": hidden_in_the_first_call,
     "static-masks-of-encoder-decoders": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
@@ -152,8 +159,11 @@ BESIDE: dict[str, Callable[..., Any]] = {
 """For each known failure another bug in its function."""
 
 
-CALLED_FROM = {"peft.utils.other": "peft.peft_model", "accelerate.big_modeling": "transformers.integrations.accelerate"}
-"""Modules whose functions another module calls by a name of its own."""
+CALLED_FROM = {
+    "peft.utils.other._prepare_prompt_learning_config": "peft.peft_model",
+    "accelerate.big_modeling.dispatch_model": "transformers.integrations.accelerate",
+}
+"""Functions that another module calls by a name of its own."""
 
 
 @contextmanager
@@ -167,7 +177,7 @@ def planted(entry: KnownFailure) -> Iterator[None]:
         fired = True
         return BESIDE[entry.id](*args, **kwargs)
 
-    with around(f"{module}:{kind}" if kind[:1].isupper() else CALLED_FROM.get(owner, owner), name, beside):
+    with around(f"{module}:{kind}" if kind[:1].isupper() else CALLED_FROM.get(entry.function, owner), name, beside):
         yield
     assert fired
 

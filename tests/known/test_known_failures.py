@@ -20,7 +20,8 @@ from conformance.engine.known import KnownFailure
 from conformance.runs.lab import Lab
 
 SHIPPED = tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
-ENTRIES = {entry.id: entry for entry in SHIPPED if entry.case.placed == ("CONFORMANCE_INSIDE" in os.environ)}
+HERE = ("CONFORMANCE_INSIDE" in os.environ, os.environ.get("CONFORMANCE_LANE", ""))
+ENTRIES = {entry.id: entry for entry in SHIPPED if (entry.case.placed, entry.lane) == HERE}
 
 
 def others(entry: KnownFailure) -> tuple[KnownFailure, ...]:

@@ -1,0 +1,42 @@
+"""All mends in force at once do not get in each other's way: Cases of placed models in which one once did."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from conformance.clauses import clauses
+from conformance.compat.versions import versions
+from conformance.core.case import from_json
+from conformance.core.outcome import Outcome
+from conformance.engine import known
+from conformance.engine.controls import run_with_control
+from conformance.engine.explain import with_mends
+from conformance.runs.lab import Lab
+
+SHIPPED = tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
+CASES = {
+    "the first device of the map stays first": (
+        "placement.cache_follows_layer",
+        '{"family":"qwen2","new_tokens":3,"placement":{"layers":["disk",1],"others":["cpu",0],"spelling":"number","way":"pretrained"}'
+        ',"prefix":{"length":5,"seed":1},"roles":{"activation":"silu","ffn":12,"head_dim":4,"heads":2,"kv_heads":2,"layers":3'
+        ',"rope":"default"},"rows":[{"length":2,"seed":1},{"length":2}],"seed":7}',
+    ),
+    "the main device is named where a model is placed anew": (
+        "placement.spelling",
+        '{"family":"bloom","new_tokens":1,"placement":{"adapter":"loaded","layers":[1,"disk"],"way":"pretrained"}'
+        ',"roles":{"head_dim":4,"layers":2,"width":4}}',
+    ),
+}
+
+
+@pytest.mark.skipif(
+    "CONFORMANCE_INSIDE" not in os.environ or bool(os.environ.get("CONFORMANCE_LANE")),
+    reason="placed models are looked at in a child, on simulated devices",
+)
+@pytest.mark.parametrize(("clause", "text"), CASES.values(), ids=CASES)
+def test_the_case_conforms_with_all_mends_in_force(clause: str, text: str) -> None:
+    with with_mends(Lab(), SHIPPED) as lab:
+        example = run_with_control(clauses()[clause], lab, from_json(text, "the test"))
+    assert example.outcome is Outcome.CONFORMS, example.reason or example.finding
