@@ -100,7 +100,7 @@ class Lab:
         return subject
 
     def _loaded_onto(self, case: Case) -> Subject:
-        """The adapter was saved elsewhere, and is loaded onto the placed model, whose weights may then wait in the same folder."""
+        """The adapter was saved elsewhere, and is loaded onto the placed model; weights may then wait in its folder."""
         folder = temporary_folder()
         self.new_subject(unplaced(case)).save(Path(folder.name))
         subject = guarded("from_pretrained", lambda: self.maker.load(case, Path(folder.name)))

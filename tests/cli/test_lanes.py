@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +16,14 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 PLACED = ("run", "--families", "llama", "--clauses", "placement", "--report", "events.jsonl")
 FEW = {
     "split": "not applicable",
-    "spelling": "undecided",
+    "spelling": "known",
     "cache_follows_layer": "known",
     "offloaded": "known",
     "automatic": "known",
     "trains": "known",
 }
 """With the CPU alone: a second device is what `split` is about."""
-LABELLED = {**FEW, "split": "known", "spelling": "known", "automatic": "not applicable"}
+LABELLED = {**FEW, "split": "known", "automatic": "not applicable"}
 
 
 @pytest.mark.parametrize(
@@ -56,5 +57,5 @@ def test_a_violation_on_named_devices_is_repeated_on_them(command: Command) -> N
 def test_a_known_failure_that_these_devices_cannot_show_is_not_mended(command: Command) -> None:
     done = command("known", "check", "--devices", "cpu", miniatures=False)
     assert "map-without-a-device: still fails" in done.stdout
-    assert "map-keys-of-other-layers: absent, everything is in one place" in done.stdout
+    assert re.search(r"map-keys-of-other-layers: undecided, .*everything is in one place", done.stdout)
     assert done.returncode == 0, done.stdout
