@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree, agree_on_tokens
-from conformance.clauses.preconditions import in_the_cache, keys_of_text_fit, loaded_with_text
+from conformance.clauses.preconditions import in_plain_algebra, in_the_cache, keys_of_text_fit, loaded_with_text
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import with_embeds
 from conformance.core.sources import PREFIX_TUNING_DOC, STORY
@@ -66,7 +66,7 @@ def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     agree(lab.generate(with_embeds(case)), lab.generate(case))
 
 
-@clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"))
+@clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"), requires=(in_plain_algebra,))
 def plain_attention_agrees(lab: Lab, case: Case) -> None:
     """A decoder written in plain tensor algebra, in float64, gives the logits that generate saw."""
     got = lab.generate(case)

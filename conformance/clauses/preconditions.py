@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Literal
 
 from conformance.clauses.registry import precondition
@@ -38,6 +39,19 @@ def keys_of_text_fit(case: Case) -> bool:
 def in_the_cache(case: Case) -> bool:
     """A method that acts on the cache."""
     return method_named(case.method).acts_on == "cache"
+
+
+@precondition(otherwise="The family has no positions: biases by distance stand in their place")
+def has_positions(case: Case) -> bool:
+    """A family with positions."""
+    return family_named(case.family).anatomy.positions != "none"
+
+
+@precondition(otherwise="There is no decoder in plain tensor algebra for this family")
+def in_plain_algebra(case: Case) -> bool:
+    """A family whose decoder there is in plain tensor algebra, too."""
+    # Looked up when it is asked: a chapter imports no torch.
+    return family_named(case.family).model in resolve_name("conformance.oracles.plain_attention:DECODERS")
 
 
 @precondition(otherwise="There is only one row")

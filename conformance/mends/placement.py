@@ -158,8 +158,11 @@ def weights_found_on_disk() -> Iterator[None]:
     def updated(update: Any, self: Any, offload_index: Any, *args: Any, **kwargs: Any) -> Any:
         if not offload_index or not self.active_peft_config.is_prompt_learning:
             return update(self, offload_index, *args, **kwargs)
+        embedding = next(name for name, module in self.base_model.named_modules() if module is self.word_embeddings)
         for key in list(offload_index):
-            offload_index[f"base_model.{key}"] = offload_index.pop(key)
+            offload_index[f"base_model.{key}"] = held = offload_index.pop(key)
+            if key == f"{embedding}.weight":
+                offload_index["word_embeddings.weight"] = held
         return update(self, {}, *args, **kwargs)
 
     def inferred(infer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -167,7 +170,9 @@ def weights_found_on_disk() -> Iterator[None]:
             return infer(model, *args, **kwargs)
         again = {f"base_model.{key}": device for key, device in model.base_model.hf_device_map.items()}
         first = next((device for device in again.values() if device not in AWAY), "cpu")
-        return {"prompt_encoder": first, **again, "word_embeddings": first}
+        name = next(name for name, module in model.base_model.named_modules() if module is model.word_embeddings)
+        key = _longest_key(again, f"base_model.{name}")
+        return {"prompt_encoder": first, **again, "word_embeddings": first if key is None else again[key]}
 
     with around(MODEL, "_update_offload", updated), around("peft.peft_model", "infer_auto_device_map", inferred):
         yield

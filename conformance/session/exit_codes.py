@@ -10,7 +10,7 @@ from conformance.core.outcome import BROKEN, NOT_RUN, TABLE, WORDS
 from conformance.session.events import Replayed, Run
 
 MEANING = {
-    0: "conforms",
+    0: "nothing is violated but what is known",
     1: "violation",
     2: "wrong use",
     3: "broken harness or incomplete",
