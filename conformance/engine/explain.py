@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -56,8 +56,9 @@ def controlled_as_seen(clause: Clause, lab: Lab, example: Example, entries: Entr
 def explained(clause: Clause, lab: Lab, example: Example, entries: Entries) -> Example:
     """``example``, with the known failures that explain it, if they do; else what is seen with all that it resembles mended.
 
-    What is seen with mends in force may resemble further entries, which are then mended, too. A refusal under the mends explains
-    nothing: then the violation stands as it was. Where the claim turns out to say nothing, that is what is left.
+    What is seen with mends in force may resemble further entries, which are then mended, too; in the end all that concern the
+    Case. A refusal under the mends explains nothing: then the violation stands as it was. Where the claim turns out to say
+    nothing, that is what is left.
     """
     tried, left = _mended(clause, lab, example, entries)
     if not tried or left.outcome is Outcome.VIOLATES:
@@ -69,17 +70,37 @@ def explained(clause: Clause, lab: Lab, example: Example, entries: Entries) -> E
 
 def _mended(clause: Clause, lab: Lab, example: Example, entries: Entries) -> tuple[Entries, Example]:
     """The entries whose mends were put in force, one nomination after the other, and what was seen in the end."""
+
+    def under(in_force: Entries) -> Example:
+        with with_mends(lab, in_force) as there:
+            return run(clause, there, example.case)
+
     tried: Entries = ()
     left = example
     while new := tuple(
         entry for entry in entries if entry not in tried and left.finding and entry.resembles(left.finding)
     ):
         for some in dict.fromkeys([*((one,) for one in new), new]):
-            in_force = (*tried, *some)
-            with with_mends(lab, in_force) as there:
-                left = run(clause, there, example.case)
+            left = under((*tried, *some))
             # Of an entry without a mend its words are the proof.
             if left.outcome is Outcome.CONFORMS or not all(entry.mend for entry in some):
-                return in_force, replace(example, known=tuple(entry.id for entry in in_force))
+                return (*tried, *some), _known(example, (*tried, *some))
         tried = (*tried, *new)
-    return tried, left
+    together = _needed_together(example, entries, under) if tried else ()
+    return (together, _known(example, together)) if together else (tried, left)
+
+
+def _needed_together(example: Example, entries: Entries, under: Callable[[Entries], Example]) -> Entries:
+    """As few entries as do, all mended, if the Case conforms so: behind what it resembles there may be what it does not."""
+    concerned = tuple(entry for entry in entries if entry.mend and example.finding and entry.concerns(example.finding))
+    if under(concerned).outcome is not Outcome.CONFORMS:
+        return ()
+    for entry in concerned:
+        fewer = tuple(other for other in concerned if other is not entry)
+        if under(fewer).outcome is Outcome.CONFORMS:
+            concerned = fewer
+    return concerned
+
+
+def _known(example: Example, entries: Entries) -> Example:
+    return replace(example, known=tuple(entry.id for entry in entries))

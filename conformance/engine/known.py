@@ -77,14 +77,20 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def resembles(self, finding: Finding) -> bool:
         """Whether ``finding`` looks like this failure."""
         return (
+            self.concerns(finding)
+            and self.how in (None, finding.how)
+            and fnmatchcase(finding.where, self.where)
+            and fnmatchcase(finding.difference.got, self.words)
+        )
+
+    def concerns(self, finding: Finding) -> bool:
+        """Whether the Case of ``finding`` has what this failure needs, however it ended."""
+        return (
             any(fnmatchcase(finding.clause, glob) for glob in self.clauses)
             and any(fnmatchcase(finding.family, glob) for glob in self.families)
             and any(fnmatchcase(finding.case.method, glob) for glob in self.methods)
-            and self.how in (None, finding.how)
             and set(self.features) <= set(finding.features)
             and not set(self.without) & set(finding.features)
-            and fnmatchcase(finding.where, self.where)
-            and fnmatchcase(finding.difference.got, self.words)
             and self.applies(finding.versions)
         )
 

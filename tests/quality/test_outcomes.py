@@ -350,6 +350,17 @@ def test_what_a_mend_leaves_is_said_and_not_known(kit: Any, padded: Any, left: E
     assert any(reason.startswith("with padded mended: ") for reason in verdict.reasons)
 
 
+def test_behind_what_it_resembles_there_may_be_what_it_does_not(kit: Any, padded: Any) -> None:
+    """A wrong answer is mended, and what was behind it is refused; with both that concern it, and no third, it conforms."""
+    known = (padded_known(id="seen"), padded_known(id="behind", how=How.CRASH), padded_known(id="third", how=How.CRASH))
+    verdict = kit.search(
+        padded,
+        known=known,
+        mended=lambda ids, case: None if {"seen", "behind"} <= set(ids) else kit.refusal(),
+    )
+    assert verdict.known == dict.fromkeys(("seen", "behind"), verdict.counts["violates"])
+
+
 def test_a_refusal_under_a_mend_leaves_the_violation_as_it_was(kit: Any, padded: Any) -> None:
     verdict = kit.search(padded, known=(padded_known(),), mended=lambda ids, case: kit.refusal())
     assert (verdict.outcome, verdict.known, verdict.finding.mended) == (Outcome.VIOLATES, {}, ())
