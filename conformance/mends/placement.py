@@ -158,11 +158,16 @@ def weights_found_on_disk() -> Iterator[None]:
     def updated(update: Any, self: Any, offload_index: Any, *args: Any, **kwargs: Any) -> Any:
         if not offload_index or not self.active_peft_config.is_prompt_learning:
             return update(self, offload_index, *args, **kwargs)
-        embedding = next(name for name, module in self.base_model.named_modules() if module is self.word_embeddings)
+        name = next(name for name, module in self.base_model.named_modules() if module is self.word_embeddings)
+        embedding, shape = offload_index.get(f"{name}.weight"), self.word_embeddings.weight.shape
         for key in list(offload_index):
-            offload_index[f"base_model.{key}"] = held = offload_index.pop(key)
-            if key == f"{embedding}.weight":
-                offload_index["word_embeddings.weight"] = held
+            offload_index[f"base_model.{key}"] = offload_index.pop(key)
+        if embedding:
+            # What is tied to the embedding is on disk once, under the embedding's name.
+            named = self.base_model.named_parameters(remove_duplicate=False)
+            tied = {f"base_model.{key}" for key, weight in named if weight.is_meta and weight.shape == shape}
+            for key in (tied | {"word_embeddings.weight"}) - offload_index.keys():
+                offload_index[key] = embedding
         return update(self, {}, *args, **kwargs)
 
     def inferred(infer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
