@@ -115,11 +115,14 @@ def numbered(names: Sequence[str]) -> bool:
 
 
 def _merged(found: Map) -> Map:
-    """What accelerate makes of a map: children that share a device become their parent."""
+    """What accelerate makes of a map: children that share a device become their parent.
+
+    But not all of them one key, on disk: accelerate would look for weights under names that begin with a dot.
+    """
     from accelerate.utils.modeling import clean_device_map
 
     cleaned: Map = clean_device_map(dict(found))
-    return cleaned
+    return found if cleaned == {"": "disk"} else cleaned
 
 
 def places(placement: Placement, layers: int, names: Sequence[str]) -> set[str]:

@@ -158,14 +158,15 @@ def weights_found_on_disk() -> Iterator[None]:
     def updated(update: Any, self: Any, offload_index: Any, *args: Any, **kwargs: Any) -> Any:
         if not offload_index or not self.active_peft_config.is_prompt_learning:
             return update(self, offload_index, *args, **kwargs)
-        name = next(name for name, module in self.base_model.named_modules() if module is self.word_embeddings)
-        embedding, shape = offload_index.get(f"{name}.weight"), self.word_embeddings.weight.shape
+        named, shape = dict(self.base_model.named_parameters(remove_duplicate=False)), self.word_embeddings.weight.shape
+        embedding = next(
+            (held for key, held in offload_index.items() if key in named and named[key].shape == shape), None
+        )
         for key in list(offload_index):
             offload_index[f"base_model.{key}"] = offload_index.pop(key)
         if embedding:
-            # What is tied to the embedding is on disk once, under the embedding's name.
-            named = self.base_model.named_parameters(remove_duplicate=False)
-            tied = {f"base_model.{key}" for key, weight in named if weight.is_meta and weight.shape == shape}
+            # What is tied to an embedding is on disk once, under one of its names.
+            tied = {f"base_model.{key}" for key, weight in named.items() if weight.is_meta and weight.shape == shape}
             for key in (tied | {"word_embeddings.weight"}) - offload_index.keys():
                 offload_index[key] = embedding
         return update(self, {}, *args, **kwargs)
