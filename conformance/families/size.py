@@ -11,11 +11,11 @@ the clauses make of it, some 2 GB."""
 
 def too_large(case: Case) -> str:
     """Why ``case`` is not built; nothing for one of a reasonable size."""
-    needed = numbers(case)
+    needed = numbers_needed(case)
     return f"it needs {needed:,} numbers at once, more than the {MOST:,} that are allowed" if needed > MOST else ""
 
 
-def numbers(case: Case) -> int:
+def numbers_needed(case: Case) -> int:
     """About how many numbers the base model, the adapter, the cache and one forward's intermediate results are."""
     return _parameters(case) + _adapter(case) + _cache(case) + _intermediate(case)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ def expected(command: Command, tmp_path: Path) -> Path:
     """The file that one run gives."""
     first = command(*RUN, "--report", "events.jsonl")
     assert first.returncode == 5
-    assert "  miniature.refused[llama]: 0 of 24 examples decided, at least 60% expected" in first.stdout
+    assert re.search(r"  miniature\.refused\[llama\]: 0 of \d+ examples decided, at least 60% expected", first.stdout)
     made = command("expect", "events.jsonl", "--out", "expected.json")
     assert (made.returncode, made.stdout.splitlines()[-1].partition(":")[0]) == (0, "expected.json")
     return tmp_path / "expected.json"
@@ -30,8 +31,7 @@ def test_what_is_foreseen_is_green(command: Command, expected: Path) -> None:
 
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_what_decides_less_is_as_red_as_a_violation(command: Command, expected: Path, seed: str) -> None:
-    text = expected.read_text("utf-8").replace('"refused"', '"conforms"')
-    expected.write_text(text.replace('"refused":24', '"conforms":24'), "utf-8")
+    expected.write_text(expected.read_text("utf-8").replace('"refused"', '"conforms"'), "utf-8")
     again = command(*RUN, "--expect", expected.name, "--seed", seed)
     assert again.returncode == 5
     assert "Less was tested than expected\n  miniature.refused[llama]: expected conforms, got refused" in again.stdout
@@ -39,10 +39,10 @@ def test_what_decides_less_is_as_red_as_a_violation(command: Command, expected: 
 
 def test_a_count_that_moves_is_news(command: Command, expected: Path) -> None:
     assert command("expect", "events.jsonl", "--out", "expected.json", "--check").returncode == 0
-    expected.write_text(expected.read_text("utf-8").replace('"conforms":24', '"conforms":23'), "utf-8")
+    expected.write_text(re.sub(r'"conforms":\d+', '"conforms":3', expected.read_text("utf-8"), count=1), "utf-8")
     checked = command("expect", "events.jsonl", "--out", "expected.json", "--check")
     assert checked.returncode == 1
-    assert 'miniature.holds[llama]:\n  expected  {"counts":{"conforms":23}' in checked.stdout
+    assert 'miniature.holds[llama]:\n  expected  {"counts":{"conforms":3}' in checked.stdout
 
 
 def test_a_run_that_broke_is_no_measure_of_anything(command: Command, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_printed_repr_repeats_it_too(command: Command) -> None:
         ("wrong", OTHER, 0, "conforms"),
         ("refused", EQUAL, 5, "refused: ValueError: prefix tuning needs a cache"),
         ("broken", EQUAL, 3, "ZeroDivisionError: a bug of ours"),
-        ("holds", '{"family":"t5"}', 5, "absent: no such class"),
+        ("holds", '{"family":"t5","roles":{"encoder_layers":1}}', 5, "absent: no such class"),
     ],
 )
 def test_exit_codes(command: Command, clause: str, case: str, code: int, said: str) -> None:

@@ -45,7 +45,7 @@ def test_everything_is_soaked_by_default(call: Call, plans: list[Plan]) -> None:
     assert (len(plan.families) > 1, len(plan.clauses) > 1, plan.examples, plan.seed, plan.least) == (
         True,
         True,
-        3,
+        1,
         0,
         1,
     )
@@ -58,7 +58,7 @@ def test_what_is_asked_for_is_planned(call: Call, plans: list[Plan]) -> None:
     call("soak", *options.split())
     (plan,) = plans
     assert (plan.families, {clause.chapter for clause in plan.clauses}) == (("gpt2",), {"masks"})
-    assert (plan.examples, plan.seed, plan.least, plan.workers, plan.case) == (12, 5, 90, 2, None)
+    assert (plan.examples, plan.seed, plan.least, plan.workers, plan.case) == (4, 5, 90, 2, None)
 
 
 def test_an_alarm_exits_1_and_prints_the_line_that_repeats_it(call: Call, plans: list[Plan], tmp_path: Path) -> None:

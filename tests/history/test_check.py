@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -198,4 +199,4 @@ def test_the_regressions_name_what_there_is() -> None:
         assert not set(regression.bad) & set(regression.good)
         assert regression.bad
         assert regression.good
-        assert regression.links
+        assert all(re.fullmatch(r"huggingface/(peft|transformers)#\d+", link) for link in regression.links)

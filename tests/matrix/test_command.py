@@ -110,7 +110,10 @@ def test_an_environment_that_cannot_be_built_is_said(index: Index, bisect: Call)
     ("clause", "why"),
     [
         ("broken", "broken harness: ZeroDivisionError: a bug of ours"),
-        ("dies", "broken harness: replay ended with exit code 9"),
+        (
+            "dies",
+            "broken harness: replay ended with exit code 3: conformance.worker.child.ChildLost: the child process ended with",
+        ),
     ],
 )
 def test_a_broken_harness_is_never_an_answer(bisect: Call, clause: str, why: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import fields, replace
 
-from conformance.core.options import Given, Option, taken_by
+from conformance.core.options import SET, Given, Option, taken_by
 from conformance.families import folder
 from conformance.matrix import request
 from conformance.matrix.request import NO_QUESTION, Request, digest_of, judging_sources
@@ -27,9 +27,10 @@ how = "crash"
 peft = ">=0"
 transformers = ">=0"
 function = "f"
+mend = "contextlib:nullcontext"
 reason = "r"
 clause = "masks.rows_alone"
-case = { family = "t5" }
+case = { family = "llama", rows = [{}, { length = 2 }] }
 """
 FAMILY = (folder() / "llama.toml").read_text("utf-8").replace('"llama"', '"mine"')
 OTHERS = {
@@ -40,6 +41,7 @@ OTHERS = {
     "examples": "4",
     "seed": "7",
     "known": "known.toml",
+    "mended": SET,
     "workers": "2",
     "family-file": "mine.toml",
 }

@@ -104,9 +104,9 @@ def test_what_was_cut_short_is_run_again(matrix: Call, out: Path) -> None:
 def test_what_was_asked_something_else_is_run_again(
     matrix: Call, tmp_path: Path, out: Path, other: tuple[str, ...]
 ) -> None:
-    known = 'schema = 1\n[[failure]]\nid = "a"\nclauses = ["*"]\nfamilies = ["*"]\nhow = "crash"\npeft = ">=0"\n'
+    known = 'schema = 1\n[[failure]]\nid = "a"\nclauses = ["*"]\nfamilies = ["*"]\nhow = "crash"\nmend = "contextlib:nullcontext"\npeft = ">=0"\n'
     known += (
-        'transformers = ">=0"\nfunction = "f"\nreason = "r"\nclause = "miniature.holds"\ncase = { family = "t5" }\n'
+        'transformers = ">=0"\nfunction = "f"\nreason = "r"\nclause = "miniature.holds"\ncase = { family = "llama" }\n'
     )
     (tmp_path / "k.toml").write_text(known)
     matrix("4.45.1")
@@ -151,15 +151,16 @@ def test_only_impossible_pairs_test_nothing(index: Index, matrix: Call) -> None:
     assert matrix("4.45.1")[0] == 5
 
 
-def test_a_run_whose_process_dies_is_incomplete_and_the_next_pair_is_judged(
+def test_an_item_whose_process_dies_is_broken_and_the_next_pair_is_judged(
     index: Index, matrix: Call, out: Path
 ) -> None:
     index.change("transformers", "4.45.1")
     code, said, _ = matrix("4.45.*", "--clauses", "miniature.dies", "--families", "llama", "--known", "none")
     assert code == 3
-    assert said.count("this run is incomplete, stopped at miniature.dies[llama]") == 3
-    assert said.count("\n  its process ended with exit code ") == 3
-    assert events(out, "4.45.2").footer is None
+    assert said.count("1 broken harness") == 3
+    run = events(out, "4.45.2")
+    assert run.footer is not None
+    assert run.footer.exit_code == 3
 
 
 def test_a_run_that_dies_before_it_judges_says_what_it_said_last(index: Index, matrix: Call, out: Path) -> None:

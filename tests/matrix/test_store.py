@@ -155,8 +155,9 @@ def test_a_process_sees_its_pair_first_then_this_package_then_what_the_user_had(
     with Path(os.devnull).open("wb") as nothing:
         assert child.call("a_module", (), ["a", "b"], out=nothing, err=nothing, limit=60) == 0
     assert started == {
-        "PYTHONPATH": os.pathsep.join(["a", "b", str(ROOT), "mine"]),
+        "PYTHONPATH": os.pathsep.join(["a", "b", str(ROOT), str(Path("mine").absolute())]),
         "HOME": "h",
         "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
         "HF_HUB_OFFLINE": "1",
     }

@@ -72,7 +72,7 @@ def test_a_mended_failure_fails_strictly(consumer: Consumer) -> None:
         (judge("refused", "undecided", "beside_the_point"), "nothing at all was decided"),
         (judge("holds", family="t5"), "nothing at all was decided"),
         (judge("holds", family="llama,t5"), "nothing was decided in the family t5"),
-        (judge("holds", "refused"), "miniature.refused?llama?: 0 of 24 examples decided, at least 60% expected*"),
+        (judge("holds", "refused"), "miniature.refused?llama?: 0 of * examples decided, at least 60% expected*"),
     ],
 )
 def test_a_session_in_which_too_little_was_decided_fails_in_words(
@@ -98,7 +98,7 @@ def test_x_stops_and_what_is_left_is_not_run(consumer: Consumer, pytester: pytes
     assert run.footer.exit_code == 1
 
 
-def test_an_ordinary_test_that_stops_the_run_leaves_a_partial_one(
+def test_an_ordinary_test_that_stops_the_run_leaves_an_incomplete_one(
     consumer: Consumer, pytester: pytest.Pytester
 ) -> None:
     """It is the second of three: the item before it conforms, the one behind it is not run."""
@@ -116,7 +116,7 @@ def test_an_ordinary_test_that_stops_the_run_leaves_a_partial_one(
     run = read_events(pytester.path / "events.jsonl")
     assert run.footer is not None
     assert [cell.word for cell in run.cells] == ["conforms", "not run"]
-    assert (run.footer.exit_code, run.footer.partial) == (5, True)
+    assert (run.footer.exit_code, run.footer.partial) == (3, True)
 
 
 def test_junit_has_one_case_per_item(consumer: Consumer, pytester: pytest.Pytester) -> None:

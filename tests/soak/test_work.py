@@ -123,11 +123,11 @@ def test_a_family_s_own_case_is_judged_once_and_not_with_every_seed() -> None:
 @pytest.mark.usefixtures("here")
 def test_rounds_follow_until_enough_was_judged() -> None:
     seeds = []
-    found = soak(plan("masks.row_order", examples=2, least=24), lambda work, done, sum: seeds.append(work.seed))
+    found = soak(plan("masks.row_order", examples=1, least=24), lambda work, done, sum: seeds.append(work.seed))
     assert found.complete
     assert found.judged >= 24
     assert seeds == list(range(len(seeds)))
-    assert len(seeds) > 1
+    assert len(seeds) > 1, found.judged
 
 
 @pytest.mark.usefixtures("here")
