@@ -104,10 +104,20 @@ def test_what_was_cut_short_is_run_again(matrix: Call, out: Path) -> None:
 def test_what_was_asked_something_else_is_run_again(
     matrix: Call, tmp_path: Path, out: Path, other: tuple[str, ...]
 ) -> None:
-    known = 'schema = 1\n[[failure]]\nid = "a"\nclauses = ["*"]\nfamilies = ["*"]\nhow = "crash"\nmend = "contextlib:nullcontext"\npeft = ">=0"\n'
-    known += (
-        'transformers = ">=0"\nfunction = "f"\nreason = "r"\nclause = "miniature.holds"\ncase = { family = "llama" }\n'
-    )
+    known = """
+        schema = 1
+        [[failure]]
+        id = "a"
+        clauses = ["*"]
+        how = "crash"
+        peft = ">=0"
+        transformers = ">=0"
+        function = "f"
+        mend = "contextlib:nullcontext"
+        reason = "r"
+        clause = "miniature.holds"
+        case = { family = "llama" }
+    """
     (tmp_path / "k.toml").write_text(known)
     matrix("4.45.1")
     options = dict(zip(HOLDS[::2], HOLDS[1::2], strict=True)) | {other[0]: other[1]}

@@ -11,7 +11,7 @@ from conformance.core.outcome import Outcome
 from conformance.engine.controls import run
 from conformance.engine.search import drawn
 from conformance.families import family_named
-from conformance.families.size import MOST, too_large
+from conformance.families.size import MOST, numbers_needed, too_large
 from conformance.session.judge import run_case
 from conformance.strategies import strata
 
