@@ -57,6 +57,8 @@ def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pyte
     monkeypatch.setitem(build.__globals__, "check_anatomy", refuse)
     build.__globals__["_copies"].cache_clear()
     session._current.clear()
+    # Here, in place of a child, which has no patch.
+    monkeypatch.setattr(session, "_in_child", lambda clause, function, request, *rest: session.judge_here(request))
     cell = session.judge_item(Item("decoding.repeatable", "llama"), Budget(examples=1), ())
     assert cell.word == "broken harness"
     assert "cure:  mend [anatomy]" in str(cell)
