@@ -14,19 +14,31 @@ from conformance.strategies.space import Space, space
 Classes = tuple[tuple[str, str], ...]
 """A row of an array: for each dimension in which the family's Cases differ, the class."""
 
+JOINED = {
+    "who places": "dispatched",
+    "where the layers are": "layers_together",
+    "where the rest is": "rest_spread",
+    "placement.merged": "merged_keys",
+}
+"""The layers on one device and the rest on several: never on that one alone."""
+
 
 @cache
 def array(draw: Draw, placed: bool, salt: str) -> tuple[Classes, ...]:
     """Rows for a family that draws from ``draw``: all possible pairs. Another ``salt`` gives other rows.
 
-    The simplest comes first; then each way to spell a map or to get the adapter, alone, where no other failure hides it.
+    The simplest comes first; then each way to spell a map or to get the adapter, alone, where no other failure hides it,
+    and one key of a map for all layers, apart from the rest, which takes four classes together.
     """
     all_of_it = space(draw, placed)
     varied = {name: list(classes) for name, classes in all_of_it.classes.items() if len(classes) > 1}
     simplest = {name: classes[0] for name, classes in varied.items()}
     spelled = {d.name for d in PLACED if d.field} & set(varied)
     alone = [simplest | {name: one} for name in varied if name in spelled for one in varied[name][1:]]
-    rows = make(varied, salt=salt, presets=[simplest, *alone], constraints=[_possible(all_of_it, list(varied))])
+    joined = [simplest | JOINED] if placed else []
+    rows = make(
+        varied, salt=salt, presets=[simplest, *alone, *joined], constraints=[_possible(all_of_it, list(varied))]
+    )
     return tuple(tuple(row.items()) for row in rows)
 
 
