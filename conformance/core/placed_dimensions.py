@@ -20,6 +20,12 @@ def _waiting(case: Case) -> set[Device]:
     return (_layers(case) | _others(case)) & AWAY
 
 
+def _between(case: Case) -> bool:
+    """Whether, however many layers there are, one is on the second of three devices."""
+    layers = case.placement.of_layers(min(case.roles.layers, 2))
+    return not case.placement.automatic and 1 in layers and {0, 1, 2} <= {*layers, *case.placement.others}
+
+
 PLACED = (
     Dimension(
         name="who places",
@@ -59,6 +65,12 @@ PLACED = (
             "embedding_elsewhere": lambda c: c.placement.others[0] != c.placement.layers[0],
         },
         unsaid="embedding_with_layer",
+    ),
+    Dimension(
+        name="middle device",
+        of="placed",
+        classes={"no_layer_between": lambda c: not _between(c), "layer_between": _between},
+        unsaid="no_layer_between",
     ),
     Dimension(
         name="weights that wait",

@@ -118,6 +118,8 @@ class SessionRecorder:
             partial=is_partial(run.cells, run.known),
         )
         self._write(self.footer)
+        if self.unwritten:
+            self.footer = replace(self.footer, exit_code=INCOMPLETE_CODE)
 
     def _short(self, cells: tuple[Cell, ...]) -> tuple[str, ...]:
         """Where less was decided than the expectation says, and, of what it does not speak of, less than the floors."""

@@ -119,6 +119,7 @@ OF_MAPS = Choices(
         "where the layers are",
         "where the rest is",
         "embedding and first layer",
+        "middle device",
         "weights that wait",
         "memory",
     ),
