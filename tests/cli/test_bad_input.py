@@ -151,7 +151,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
                 raise PackageNotFoundError(name)
             return release
 
+        of_code = versions.of_code
         monkeypatch.setattr(versions, "version", found)
+        monkeypatch.setattr(versions, "of_code", lambda name: changed[name] or "" if name in changed else of_code(name))
         versions.versions.cache_clear()
 
     yield pretend

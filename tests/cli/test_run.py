@@ -142,12 +142,12 @@ def test_a_run_that_is_told_to_end_is_incomplete_and_leaves_nothing(
     env.pop("CONFORMANCE_SCRATCH", None)
     start = "from conformance.cli import main; main()"
     arguments = (*llama("slow"), "--known", "none", "--report", str(report))
-    # A job in the background of a shell ignores interrupts, and hands that down, unless it handles them itself.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A job in the background of a shell, or of nohup, ignores some signals and hands that down, unless it handles them itself.
+    before = signal.signal(number, signal.default_int_handler)
     child = subprocess.Popen(
         [sys.executable, "-c", start, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    signal.signal(signal.SIGINT, before)
+    signal.signal(number, before)
     with child:
         for _ in range(1200):
             if report.exists() and '"event":"start"' in report.read_text("utf-8"):
