@@ -70,7 +70,7 @@ def test_quick_is_not_dearer_than_the_24_cases_that_an_item_once_had() -> None:
     plain, placed = ([len(met(name, placed, "quick", 0)) for name in NAMES] for placed in (False, True))
     assert sum(plain) <= 24 * len(NAMES)
     assert min(plain) >= 22
-    assert sum(placed) <= 40 * len(NAMES)
+    assert sum(placed) <= 41 * len(NAMES)
 
 
 @pytest.mark.parametrize("start", range(5))

@@ -136,6 +136,8 @@ WRITTEN = {
     "all_the_rest_waits": placed(others=("cpu", "disk")),
     "embedding_with_layer": placed(layers=(1, 0), others=(1,)),
     "embedding_elsewhere": placed(layers=(1, 0), others=(0,)),
+    "no_layer_between": placed(layers=(0, 2), others=(1,)),
+    "layer_between": placed(layers=(0, 1), others=(2,)),
     "no_weights_wait": placed(layers=(0, 1, "cpu")),
     "weights_on_cpu": placed(layers=(0, "cpu")),
     "weights_on_disk": placed(layers=(0, "cpu"), others=("disk",)),
