@@ -65,6 +65,18 @@ def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pyte
     assert "Traceback" not in str(cell)
 
 
+def test_a_child_that_judges_a_contradictory_family_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No patch of this process reaches the child: the wrong file itself is sent there.
+    family = family_named("llama")
+    wrong = replace(family, name="wrong_llama", anatomy=replace(family.anatomy, layers="model.blocks"))
+    monkeypatch.setattr(session, "foreign", lambda name: wrong)
+    cell = session.judge_item(Item("decoding.repeatable", "wrong_llama"), Budget(examples=1), ())
+    assert cell.word == "broken harness"
+    assert "contradictory-family" in str(cell)
+    assert "cure:" in str(cell)
+    assert "Traceback" not in str(cell)
+
+
 @pytest.mark.parametrize(
     ("name", "positions"),
     [
