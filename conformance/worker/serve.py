@@ -75,7 +75,12 @@ def _start_up() -> Exception | None:
     """What has to come before everything else, once. Where it fails, that is the answer to every call."""
     try:
         if why := contradiction():
-            return RuntimeError(why)
+            return UserError(
+                "other-package",
+                why,
+                "children do not look into the folder in which the command runs, and a verdict is about one installation",
+                "run it in another folder, or remove what lies there under that name",
+            )
         if startup := os.environ.get(STARTUP):
             resolve_name(startup)()
     except Exception as error:

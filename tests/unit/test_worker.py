@@ -338,9 +338,7 @@ def test_a_child_that_would_take_another_peft_answers_nothing(folder: Path, tmp_
     tmp_path.joinpath("peft.py").touch()
     with (
         Child({"PYTHONPATH": os.pathsep.join([str(tmp_path), str(folder), str(ROOT)])}) as made,
-        pytest.raises(
-            WorkerError, match=r"the process that judges takes peft from .*peft.py, the one that reports from"
-        ),
+        pytest.raises(UserError, match=r"the process that judges takes peft from .*peft.py, the one that reports from"),
     ):
         made.call("functions:double", TWO, int)
 
