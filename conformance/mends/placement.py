@@ -174,7 +174,7 @@ def weights_found_on_disk() -> Iterator[None]:
     def inferred(infer: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         if not any(parameter.is_meta for parameter in model.parameters()):
             return infer(model, *args, **kwargs)
-        again = {f"base_model.{key}": device for key, device in model.base_model.hf_device_map.items()}
+        again = {f"base_model.{key}".rstrip("."): to for key, to in model.base_model.hf_device_map.items()}
         first = next((device for device in again.values() if device not in AWAY), "cpu")
         name = next(name for name, module in model.base_model.named_modules() if module is model.word_embeddings)
         key = _longest_key(again, f"base_model.{name}")
