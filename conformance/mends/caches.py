@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
 from unittest import mock
 
@@ -46,15 +47,27 @@ def _renamed(arguments: dict[str, Any], one: str, other: str) -> dict[str, Any]:
 
 @contextmanager
 def heads_have_a_size() -> Iterator[None]:
-    """The width of the prefix is the number of heads times their own size, where a config has one called ``d_kv``."""
+    """The width of the prefix is the number of heads times their own size, where a config has one: ``d_kv`` or ``head_dim``."""
 
     def mended(sizing: Any, peft_config: Any, model_config: Any) -> Any:
         fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
-        if "d_kv" in fields and peft_config.token_dim is None:
-            peft_config.token_dim = fields["num_heads"] * fields["d_kv"]
+        heads = fields.get("num_attention_heads") or fields.get("num_heads")
+        size = fields.get("d_kv") or fields.get("head_dim")
+        if peft_config.token_dim is None and heads and size:
+            peft_config.token_dim = heads * size
         return sizing(peft_config, model_config)
 
-    with around("peft.peft_model", SIZING, mended):
+    with _sizing(mended):
+        yield
+
+
+@contextmanager
+def _sizing(mended: Callable[..., Any]) -> Iterator[None]:
+    """Within the block PEFT sizes a prefix as ``mended`` says, in each module that does so: up to 0.14 there are two."""
+    with ExitStack() as stack:
+        for owner in ("peft.mapping", "peft.peft_model"):
+            if hasattr(import_module(owner), SIZING):
+                stack.enter_context(around(owner, SIZING, mended))
         yield
 
 
@@ -83,7 +96,7 @@ def rows_of_their_own() -> Iterator[None]:
         return cache
 
     with (
-        around("peft.peft_model", SIZING, sized),
+        _sizing(sized),
         around("peft:PeftModelForSeq2SeqLM", "get_prompt", get_prompt),
         mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
     ):
