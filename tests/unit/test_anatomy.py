@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from conformance.core.case import Case, Row
 from conformance.core.errors import UserError
 from conformance.core.finding import Item
+from conformance.engine import witness
 from conformance.engine.search import Budget, drawn
 from conformance.families import Family, family_named, flagships
 from conformance.families.anatomy import check_anatomy, position_hooks
@@ -57,7 +58,8 @@ def test_its_items_are_a_broken_harness_that_says_what_to_mend(monkeypatch: pyte
     monkeypatch.setitem(build.__globals__, "check_anatomy", refuse)
     build.__globals__["_copies"].cache_clear()
     session._current.clear()
-    # Here, in place of a child, which has no patch.
+    # Here, in place of a child, which has no patch; and without a witness, which would stay for the tests that follow.
+    monkeypatch.setattr(witness, "start", lambda: None)
     monkeypatch.setattr(session, "_in_child", lambda clause, function, request, *rest: session.judge_here(request))
     cell = session.judge_item(Item("decoding.repeatable", "llama"), Budget(examples=1), ())
     assert cell.word == "broken harness"
