@@ -10,6 +10,7 @@ from conformance.core.case import Case
 from conformance.core.relations import (
     first_steps,
     in_mode,
+    nothing_waits,
     one_token,
     row_alone,
     spelled_plainly,
@@ -127,12 +128,10 @@ def other_masks(case: Case) -> tuple[Case, ...]:
     return tuple(with_mask(case, kind) for kind in kinds)
 
 
-@precondition(
-    otherwise="The map is made by transformers, or weights wait somewhere, or the adapter is loaded: another clause's"
-)
+@precondition(otherwise="The map is made by transformers: another clause's")
 def by_hand(case: Case) -> bool:
-    """A map written by hand, all weights on devices, and an adapter made there."""
-    return not case.placement.automatic and not away_or_loaded(case)
+    """A map written by hand."""
+    return not case.placement.automatic
 
 
 @precondition(otherwise="All weights are on devices, and the adapter is made there")
@@ -192,5 +191,7 @@ def greedy_and_beams(case: Case) -> tuple[Case, ...]:
 
 
 def decodings(case: Case) -> tuple[Case, ...]:
-    """Three steps, three with two beams, and three with a static cache."""
-    return (*greedy_and_beams(case), *other_caches(case))
+    """Three steps, three with two beams, three with a static cache; where weights wait, three steps with nothing waiting."""
+    if not by_hand(case) or not away_or_loaded(case):
+        return (*greedy_and_beams(case), *other_caches(case))
+    return greedy(nothing_waits(case))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Placement, Row
+from conformance.core.case import Case, Device, Placement, Row
 
 
 def without_prefix(case: Case) -> Case:
@@ -118,6 +119,17 @@ def unplaced(case: Case) -> Case:
 def on_one_device(case: Case) -> Case:
     """The whole model on the first device. A loaded adapter stays loaded: its rows were computed one batch earlier."""
     return replace(case, placement=Placement(way="dispatched", adapter=case.placement.adapter))
+
+
+def nothing_waits(case: Case) -> Case:
+    """The same map with what waits on a device that the rest of its pattern does not name, and the adapter made there."""
+    layers, others = map(_on_devices, (case.placement.layers, case.placement.others))
+    return replace(case, placement=replace(case.placement, layers=layers, others=others, adapter="made"))
+
+
+def _on_devices(pattern: tuple[Device, ...]) -> tuple[Device, ...]:
+    free = cycle([number for number in (2, 1, 0) if number not in pattern] or [0])
+    return tuple(device if isinstance(device, int) else next(free) for device in pattern)
 
 
 def spelled_plainly(case: Case) -> Case:

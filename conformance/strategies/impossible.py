@@ -154,7 +154,7 @@ OF_MAPS = (
     ),
     _reason("who places a model by a map says no memory", "dispatched map_given", "memory_for_all memory_for_some"),
     _reason("transformers makes a map for a memory that it is told", "map_made", "memory_unsaid"),
-    _reason("transformers decides where the layers are", MADE, f"layers_spread {WAITING_LAYERS}"),
+    _reason("transformers decides where the layers are", MADE, f"layers_spread layer_between {WAITING_LAYERS}"),
     _reason("transformers decides where the rest is", MADE, f"rest_spread {WAITING_REST} embedding_elsewhere"),
     _reason("transformers decides what waits", MADE, "weights_on_cpu weights_on_disk"),
     _reason(
@@ -169,6 +169,11 @@ OF_MAPS = (
         "rest_together rest_spread",
         "weights_on_cpu weights_on_disk",
     ),
+    _reason("layers that all wait are on no device", "all_layers_wait", "layer_between"),
+    _reason("two layers are on two devices at most", "all_the_rest_waits", "layer_between"),
+    _reason("two places are on two devices", "layers_together some_layers_wait", "rest_together", "layer_between"),
+    _reason("two places are on two devices", "rest_together", "embedding_with_layer", "layer_between"),
+    _reason("two places are on two devices", "rest_together", "weights_on_cpu weights_on_disk", "layer_between"),
     _reason(
         "an embedding that waits is not where a layer computes",
         "layers_together layers_spread",

@@ -79,8 +79,9 @@ LAYERS: tuple[Pattern, ...] = (
 )
 """Patterns of two are the same kind of map for two layers as for three."""
 OTHERS: tuple[Pattern, ...] = (
-    *((0,), (1,), (0, 2), (0, 1), (2, 1, 0), (2, 0)),
+    *((0,), (1,), (0, 2), (0, 1), (2, 1, 0), (2, 0), (1, 0, 2)),
     *((0, "cpu"), (1, "disk"), ("cpu", 0), ("disk", 1), ("cpu",), ("disk",)),
+    *((0, "cpu", 2), (0, "disk", 2), ("cpu", 0, 2), ("disk", 0, 2)),
 )
 MEMORY = ((60, 60, 60), (100, 100), (40, 80), (60,))
 """In percent of the model, for each device."""

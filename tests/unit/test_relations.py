@@ -51,6 +51,18 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "in_mode": (lambda c: relations.in_mode(c, "train"), {"mode": "train"}),
     "unplaced": (relations.unplaced, {"placement": Placement()}),
     "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
+    "nothing_waits": (
+        relations.nothing_waits,
+        {"placement": replace(CASE.placement, others=(1, 2))},
+    ),
+    "nothing_waits but weights that no device is left for": (
+        lambda c: relations.nothing_waits(replace(c, placement=replace(c.placement, others=(2, 1, "disk", 0)))),
+        {"placement": replace(CASE.placement, others=(2, 1, 0, 0))},
+    ),
+    "nothing_waits two": (
+        lambda c: relations.nothing_waits(replace(c, placement=Placement(way="dispatched", layers=("cpu", "disk")))),
+        {"placement": Placement(way="dispatched", layers=(2, 1))},
+    ),
     "spelled_plainly": (
         relations.spelled_plainly,
         {"placement": Placement(way="pretrained", layers=(0, 1), others=(2, "cpu"))},

@@ -56,8 +56,8 @@ def maps_by_hand(lab: Lab, case: Case) -> None:
 
 
 def in_the_models_order(lab: Lab, case: Case) -> None:
-    """However devices are spelled, the answers are those on one device; the map is in the model's order."""
-    same_answers(lab, _placed(case, order="model"))
+    """However devices are spelled, the answers are those on one device; the map is in the model's order, and nothing waits."""
+    same_answers(lab, _placed(relations.nothing_waits(case), order="model"))
 
 
 def keys_of_their_own(lab: Lab, case: Case) -> None:
