@@ -76,10 +76,12 @@ def _storing_all(mask: Any) -> AbstractContextManager[Any]:
     if mask is None or bool(mask.all()):
         return nullcontext()
 
-    def storing_all(*args: Any, config: object = None, **rest: Any) -> Any:
-        return DynamicCache(*args, **rest)
+    class StoringAll(DynamicCache):  # type: ignore[misc]
+        def __new__(cls, *args: Any, config: object = None, **rest: Any) -> Any:
+            return DynamicCache(*args, **rest)
 
-    return mock.patch("peft.peft_model.DynamicCache", storing_all)
+    # Up to 0.13 PEFT makes a tuple, which keeps all.
+    return mock.patch("peft.peft_model.DynamicCache", StoringAll, create=True)
 
 
 def _skipping_pads(base: Any, arguments: dict[str, Any]) -> dict[str, Any]:
