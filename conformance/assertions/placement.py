@@ -90,7 +90,7 @@ def same_answer(got: Trace, expected: Trace, what: str) -> None:
     Elsewhere a kernel's last bits depend on how its operands lie in memory, which a copy between devices changes, and on the
     device; :mod:`conformance.devices.simulated.layout` says how.
     """
-    if _keeps_bits(got.case) and _keeps_bits(expected.case):
+    if _keeps_bits(got) and _keeps_bits(expected):
         identical(got, expected, what)
     elif got.case.beams == 1:
         agree(got, expected, what)
@@ -98,10 +98,9 @@ def same_answer(got: Trace, expected: Trace, what: str) -> None:
         raise Undecided("last bits may differ between the two maps, and then beams may differ")
 
 
-def _keeps_bits(case: Case) -> bool:
-    """Whether all of it computes on devices that keep bits: the CPU does not, which computes where no part is on a device."""
-    away = not case.placement.automatic and set(case.placement.named) <= {"cpu", "disk"}
-    return current().keeps_bits and case.placed and not away
+def _keeps_bits(run: Trace) -> bool:
+    """Whether all layers computed on devices that keep bits: the CPU does not, where a map may leave them all."""
+    return current().keeps_bits and run.case.placed and "cpu" not in run.layer_devices
 
 
 def base_under(lab: Lab, case: Case) -> Trace:

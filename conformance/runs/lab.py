@@ -245,7 +245,14 @@ class Lab:
         loss = None if out.loss is None else float(out.loss.detach())
         modified = changed(before, given)
         return Trace(
-            case, forced, logits, lambda: self.error(case, forced), seen.finished(), loss=loss, modified_inputs=modified
+            case,
+            forced,
+            logits,
+            lambda: self.error(case, forced),
+            seen.finished(),
+            loss=loss,
+            modified_inputs=modified,
+            layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
 
     def request(self, case: Case) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from covertable import make
 
-from conformance.core.placed_dimensions import PLACED
 from conformance.families.family import Draw
 from conformance.strategies.space import Space, space
 
@@ -27,18 +26,14 @@ JOINED = {
 def array(draw: Draw, placed: bool, salt: str) -> tuple[Classes, ...]:
     """Rows for a family that draws from ``draw``: all possible pairs. Another ``salt`` gives other rows.
 
-    The simplest comes first; then each way to spell a map or to get the adapter, alone, where no other failure hides it,
-    and one key of a map for all layers, apart from the rest, which takes four classes together.
+    The simplest comes first; of placed models then one key of a map for all layers, apart from the rest, which takes four
+    classes together.
     """
     all_of_it = space(draw, placed)
     varied = {name: list(classes) for name, classes in all_of_it.classes.items() if len(classes) > 1}
     simplest = {name: classes[0] for name, classes in varied.items()}
-    spelled = {d.name for d in PLACED if d.field} & set(varied)
-    alone = [simplest | {name: one} for name in varied if name in spelled for one in varied[name][1:]]
-    joined = [simplest | JOINED] if placed else []
-    rows = make(
-        varied, salt=salt, presets=[simplest, *alone, *joined], constraints=[_possible(all_of_it, list(varied))]
-    )
+    presets = [simplest, simplest | JOINED] if placed else [simplest]
+    rows = make(varied, salt=salt, presets=presets, constraints=[_possible(all_of_it, list(varied))])
     return tuple(tuple(row.items()) for row in rows)
 
 

@@ -34,6 +34,11 @@ PAST = {
         '"device","way":"pretrained"},"prefix":{"length":2,"projection":4},"roles":{"activation":"gelu_pytorch_tanh",'
         '"head_dim":4,"layers":3,"sliding":[true,false],"tied":true,"width":4,"window":5},"rows":[{"length":3},{"length":3}]}',
     ),
+    "a map that is made by itself leaves everything on the CPU, where a file's weights lie otherwise": (
+        "placement.automatic",
+        '{"family":"llama","placement":{"memory":[60],"way":"balanced"},"prefix":{"seed":9},"roles":{"activation":"silu",'
+        '"layers":2,"rope":"default"},"rows":[{"seed":3}],"seed":9}',
+    ),
 }
 SILENT = {"injection.current"}
 """Clauses of which the Cases above show nothing, and now say so."""
