@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 NO_STORY = "this family has no story"
 PROFILES = {"quick": 1, "standard": 4, "thorough": 20}
-"""Examples of each pair of classes, at least: that many covering arrays, of 22 to 30 Cases each, or 31 to 45 of placed models."""
+"""Examples of each pair of classes, at least: that many covering arrays, of 22 to 30 Cases each, or 30 to 45 of placed models."""
 
 
 class Budget(Struct, frozen=True, kw_only=True):

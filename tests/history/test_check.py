@@ -163,11 +163,23 @@ def test_a_crash_that_is_another_bug_is_listed_only_where_enough_conforms(check:
         (AFTER, violates("injection.ignored_never", "opt", How.CRASH), "fewer than 5 examples conform"),
         (AFTER, broken("injection.present", "llama", decisive=9), "that says nothing"),
         (AFTER, Cell.of(Item("injection.present", "opt"), State.NOT_RUN), "not judged"),
-        ("0.13.2x4.46.3", holds("placement.split", "bloom"), "the bug was expected"),
-        ("0.13.2x4.46.3", violates("placement.split", "llama"), "the bug was expected"),
-        ("0.13.2x4.46.3", violates("placement.split", "llama", How.CRASH, got="KeyError: 1"), "the bug was expected"),
-        ("0.14.0x4.46.3", violates("placement.split", "qwen2", How.CRASH, got=MISMATCH), "the bug was not expected"),
-        ("0.14.0x4.46.3", violates("placement.split", "qwen2", How.CRASH, got="KeyError"), "fewer than 5 examples"),
+        ("0.13.2x4.46.3", holds("placement.cache_follows_layer", "bloom"), "the bug was expected"),
+        ("0.13.2x4.46.3", violates("placement.cache_follows_layer", "llama"), "the bug was expected"),
+        (
+            "0.13.2x4.46.3",
+            violates("placement.cache_follows_layer", "llama", How.CRASH, got="KeyError: 1"),
+            "the bug was expected",
+        ),
+        (
+            "0.14.0x4.46.3",
+            violates("placement.cache_follows_layer", "qwen2", How.CRASH, got=MISMATCH),
+            "the bug was not expected",
+        ),
+        (
+            "0.14.0x4.46.3",
+            violates("placement.cache_follows_layer", "qwen2", How.CRASH, got="KeyError"),
+            "fewer than 5 examples",
+        ),
         ("0.13.2x4.45.2", violates("equivalence.step_logits", "t5", lengths=(2,)), "the bug was expected"),
     ],
 )
