@@ -76,7 +76,7 @@ def _storing_all(mask: Any) -> AbstractContextManager[Any]:
     if mask is None or bool(mask.all()):
         return nullcontext()
 
-    class StoringAll(DynamicCache):  # type: ignore[misc]
+    class StoringAll(DynamicCache):
         def __new__(cls, *args: Any, config: object = None, **rest: Any) -> Any:
             return DynamicCache(*args, **rest)
 
