@@ -185,6 +185,27 @@ def weights_found_on_disk() -> Iterator[None]:
 
 
 @contextmanager
+def named_as_in_the_file() -> Iterator[None]:
+    """PEFT's index of the weights on disk has the names under which the file has them, as accelerate's index does."""
+
+    def mended(load: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
+        stored = (getattr(getattr(hook, "weights_map", None), "dataset", None) for hook in hooks)
+        names = {key: held["weight_name"] for data in stored for key, held in getattr(data, "index", {}).items()}
+
+        def loaded(load_adapter: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+            for key, held in (kwargs.get("offload_index") or {}).items():
+                held["weight_name"] = names.get(key, held["weight_name"])
+            return load_adapter(self, *args, **kwargs)
+
+        with around(MODEL, "load_adapter", loaded):
+            return load(model, *args, **kwargs)
+
+    with around(MODEL, "from_pretrained", mended):
+        yield
+
+
+@contextmanager
 def all_of_it_on_disk() -> Iterator[None]:
     """The weights of the module called "" are all weights."""
 

@@ -98,6 +98,15 @@ def loaded_twice_as_large(load: Any, self: Any, *args: Any, **kwargs: Any) -> An
     return result
 
 
+def made_twice_as_large(load: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a new model is loaded with is twice what was saved."""
+    model = load(*args, **kwargs)
+    with torch.no_grad():
+        for parameter in model.prompt_encoder.parameters():
+            parameter.mul_(2)
+    return model
+
+
 def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
     """Another key is missing."""
     raise KeyError("another")
@@ -150,6 +159,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-encoder-without-data": encoder_without_data,
     "old-map-after-loading": loaded_twice_as_large,
     "disk-index-of-another-wrapper": other_key_missing,
+    "names-in-the-file-forgotten": made_twice_as_large,
     "whole-model-on-disk": nothing_extracted,
     "static-cache-with-a-prefix": hidden_in_the_first_call,
     "static-masks-of-encoder-decoders": hidden_in_the_first_call,
