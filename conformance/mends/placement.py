@@ -191,7 +191,9 @@ def named_as_in_the_file() -> Iterator[None]:
     def mended(load: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
         stored = (getattr(getattr(hook, "weights_map", None), "dataset", None) for hook in hooks)
-        names = {key: held["weight_name"] for data in stored for key, held in getattr(data, "index", {}).items()}
+        index = {key: held for data in stored for key, held in getattr(data, "index", {}).items()}
+        # Those that accelerate itself has put on disk are in a file each.
+        names = {key: held["weight_name"] for key, held in index.items() if "weight_name" in held}
 
         def loaded(load_adapter: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
             for key, held in (kwargs.get("offload_index") or {}).items():
