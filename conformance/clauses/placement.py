@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.placement import (
     as_on_one_device,
+    as_spelled_plainly,
     caches_follow_layers,
     requires_places,
     requires_spellings,
-    same_answer,
     trains_as_on_one_device,
     transfers_bounded,
 )
@@ -48,9 +48,7 @@ def spelling(lab: Lab, case: Case) -> None:
     """
     plain = spelled_plainly(case)
     requires_spellings(case, plain)
-    same_answer(
-        lab.generate(case), lab.generate(plain), "generate answers otherwise when the same map is spelled otherwise"
-    )
+    as_spelled_plainly(lab, case, plain, "generate answers otherwise when the same map is spelled otherwise")
 
 
 @clause(sources=("huggingface/peft#2189",), follow_ups=greedy, placed=True)

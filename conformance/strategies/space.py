@@ -7,7 +7,7 @@ themselves. So nothing is drawn that has another class than the one that was wan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from itertools import product
 
@@ -51,20 +51,32 @@ class Joint:
             found.setdefault(tuple(dimension.class_of(case) for dimension in dimensions), []).append(one)
         self.values = {classes: tuple(ways) for classes, ways in found.items()}
         self.tells = any(name in TELLS for classes in self.values for name in classes)
-        self._states: dict[tuple[str | None, ...], frozenset[tuple[bool, ...]]] = {}
+        self._any = (1 << len(self.values)) - 1
+        self._having = {
+            (dimension, wanted): _bits(classes[index] == wanted for classes in self.values)
+            for index, dimension in enumerate(self.names)
+            for wanted in {classes[index] for classes in self.values}
+        }
+        self._allowing = {state: _bits(_allows(classes, state) for classes in self.values) for state in STATES}
 
     def states(self, wanted: Mapping[str, str]) -> frozenset[tuple[bool, ...]]:
         """The states in which this part has the ``wanted`` classes, by dimension; none if it never has them."""
-        known = tuple(map(wanted.get, self.names))
-        if known not in self._states:
-            ways = (way for way in self.values if all(a in (None, b) for a, b in zip(known, way, strict=True)))
-            self._states[known] = frozenset().union(*map(_states, ways))
-        return self._states[known]
+        having = self._any
+        for name in self.names:
+            if name in wanted:
+                having &= self._having.get((name, wanted[name]), 0)
+        return frozenset(state for state, allowing in self._allowing.items() if having & allowing)
 
 
-def _states(classes: tuple[str, ...]) -> frozenset[tuple[bool, ...]]:
-    told = [TELLS[name] for name in classes if name in TELLS]
-    return frozenset(s for s in STATES if all(a in (None, b) for tell in told for a, b in zip(tell, s, strict=True)))
+def _bits(chosen: Iterable[bool]) -> int:
+    """A bit for each of a part's ways that is chosen."""
+    return sum(1 << index for index, one in enumerate(chosen) if one)
+
+
+def _allows(classes: tuple[str, ...], state: tuple[bool, ...]) -> bool:
+    """Whether none of ``classes`` tells otherwise than ``state``."""
+    told = (TELLS[name] for name in classes if name in TELLS)
+    return all(a in (None, b) for tell in told for a, b in zip(tell, state, strict=True))
 
 
 class Space:
