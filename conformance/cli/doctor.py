@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points, version
 
@@ -52,7 +53,9 @@ def _diagnoses(devices: str | None) -> Iterator[Diagnosis]:
 
 def _tried(what: str, attempt: Callable[[], str]) -> Diagnosis:
     try:
-        return Diagnosis(what, True, attempt())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # others' advice to others; what fails is told
+            return Diagnosis(what, True, attempt())
     except Exception as error:  # whatever it is, it is what is to be told
         return Diagnosis(what, False, str(error) or type(error).__name__)
 

@@ -1,24 +1,82 @@
-"""``peft-conformance explain CLAUSE``."""
+"""``peft-conformance explain NAME``: any word of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from conformance.cli.common import KnownOption, say
+
 if TYPE_CHECKING:
     from conformance.clauses.registry import Clause
+    from conformance.engine.known import KnownFailure
 
 
-def explain(clause: str) -> None:
-    """Explain one clause: what it claims, when it says something, and where it comes from."""
-    from conformance.clauses.registry import clause_named
+def explain(
+    name: Annotated[str, typer.Argument(help="a clause, a chapter, a known failure, or a trait of models")],
+    known: KnownOption = None,
+) -> None:
+    """Explain a clause (what it claims, when it says something, where it comes from), a chapter, a known failure, a trait."""
+    from conformance.clauses.registry import clauses
+    from conformance.core.errors import unknown
+    from conformance.families.traits import TRAITS
+    from conformance.session.selection import read_known
 
-    typer.echo("\n".join(_lines(clause_named(clause))))
+    entries = {entry.id: entry for entry in read_known(known)[1]}
+    chapters = {clause.chapter for clause in clauses().values()}
+    if name in clauses():
+        say("\n".join(_clause_lines(clauses()[name])))
+    elif name in chapters:
+        say("\n".join(_chapter_lines(name)))
+    elif name in entries:
+        say("\n".join([*known_lines(entries[name]), *_case_lines(entries[name])]))
+    elif name in TRAITS:
+        say(f"{name}\n  {TRAITS[name].statement}")
+    else:
+        raise unknown("name", name, [*clauses(), *chapters, *entries, *TRAITS])
 
 
-def _lines(clause: Clause) -> Iterator[str]:
+def known_lines(entry: KnownFailure) -> Iterator[str]:
+    """One known failure: where it holds, whether it does here, the function at fault, and why."""
+    from conformance.compat.versions import versions
+    from conformance.report.finding import link
+
+    severity = f" ({entry.severity})" if entry.severity else ""
+    yield f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}"
+    judged = {name: versions().get(name) for name in ("peft", "transformers")}
+    here = ""
+    if all(judged.values()):
+        holds = "with" if entry.applies(versions()) else "not with"
+        here = f": {holds} the installed {judged['peft']} x {judged['transformers']}"
+    yield f"  peft {entry.peft}, transformers {entry.transformers}{here}"
+    yield f"  {entry.function}: {' '.join(entry.reason.split())}"
+    if entry.objection:
+        yield f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}"
+    yield from (f"  {link(address)}" for address in entry.links)
+
+
+def _case_lines(entry: KnownFailure) -> Iterator[str]:
+    from shlex import join
+
+    yield f"  needs     {', '.join(entry.features) or 'no feature of the Case or trait of the model'}"
+    yield f"  mend      {entry.mend or entry.unmendable}"
+    yield f"  case      {entry.case!r}"
+    yield f"  repeat    {join(['peft-conformance', 'replay', '--clause', entry.clause, entry.case.to_json()])}"
+
+
+def _chapter_lines(chapter: str) -> Iterator[str]:
+    from conformance.clauses.registry import clauses
+
+    yield chapter
+    for clause in clauses().values():
+        if clause.chapter == chapter:
+            yield f"  {clause.id.partition('.')[2]:<28} {clause.statement}"
+    yield f"  judge it  peft-conformance run --clauses '{chapter}.*'"
+
+
+def _clause_lines(clause: Clause) -> Iterator[str]:
     from conformance.report.finding import link
 
     yield f"{clause.id}\n  {clause.statement}"

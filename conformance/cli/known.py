@@ -34,7 +34,7 @@ def list_known(
     known: KnownOption = None, format: Annotated[ListFormat, typer.Option("--format")] = ListFormat.TEXT
 ) -> None:
     """List the known failures: where they hold, the function at fault, and why."""
-    from conformance.report.finding import link
+    from conformance.cli.explain import known_lines
     from conformance.session.selection import read_known
 
     file, entries = read_known(known)
@@ -44,14 +44,7 @@ def list_known(
         typer.echo(file.read_text("utf-8") if file else "schema = 1", nl=file is None)
     else:
         for entry in entries:
-            severity = f" ({entry.severity})" if entry.severity else ""
-            say(f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}")
-            say(f"  peft {entry.peft}, transformers {entry.transformers}")
-            say(f"  {entry.function}: {' '.join(entry.reason.split())}")
-            if entry.objection:
-                say(f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}")
-            for address in entry.links:
-                say(f"  {link(address)}")
+            say("\n".join(known_lines(entry)))
 
 
 @known_app.command("check")

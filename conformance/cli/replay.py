@@ -34,10 +34,13 @@ def replay_case(
     family_file: FamilyFileOption = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Run one Case again, with its controls: exit 1 if it violates, 0 if it conforms, 5 if it decides nothing."""
+    """Run one Case again, with its controls: exit 1 if it violates, known or not, 0 if it conforms, 5 if it decides nothing."""
+    from msgspec.structs import replace
+
     from conformance.cli.parse import clause_for, find_case
     from conformance.compat.versions import judged
     from conformance.core.outcome import TABLE
+    from conformance.engine.controls import Example
     from conformance.families import family_named
     from conformance.families.possible import require_possible
     from conformance.session.judge import run_case
@@ -56,6 +59,12 @@ def replay_case(
     if isinstance(example, str):
         typer.echo(f"absent: {example}", err=format is Format.JSON)
         raise typer.Exit(5)
+    if example.finding:
+        # Again, since what is known is neither confirmed nor blamed on anybody.
+        explained = run_case(chosen_clause, chosen_case, known=entries, mended=in_force, devices=on)
+        if isinstance(explained, Example):
+            beyond = explained.finding.beyond if explained.finding else ()
+            example = replace(example, known=explained.known, finding=replace(example.finding, beyond=beyond))
     if format is Format.JSON:
         print_json(example)
     else:
@@ -68,5 +77,6 @@ def _example_text(example: Example) -> str:
     from conformance.report.finding import finding_text
 
     if example.finding:
-        return finding_text(example.finding)
+        known = f"\n  known     as {', '.join(example.known)}: mended, it conforms" if example.known else ""
+        return finding_text(example.finding) + known
     return f"{example.outcome.value}" + (f": {example.reason}" if example.reason else "")

@@ -30,7 +30,7 @@ def unreadable(kind: str, path: Path, error: OSError) -> UserError:
     return UserError(
         "unreadable-file",
         f"{path} cannot be read: {error.strerror or error}",
-        f"a {kind} was named, and nothing can be read at that place",
+        f"it was named as the place of a {kind}, and nothing can be read there",
         "give the path of a file that exists, from the folder in which the command runs",
     )
 

@@ -57,7 +57,8 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     ``where`` is the innermost line of judged code that a crash came from, ``note`` the evidence for ``blame``; ``devices``
     are the real ones, separated by commas, on which a placed model was judged, empty for all others; ``mended`` are the known
-    failures that do not explain it: it was seen with all of them mended.
+    failures that do not explain it: it was seen with all of them mended. ``beyond`` are those that would explain it, but for
+    their ranges of versions.
     """
 
     clause: str
@@ -74,6 +75,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     note: str = ""
     devices: str = ""
     mended: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
 
     @property
     def item(self) -> Item:

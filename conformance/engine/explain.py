@@ -68,6 +68,28 @@ def explained(clause: Clause, lab: Lab, example: Example, entries: Entries) -> E
     return replace(left, reason=f"with {', '.join(entry.id for entry in tried)} mended: {left.reason}")
 
 
+def beyond_its_range(clause: Clause, lab: Lab, example: Example, entries: Entries) -> Example:
+    """A violation that nothing explains, with the entries that would explain it if their ranges held these versions.
+
+    It stays a violation: whoever widens a range looks at it first.
+    """
+    found = example.finding
+    if found is None or example.known or example.outcome is not Outcome.VIOLATES:
+        return example
+    alike = [entry for entry in entries if entry.mend and entry.would_resemble(found)]
+    mended_then = tuple(entry for entry in entries if entry.id in found.mended)
+    explain = tuple(entry.id for entry in alike if _explains(clause, lab, example, (*mended_then, entry)))
+    return replace(example, finding=replace(found, beyond=explain))
+
+
+def _explains(clause: Clause, lab: Lab, example: Example, mends: Entries) -> bool:
+    try:
+        with with_mends(lab, mends) as there:
+            return run(clause, there, example.case).outcome is Outcome.CONFORMS
+    except (AttributeError, ImportError):
+        return False  # what is mended there is not in these versions
+
+
 def _mended(clause: Clause, lab: Lab, example: Example, entries: Entries) -> tuple[Entries, Example]:
     """The entries whose mends were put in force, one nomination after the other, and what was seen in the end."""
 

@@ -76,22 +76,30 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def resembles(self, finding: Finding) -> bool:
         """Whether ``finding`` looks like this failure."""
-        return (
-            self.concerns(finding)
-            and self.how in (None, finding.how)
-            and fnmatchcase(finding.where, self.where)
-            and fnmatchcase(finding.difference.got, self.words)
-        )
+        return self.concerns(finding) and self._ended_so(finding)
 
     def concerns(self, finding: Finding) -> bool:
         """Whether the Case of ``finding`` has what this failure needs, however it ended."""
+        return self._needs_met(finding) and self.applies(finding.versions)
+
+    def would_resemble(self, finding: Finding) -> bool:
+        """Whether ``finding`` looks like this failure, in versions for which the entry says nothing."""
+        return not self.applies(finding.versions) and self._needs_met(finding) and self._ended_so(finding)
+
+    def _needs_met(self, finding: Finding) -> bool:
         return (
             any(fnmatchcase(finding.clause, glob) for glob in self.clauses)
             and any(fnmatchcase(finding.family, glob) for glob in self.families)
             and any(fnmatchcase(finding.case.method, glob) for glob in self.methods)
             and set(self.features) <= set(finding.features)
             and not set(self.without) & set(finding.features)
-            and self.applies(finding.versions)
+        )
+
+    def _ended_so(self, finding: Finding) -> bool:
+        return (
+            self.how in (None, finding.how)
+            and fnmatchcase(finding.where, self.where)
+            and fnmatchcase(finding.difference.got, self.words)
         )
 
 

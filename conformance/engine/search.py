@@ -44,7 +44,7 @@ from conformance.core.outcome import Outcome, State
 from conformance.devices.current import current
 from conformance.engine.controls import Example, run, unsteady
 from conformance.engine.database import Counterexamples, open_database
-from conformance.engine.explain import controlled_as_seen, seen
+from conformance.engine.explain import beyond_its_range, controlled_as_seen, seen
 from conformance.engine.known import KnownFailure
 from conformance.engine.shrink import shrink
 from conformance.engine.verdict import verdict
@@ -148,6 +148,8 @@ def search(
     ended = _saved(state, database, item, budget) or _search(state, family, budget, method)
     if database and ended and ended.outcome is Outcome.VIOLATES:
         database.keep(str(item), ended.case)
+    if ended:
+        ended = beyond_its_range(clause, lab, ended, state.entries)
     found = verdict(state, ended, budget.decisive(clause), time.process_time() - started)
     return replace(found, notes=database.said()) if database else found
 

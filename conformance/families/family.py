@@ -138,7 +138,7 @@ def read_family(path: Path) -> Family:
         raise UserError(
             "malformed-family",
             f"{path.name} is not a family file: {error}",
-            "a family file is TOML whose tables and keys CONTRIBUTING.md lists; unknown keys are refused",
+            "a family file is TOML with the tables and keys of `conformance.families.family.Family`; unknown ones are refused",
             "mend the key it names",
         ) from error
     if family.inputs not in kinds():
@@ -188,6 +188,10 @@ def _contradictions(family: Family, stem: str) -> list[str]:
             f"inputs is {family.inputs!r}, which has images, and there is no [pixels]",
         ),
         (not all(draw.roles), "a role has no value to take"),
+        (
+            bool(astray := sorted({*family.fix} & {*family.__struct_fields__})),
+            f"{', '.join(astray)} stands in [fix], after which no key of the file itself can follow: put it above all tables",
+        ),
         (within("transformers", family.transformers) is None, f"transformers is no range: {family.transformers!r}"),
         (draw.grouped and set(draw.heads) <= {1}, "draw.grouped needs a value of draw.heads above 1"),
         (

@@ -49,6 +49,8 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
         yield "note", _short(finding.note)
     if finding.mended:
         yield "mended", f"still violated with {', '.join(finding.mended)} mended"
+    if finding.beyond:
+        yield "beyond", f"would be known as {', '.join(finding.beyond)}, whose range of versions leaves these out"
     yield "repeat", repeat(finding)
     yield "explain", shlex.join(["peft-conformance", "explain", finding.clause])
     for source in finding.sources[:4]:

@@ -15,7 +15,7 @@ from conformance.core.outcome import BROKEN, NOT_RUN
 from conformance.report.failures import Key
 from conformance.report.finding import repeat
 from conformance.session.events import Run
-from conformance.session.exit_codes import MEANING
+from conformance.session.exit_codes import meaning_of
 from conformance.session.reader import read_events
 from conformance.soak import tally as tallies
 
@@ -101,7 +101,7 @@ class Stack(Struct, frozen=True, kw_only=True):
         left = f"{self.left} of {len(self.words)} items were not run" if self.left else ""
         if self.in_time:
             return f"partial: {left or 'known failures were not replayed'}"
-        return "; ".join([MEANING[self.code], *self.short[:1], *[left] * bool(left)])
+        return "; ".join([meaning_of(self.code, self.words.values()), *self.short[:1], *[left] * bool(left)])
 
 
 class Soaked(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from conformance.report.phrases import counted, plural
 from conformance.report.shares import decided_in_part
 from conformance.report.table import family_table
 from conformance.session.events import Replayed, Run
-from conformance.session.exit_codes import MEANING, code_of
+from conformance.session.exit_codes import code_of, meaning_of
 
 WIDEST = 10_000
 """Columns: more than any table has."""
@@ -69,7 +69,8 @@ def closing(run: Run) -> str:
     else:
         gravest_first = dict(sorted(run.footer.counts.items(), key=lambda count: _gravity(count[0])))
         result = f"{counted(gravest_first) or 'no item'} in {run.footer.seconds:.0f} s"
-    return plain(f"{run.pair}: {result}. Exit code {code}: {MEANING[code]}.")
+    means = meaning_of(code, (cell.word for cell in run.cells))
+    return plain(f"{run.pair}: {result}. Exit code {code}: {means}.")
 
 
 def _gravity(word: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from conformance.core.finding import Cell
-from conformance.core.outcome import BROKEN, NOT_RUN, TABLE, WORDS
+from conformance.core.outcome import BROKEN, KNOWN, NOT_RUN, TABLE, WORDS
 from conformance.session.events import Replayed, Run
 
 MEANING = {
@@ -18,6 +18,8 @@ MEANING = {
     5: "less was tested than expected",
 }
 """The exit codes of ``peft-conformance``, in words."""
+CLEAN = "nothing is violated"
+"""What 0 means of a run in which nothing is known to be violated either."""
 GRAVEST_FIRST = (3, 1, 4, 5, 0)
 """In this order of precedence; 5 where none of them holds."""
 
@@ -39,6 +41,11 @@ def exit_code(cells: Iterable[Cell], known: Iterable[Replayed], *, complete: boo
     codes = [TABLE[cell.word].code for cell in cells] + [of_replays.get(replay.state) for replay in known]
     less = bool([*short]) or is_partial(cells, known)
     return gravest_code([*codes, *[3] * (not complete), *[5] * less])
+
+
+def meaning_of(code: int, words: Iterable[str]) -> str:
+    """What ``code`` means for a run whose cells have the ``words``."""
+    return CLEAN if code == 0 and KNOWN not in {*words} else MEANING[code]
 
 
 def is_partial(cells: Iterable[Cell], known: Iterable[Replayed]) -> bool:

@@ -22,7 +22,7 @@ from conformance.devices.lanes import FORCED
 from conformance.engine import search as engine
 from conformance.engine import witness
 from conformance.engine.controls import Example
-from conformance.engine.explain import Entries, controlled_as_seen, seen, with_mends
+from conformance.engine.explain import Entries, beyond_its_range, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
 from conformance.families.presence import CannotImport, absent
@@ -172,7 +172,8 @@ def run_case_here(request: RunCase) -> Shown:
     clause = clause_named(request.clause)
     with with_mends(current_lab(request.case.family), request.mended) as lab:
         example = seen(clause, lab, request.case, request.known)
-        return Shown(controlled_as_seen(clause, lab, example, request.known, confirmed=request.confirmed))
+        example = controlled_as_seen(clause, lab, example, request.known, confirmed=request.confirmed)
+        return Shown(beyond_its_range(clause, lab, example, request.known))
 
 
 def replay_known(entry: KnownFailure, known: Entries, devices: str = "") -> Replayed:

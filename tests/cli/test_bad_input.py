@@ -64,7 +64,7 @@ FILES = {
         (("run", "--family-file", "keys.toml"), "malformed-family"),
         (("run", "--family-file", "other.toml"), "contradictory-family"),
         (("families", "--family-file", "absent.toml"), "unreadable-file"),
-        (("explain", "equivalence"), "unknown-clause"),
+        (("explain", "equivalent"), "unknown-name"),
         (("show", "absent.jsonl"), "unreadable-file"),
         (("show", "bad.toml"), "malformed-events"),
         (("run", "--families", ""), "empty-option"),

@@ -52,6 +52,38 @@ def test_a_clause_is_explained(command: Command) -> None:
     assert "  source    https://github.com/huggingface/peft/issues/2134" in done.stdout
 
 
+def test_a_chapter_a_known_failure_and_a_trait_are_explained(command: Command) -> None:
+    assert command("explain", "miniature").stdout.splitlines()[:2] == [
+        "miniature",
+        "  holds                        It holds.",
+    ]
+    entry = command("explain", "equal-lengths", "--known", "known.toml").stdout.splitlines()
+    assert entry[0] == "equal-lengths: miniature.wrong for llama"
+    assert entry[1].startswith("  peft >=0, transformers >=0: with the installed ")
+    assert "  mend      miniature:mended" in entry
+    assert command("explain", "rotary").stdout.splitlines()[1] == "  Queries and keys are rotated by their positions."
+
+
+def test_a_replay_says_which_known_failure_explains_the_case(command: Command) -> None:
+    case = ("replay", '{"family":"llama"}', "--clause", "miniature.wrong", "--known")
+    known = command(*case, "known.toml")
+    assert (known.returncode, known.stdout.splitlines()[-1]) == (1, "  known     as equal-lengths: mended, it conforms")
+    assert json.loads(command(*case, "known.toml", "--format", "json").stdout)["known"] == ["equal-lengths"]
+    unknown = command(*case, "none")
+    assert (unknown.returncode, "  known " in unknown.stdout) == (1, False)
+
+
+def test_an_entry_whose_range_has_ended_explains_nothing_and_is_told(command: Command, tmp_path: Path) -> None:
+    ended = (tmp_path / "known.toml").read_text("utf-8").replace('peft = ">=0"', 'peft = "<0.1"')
+    (tmp_path / "ended.toml").write_text(ended, "utf-8")
+    # Alike, but its mend mends something else.
+    (tmp_path / "other.toml").write_text(ended.replace("miniature:mended", "miniature:spared"), "utf-8")
+    case = ("replay", '{"family":"llama"}', "--clause", "miniature.wrong", "--known")
+    told = "  beyond    would be known as equal-lengths, whose range of versions leaves these out"
+    assert told in command(*case, "ended.toml").stdout.splitlines()
+    assert "would be known" not in command(*case, "other.toml").stdout
+
+
 def test_families_are_listed_with_their_hazard(call: Call) -> None:
     code, out, _ = call("families")
     assert code == 0

@@ -89,22 +89,14 @@ def encoder_without_data(setup: Any, self: Any, *args: Any, **kwargs: Any) -> No
     self.prompt_encoder.to("meta")
 
 
-def loaded_twice_as_large(load: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-    """What is loaded is twice what was saved."""
-    result = load(self, *args, **kwargs)
-    with torch.no_grad():
-        for parameter in self.prompt_encoder.parameters():
-            parameter.mul_(2)
-    return result
-
-
-def made_twice_as_large(load: Any, *args: Any, **kwargs: Any) -> Any:
-    """What a new model is loaded with is twice what was saved."""
-    model = load(*args, **kwargs)
+def twice_as_large(load: Any, *args: Any, **kwargs: Any) -> Any:
+    """What is loaded, into a live model or into the new one that is returned, is twice what was saved."""
+    result = load(*args, **kwargs)
+    model = result if hasattr(result, "prompt_encoder") else args[0]
     with torch.no_grad():
         for parameter in model.prompt_encoder.parameters():
             parameter.mul_(2)
-    return model
+    return result
 
 
 def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
@@ -157,9 +149,9 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "map-without-a-device": no_map_at_all,
     "map-whose-first-device-is-not-the-main-one": another_main_device,
     "prompt-encoder-without-data": encoder_without_data,
-    "old-map-after-loading": loaded_twice_as_large,
+    "old-map-after-loading": twice_as_large,
     "disk-index-of-another-wrapper": other_key_missing,
-    "names-in-the-file-forgotten": made_twice_as_large,
+    "names-in-the-file-forgotten": twice_as_large,
     "whole-model-on-disk": nothing_extracted,
     "static-cache-with-a-prefix": hidden_in_the_first_call,
     "static-masks-of-encoder-decoders": hidden_in_the_first_call,

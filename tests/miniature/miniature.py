@@ -102,6 +102,12 @@ def mended() -> Iterator[None]:
         _mended.pop()
 
 
+@contextmanager
+def spared() -> Iterator[None]:
+    """The mend of something else."""
+    yield
+
+
 def holds(lab: Lab, case: Case) -> None:
     """It holds."""
     if told := os.environ.get("MINIATURE_PARENTS"):

@@ -92,6 +92,7 @@ def test_a_malformed_family_file_is_refused(tmp_path: Path, text: dict[str, str]
         ({"top": "[pixels]\nsize = 2"}, "[pixels] belongs to inputs of images, and inputs is 'text'"),
         ({"top": 'inputs = "idefics"'}, "inputs is 'idefics', which has images, and there is no [pixels]"),
         ({"draw": "grouped = true\nheads = [1]"}, "draw.grouped needs"),
+        ({"top": "[fix]\nlearns = true"}, "learns stands in [fix], after which no key of the file itself can follow"),
         ({"draw": "positions = [64, 18]"}, "draw.positions must hold 19"),
         ({"draw": "positions = [32]\nsliding = [[true]]\nwindows = [5, 20]"}, "draw.positions must hold 33"),
     ],
