@@ -1,4 +1,4 @@
-"""``peft-conformance explain NAME``: any word of a report."""
+"""``peft-conformance explain NAME``: a clause, a chapter, a known failure, or a trait."""
 
 from __future__ import annotations
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
 from conformance.assertions import placement as whereabouts
-from conformance.assertions.placement import requires_places, requires_spellings
+from conformance.assertions.placement import (
+    as_on_one_device,
+    as_spelled_plainly,
+    requires_places,
+    requires_spellings,
+)
 from conformance.core.case import Case, Placement, Roles
 from conformance.core.features import features
 from conformance.core.relations import spelled_plainly
-from conformance.core.signals import NotApplicable
+from conformance.core.signals import NotApplicable, RunFailed, Violation
 from conformance.devices import current as where
 from conformance.devices.current import Devices, on_single_device, with_local_devices
 from conformance.devices.maps import places, spell
 from conformance.devices.place_model import memory
+from conformance.runs.trace import Trace
 
 # As simulated ones are, but of a type that torch knows without a backend.
 MANY = Devices("simulated", ("xla:0", "xla:1", "xla:2"))
@@ -106,6 +113,51 @@ def test_a_map_that_is_spelled_like_the_plain_one_is_not_applicable(
     else:
         with pytest.raises(NotApplicable, match="it is the same map"):
             requires_spellings(case, spelled_plainly(case))
+
+
+class Answering:
+    """A lab in which every map has an answer of its own, a number; ``None`` crashes. It keeps what was asked."""
+
+    def __init__(self, answers: dict[Case, float | None]) -> None:
+        self.answers, self.asked = answers, list[Case]()
+
+    def generate(self, case: Case) -> Trace:
+        self.asked.append(case)
+        answer = self.answers[case]
+        if answer is None:
+            raise RunFailed("generate", RuntimeError("no"), "peft/peft_model.py:1 generate", refused=False)
+        logits = torch.full((1, 1, 2), answer)
+        return Trace(case, torch.zeros(1, 1, dtype=torch.long), logits, lambda: 0.0, layer_devices=("xla:0", "xla:1"))
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "one", "plain", "runs", "violates"),
+    [
+        (1.0, 1.0, None, 2, False),  # as on one device: the plain spelling need not run
+        (2.0, 1.0, 2.0, 3, False),  # wrong under both spellings: no matter of spelling
+        (2.0, 1.0, 1.0, 3, True),
+        (1.0, None, 1.0, 3, False),
+        (2.0, None, 1.0, 3, True),
+    ],
+)
+def test_a_spelling_is_held_against_the_plain_one_where_it_answers_otherwise_than_one_device(
+    devices: Pretend, otherwise: float, one: float | None, plain: float | None, runs: int, violates: bool
+) -> None:
+    devices(MANY)
+    case = placed(spelling="number")
+    lab = Answering({case: otherwise, on_single_device(case): one, spelled_plainly(case): plain})
+    with pytest.raises(Violation) if violates else nullcontext():
+        as_spelled_plainly(lab, case, spelled_plainly(case), "it answers otherwise")  # type: ignore[arg-type]
+    assert len(lab.asked) == runs
+
+
+def test_a_map_under_which_it_crashes_is_held_against_nothing(devices: Pretend) -> None:
+    devices(MANY)
+    case = placed()
+    lab = Answering({case: None})
+    with pytest.raises(RunFailed):
+        as_on_one_device(lab, case, "it answers otherwise")  # type: ignore[arg-type]
+    assert lab.asked == [case]
 
 
 def test_numbers_go_round_the_devices_that_there_are() -> None:
