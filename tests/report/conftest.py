@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from conformance.core.case import Case, Prefix, Row
 from conformance.core.finding import Cell, Difference, Finding, Item, Verdict
 from conformance.core.outcome import Blame, How, Outcome, State
 from conformance.report.merged import Merged, merge_runs
+from conformance.report.nights import Night, NightlyViolation, Stack
 from conformance.session.events import Footer, Header, Replayed, Run
 
 VERSIONS = {"python": "3.11.7", "peft": "0.21.2", "transformers": "5.23.0", "torch": "2.13.0"}
@@ -107,3 +109,26 @@ def run(finding: Finding) -> Run:
     footer = Footer(exit_code=3, counts={**counts, "violates": 2, **replays}, seconds=12.25)
     items = (*(str(cell.item) for cell in cells), *(replay.item for replay in known))
     return Run(header=replace(header, items=items), cells=cells, known=known, footer=footer)
+
+
+@pytest.fixture
+def night() -> Callable[..., Night]:
+    """Makes a night of these stacks."""
+
+    def made(*stacks: Stack, run: str = "1") -> Night:
+        return Night(run=run, link=f"https://example.org/{run}", stacks=stacks)
+
+    return made
+
+
+@pytest.fixture(name="judged")
+def judged_stack() -> Callable[..., Stack]:
+    """Makes a stack in which the items ``violated`` are, and ``words`` say how others fared."""
+
+    def made(name: str, code: int | None = 0, *, violated: str = "", **words: str) -> Stack:
+        wrong = NightlyViolation(how="wrong answer", repeat="peft-conformance replay it")
+        violations = dict.fromkeys(violated.split(), wrong)
+        known = {**dict.fromkeys(violations, "violates"), **words}
+        return Stack(name=name, code=code, words=known, violations=violations)
+
+    return made

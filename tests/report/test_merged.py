@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.compat.versions import newest_first
 from conformance.core.case import Case
 from conformance.core.errors import UserError
 from conformance.core.finding import Cell, Difference, Finding, Item, Verdict
@@ -29,10 +27,8 @@ from conformance.core.outcome import (
     Outcome,
     State,
 )
-from conformance.report.failures import Place
 from conformance.report.merged import Merged, PairReport, merge_runs
 from conformance.session.events import Footer, Header, Replay, Replayed, Run
-from conformance.session.reader import read_events
 
 pytestmark = pytest.mark.light
 
@@ -299,10 +295,6 @@ def test_several_machines_are_no_contradiction() -> None:
     assert (only(merged).notes, merged.notes) == ((), ())
 
 
-def test_the_newest_release_comes_first() -> None:
-    assert newest_first(["0.9", "0.10.0", "main", "0.10.0.dev1", "0.9"]) == ["main", "0.10.0", "0.10.0.dev1", "0.9"]
-
-
 @pytest.mark.parametrize("missing", ["peft", "transformers"])
 def test_a_run_of_no_pair_is_refused(missing: str) -> None:
     of = header()
@@ -322,66 +314,6 @@ def test_every_word_has_a_letter_and_a_meaning() -> None:
     assert all(row.letter and row.meaning for row in TABLE.values())
     assert len({row.letter for row in TABLE.values()}) == len(TABLE)
     assert tuple(cell(name).word for name in WORDS) == WORDS
-
-
-@pytest.fixture
-def matrix(golden: Path) -> Merged:
-    """Nine recorded files of eight pairs."""
-    return merge_runs(read_events(file) for file in (golden / "matrix").glob("*.jsonl"))
-
-
-def test_the_recorded_pairs_have_the_words_they_were_written_for(matrix: Merged) -> None:
-    assert {(pair.pair.peft, pair.pair.transformers): pair.word for pair in matrix.pairs} == {
-        ("0.21.2", "5.23.0"): "known",
-        ("0.21.2", "4.45.1"): "conforms",
-        ("0.21.2", "4.38.0"): "broken harness",
-        ("0.14.0", "5.23.0"): "incomplete",
-        ("0.14.0", "4.45.1"): "conforms",
-        ("0.13.2", "5.23.0"): "impossible",
-        ("0.13.2", "4.45.1"): "violates",
-        ("0.13.2", "4.38.0"): "not run",
-    }
-
-
-def test_equal_violations_are_one_and_a_crash_is_one_whichever_clause_met_it(matrix: Merged) -> None:
-    wrong, crash = matrix.failures[1:]
-    assert [str(place.item) for place in wrong.at] == [
-        "equivalence.step_logits[gpt2]",
-        "equivalence.step_logits[llama]",
-    ]
-    assert [str(place.item) for place in crash.at] == ["injection.present[t5]", "masks.rows_alone[t5]"]
-    assert [finding.clause for finding in crash.also] == ["masks.rows_alone"]
-
-
-def test_the_same_violation_on_two_pairs_is_stored_once(golden: Path, matrix: Merged) -> None:
-    old = read_events(golden / "matrix" / "violates.jsonl")
-    moved = [replace(of, where="peft/peft_model.py:9 prepare_inputs_for_generation") for of in findings(old)]
-    cells = iter(moved)
-    newer = replace(
-        old,
-        header=replace(old.header, versions=old.header.versions | {"peft": "0.13.1"}),
-        cells=tuple(
-            replace(c, verdict=replace(c.verdict, finding=next(cells))) if c.verdict and c.verdict.finding else c
-            for c in old.cells
-        ),
-    )
-    merged = merge_runs([old, newer])
-    assert len(merged.failures) == 2
-    assert [place.pair for place in merged.failures[0].at] == [0, 0, 1, 1]
-    assert merged.failures[0].finding.where == "peft/peft_model.py:1690 prepare_inputs_for_generation"
-
-
-def findings(of: Run) -> list[Finding]:
-    return [cell.verdict.finding for cell in of.cells if cell.verdict and cell.verdict.finding]
-
-
-def test_a_known_failure_has_its_reason_its_replays_and_where_it_was_met(matrix: Merged) -> None:
-    (known,) = matrix.known
-    assert (known.id, known.states) == ("training-counts-pads", {"mended": (4,), "still fails": (0,)})
-    assert known.at == (Place(0, Item("masks.rows_alone", "llama")),)
-    assert known.links == ("huggingface/peft#869",)
-    assert known.finding is not None
-    assert matrix.pairs[4].notes == ("listed as a known failure, but fixed: training-counts-pads",)
 
 
 def test_known_files_of_one_name_and_other_contents_are_told_apart() -> None:

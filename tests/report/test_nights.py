@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from conformance.core.case import Case
-from conformance.core.finding import Finding, Item
-from conformance.report.issue import issue_news, issue_text, issue_title
+from conformance.core.finding import Finding
+from conformance.report.issue import issue_text, issue_title
 from conformance.report.nights import (
     Changes,
     Night,
     NightlyViolation,
-    Soaked,
     Stack,
     after,
     keep_night,
     load_night,
-    read_soak,
     read_stack,
 )
 from conformance.session.events import Footer, Judged, Run, Started
 from conformance.session.writer import Writer
-from conformance.soak import tally as tallies
-from conformance.soak.tally import Alarm, Count, Tally
 
 pytestmark = pytest.mark.light
 
-WRONG = NightlyViolation(how="wrong answer", repeat="peft-conformance replay it")
-
-
-def night(*stacks: Stack, run: str = "1") -> Night:
-    return Night(run=run, link=f"https://example.org/{run}", stacks=stacks)
-
-
-def judged(name: str, code: int | None = 0, *, violated: str = "", **words: str) -> Stack:
-    violations = dict.fromkeys(violated.split(), WRONG)
-    return Stack(name=name, code=code, words={**dict.fromkeys(violations, "violates"), **words}, violations=violations)
+Nights = Callable[..., Night]
+Stacks = Callable[..., Stack]
 
 
 def names(changes: Changes) -> dict[str, list[str]]:
@@ -93,18 +81,18 @@ def test_an_empty_file_is_no_success(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [1, 3, 4, 5])
-def test_every_exit_code_but_0_is_red(code: int) -> None:
+def test_every_exit_code_but_0_is_red(code: int, judged: Stacks) -> None:
     assert judged("one", code).red
     assert not judged("one", 0).red
 
 
-def test_a_night_whose_time_was_spent_is_partial_and_not_red() -> None:
+def test_a_night_whose_time_was_spent_is_partial_and_not_red(judged: Stacks) -> None:
     spent = replace(judged("one", 5, a="conforms", b="not run"), partial=True)
     assert not spent.red
     assert spent.result == "partial: 1 of 2 items were not run"
 
 
-def test_a_night_in_which_too_little_was_decided_is_red_and_says_where() -> None:
+def test_a_night_in_which_too_little_was_decided_is_red_and_says_where(judged: Stacks) -> None:
     short = replace(
         judged("one", 5, a="conforms", b="not run"), partial=True, short=("nothing was decided in the family x",)
     )
@@ -115,16 +103,16 @@ def test_a_night_in_which_too_little_was_decided_is_red_and_says_where() -> None
     assert not replace(short, settled=True).red
 
 
-def test_a_night_without_stacks_is_red() -> None:
+def test_a_night_without_stacks_is_red(night: Nights) -> None:
     assert night().red
 
 
-def test_without_a_night_before_everything_is_new() -> None:
+def test_without_a_night_before_everything_is_new(night: Nights, judged: Stacks) -> None:
     _, changes = after(None, night(judged("one", 1, violated="a")))
     assert names(changes) == {"new": ["a@one"]}
 
 
-def test_new_still_and_gone_are_told_apart_by_item_and_stack() -> None:
+def test_new_still_and_gone_are_told_apart_by_item_and_stack(night: Nights, judged: Stacks) -> None:
     before = night(judged("one", 1, violated="a b"), judged("two", 1, violated="c"))
     tonight = night(judged("one", 1, violated="b c", a="conforms"), judged("two", 0, c="known"))
     _, changes = after(before, tonight)
@@ -133,7 +121,9 @@ def test_new_still_and_gone_are_told_apart_by_item_and_stack() -> None:
 
 
 @pytest.mark.parametrize("word", ["broken harness", "not run", None])
-def test_only_what_was_judged_can_be_repaired_and_the_rest_is_remembered(word: str | None) -> None:
+def test_only_what_was_judged_can_be_repaired_and_the_rest_is_remembered(
+    word: str | None, night: Nights, judged: Stacks
+) -> None:
     before = night(judged("one", 1, violated="a"))
     kept, changes = after(before, night(judged("one", 3, a=word) if word else judged("one", 3)))
     assert names(changes) == {"unjudged": ["a@one"]}
@@ -152,7 +142,7 @@ def violated(*keys: str, code: int = 1) -> Stack:
     return Stack(name="one", code=code, words={"a": "violates"}, violations={"a": violation})
 
 
-def test_another_violation_of_the_same_item_is_new() -> None:
+def test_another_violation_of_the_same_item_is_new(night: Nights) -> None:
     first, changes = after(None, night(violated("one bug")))
     assert names(changes) == {"new": ["a@one"]}
     assert "earlier nights" not in issue_text(first, changes, None)
@@ -161,14 +151,14 @@ def test_another_violation_of_the_same_item_is_new() -> None:
     assert "- `a` on one: wrong answer, not the violation of earlier nights\n" in issue_text(second, changes, first)
 
 
-def test_of_two_violations_of_one_item_neither_is_new_twice() -> None:
+def test_of_two_violations_of_one_item_neither_is_new_twice(night: Nights) -> None:
     before, _ = after(None, night(violated("one bug")))
     for bug, expected in (("another bug", "new"), ("one bug", "still"), ("another bug", "still")):
         before, changes = after(before, night(violated(bug)))
         assert names(changes) == {expected: ["a@one"]}
 
 
-def test_a_night_without_a_word_forgets_neither_violation() -> None:
+def test_a_night_without_a_word_forgets_neither_violation(night: Nights) -> None:
     before, _ = after(None, night(violated("one bug")))
     before, _ = after(before, night(violated("another bug")))
     before, changes = after(before, night(Stack(name="one", code=3)))
@@ -177,14 +167,14 @@ def test_a_night_without_a_word_forgets_neither_violation() -> None:
     assert names(changes) == {"still": ["a@one"]}
 
 
-def test_another_violation_is_told_in_settled_releases_too() -> None:
+def test_another_violation_is_told_in_settled_releases_too(night: Nights) -> None:
     before = None
     for bug, red in (("one bug", True), ("another bug", True), ("one bug", False)):
         before, _ = after(before, night(replace(violated(bug), settled=True)))
         assert before.red == red
 
 
-def test_a_night_that_was_kept_before_there_were_keys_is_read(tmp_path: Path) -> None:
+def test_a_night_that_was_kept_before_there_were_keys_is_read(tmp_path: Path, night: Nights) -> None:
     """Which violation it was is not known, so what its items show is not new."""
     old = """{"run":"1","link":"https://example.org/1","stacks":[{"name":"one","settled":false,"new":1,"pair":"","code":1,
     "why":"","words":{"a":"violates","b":"not run"},"violations":{"a":{"how":"wrong answer","repeat":"r"}},
@@ -198,7 +188,7 @@ def test_a_night_that_was_kept_before_there_were_keys_is_read(tmp_path: Path) ->
     assert names(changes) == {"new": ["a@one"], "unjudged": ["b@one"]}
 
 
-def test_what_settled_releases_violate_is_told_once() -> None:
+def test_what_settled_releases_violate_is_told_once(night: Nights, judged: Stacks) -> None:
     def settled(code: int | None, violated: str = "", **words: str) -> Stack:
         return replace(judged("old", code, violated=violated, **words), settled=True)
 
@@ -214,11 +204,11 @@ def test_what_settled_releases_violate_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("code", [None, 2, 3, 4])
-def test_of_settled_releases_too_a_run_must_finish_and_be_sound(code: int | None) -> None:
+def test_of_settled_releases_too_a_run_must_finish_and_be_sound(code: int | None, judged: Stacks) -> None:
     assert replace(judged("old", code), settled=True).red
 
 
-def test_a_stack_that_was_judged_in_part_is_not_shown_in_green() -> None:
+def test_a_stack_that_was_judged_in_part_is_not_shown_in_green(night: Nights, judged: Stacks) -> None:
     part = night(judged("one", a="conforms", b="not run"))
     assert not part.red
     said = "All stacks conform as far as they were judged (1 item not run)"
@@ -227,12 +217,12 @@ def test_a_stack_that_was_judged_in_part_is_not_shown_in_green() -> None:
     assert "| one |  | \N{MEDIUM WHITE CIRCLE} nothing is violated; 1 of 2 items were not run | 0 |" in table
 
 
-def test_a_stack_that_is_no_longer_planned_is_forgotten() -> None:
+def test_a_stack_that_is_no_longer_planned_is_forgotten(night: Nights, judged: Stacks) -> None:
     _, changes = after(night(judged("one", 1, violated="a")), night(judged("two")))
     assert names(changes) == {}
 
 
-def test_a_night_is_kept_for_the_next(tmp_path: Path) -> None:
+def test_a_night_is_kept_for_the_next(tmp_path: Path, night: Nights, judged: Stacks) -> None:
     kept = night(judged("one", 1, violated="a"))
     keep_night(kept, tmp_path / "nights" / "night.json")
     assert load_night(tmp_path / "nights" / "night.json") == kept
@@ -243,106 +233,6 @@ def test_what_is_no_night_is_none(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "night.json").write_text(text)
     assert load_night(tmp_path / "night.json") is None
-
-
-def test_the_text_of_the_issue() -> None:
-    before = night(judged("one", 1, violated="a b d"))
-    lost = Stack(name="lost", why="left | no\nevents")
-    kept, changes = after(before, night(judged("one", 1, violated="b c", a="conforms"), lost, judged("two"), run="2"))
-    assert issue_title(kept) == "Nightly conformance: 2 of 3 stacks red"
-    assert issue_news(kept, changes) == "1 new violation in [run 2](https://example.org/2)."
-    assert (
-        issue_text(kept, changes, before)
-        == """\
-[Run 2](https://example.org/2), compared with [run 1](https://example.org/1). The run has the page as its artifact `report`.
-
-| stack | releases | result | violations |
-|---|---|---|---|
-| one |  | \N{LARGE RED CIRCLE} violation | 2 |
-| lost |  | \N{LARGE RED CIRCLE} left \\| no events | 0 |
-
-### New: 1 violation
-
-- `c` on one: wrong answer
-
-```console
-# one
-peft-conformance replay it
-```
-
-### Still there: 1 violation
-
-- `b` on one: wrong answer
-
-### Gone: 1 violation
-
-- `a` on one: now conforms
-
-### Not judged tonight: 1 violation
-
-- `d` on one: not reached
-"""
-    )
-
-
-def test_a_night_with_thousands_of_violations_fits_into_an_issue() -> None:
-    items = " ".join(f"equivalence.forward_agrees_with_generate[family{number}]" for number in range(3000))
-    before = night(judged("one", 1, violated=items))
-    for tonight in (night(judged("one", 1, violated=items)), night(judged("one"))):
-        _, changes = after(before, tonight)
-        text = issue_text(tonight, changes, before)
-        assert "- and 2940 more" in text
-        assert len(text) < 65_536
-
-
-def soaked(path: Path, *, alarms: int = 0, complete: bool = True) -> Soaked:
-    item = Item("masks.row_order", "llama")
-    alarm = Alarm(
-        subject="reference", item=item, seed=7, word="violates", what="they differ", case=Case(family="llama")
-    )
-    counts = Count(subject="reference", item=item, words={"conforms": 299, "undecided": 1, "not applicable": 5})
-    (path / "events-soak").mkdir(exist_ok=True)
-    tally = Tally(counts=(counts,), alarms=(alarm,) * alarms, complete=complete)
-    tallies.write(tally, path / "events-soak" / "soak.json")
-    return read_soak(path)
-
-
-def test_the_soak_is_told_with_the_sum_of_all_nights(tmp_path: Path) -> None:
-    first, _ = after(None, replace(night(judged("one")), soaked=soaked(tmp_path)))
-    second, changes = after(first, replace(night(judged("one")), soaked=soaked(tmp_path)))
-    assert not second.red
-    assert (
-        "\n\nSoak: \N{LARGE GREEN CIRCLE} 300 examples tonight, 0.33 % undecided, 0 alarms; 600 examples in all nights\n"
-        in issue_text(second, changes, first)
-    )
-
-
-def test_an_alarm_makes_a_night_red_and_is_news(tmp_path: Path) -> None:
-    tonight, changes = after(None, replace(night(judged("one")), soaked=soaked(tmp_path, alarms=2)))
-    assert tonight.red
-    assert issue_title(tonight) == "Nightly conformance: 0 of 1 stack red, and the soak"
-    assert issue_news(tonight, changes) == "2 alarms in [run 1](https://example.org/1)."
-    text = issue_text(tonight, changes, None)
-    assert "\N{LARGE RED CIRCLE} 300 examples tonight, 0.33 % undecided, 2 alarms; 300 examples in all nights\n" in text
-    assert "```console\npeft-conformance soak --subjects reference --clauses masks.row_order --case" in text
-
-
-def test_a_soak_that_was_cut_or_left_nothing_is_red(tmp_path: Path) -> None:
-    assert read_soak(tmp_path).code == 3
-    assert soaked(tmp_path, complete=False).code == 3
-    (tmp_path / "events-soak" / "soak.json").write_text("{", "utf-8")
-    assert "not the file of a soak" in read_soak(tmp_path).why
-    lost, changes = after(None, replace(night(judged("one")), soaked=read_soak(tmp_path / "elsewhere")))
-    assert lost.red
-    text = issue_text(lost, changes, None)
-    assert (
-        "Soak: \N{LARGE RED CIRCLE} left nothing: it could not be installed, or its machine was lost; 0 examples in"
-        in text
-    )
-
-
-def test_a_green_night_says_since_when() -> None:
-    assert issue_title(night(judged("one"), run="4")) == "All stacks conform since run 4: https://example.org/4"
 
 
 def test_a_finished_run_with_nothing_graver_is_green(tmp_path: Path, run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.compat import versions
+from conformance.compat.versions import newest_first
 from conformance.core.errors import UserError
 
 pytestmark = pytest.mark.light
@@ -100,3 +101,7 @@ def test_code_that_does_not_say_its_version_has_that_of_the_metadata(shadow: Pat
 def test_what_is_installed_here_says_what_its_metadata_say() -> None:
     for name in versions.JUDGED:
         assert versions.of_code(name) == versions.of_metadata(name)
+
+
+def test_the_newest_release_comes_first() -> None:
+    assert newest_first(["0.9", "0.10.0", "main", "0.10.0.dev1", "0.9"]) == ["main", "0.10.0", "0.10.0.dev1", "0.9"]
