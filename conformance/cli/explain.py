@@ -20,6 +20,7 @@ def explain(
 ) -> None:
     """Explain a clause (what it claims, when it says something, where it comes from), a chapter, a known failure, a trait."""
     from conformance.clauses.registry import clauses
+    from conformance.cli.known import known_lines
     from conformance.core.errors import unknown
     from conformance.families.traits import TRAITS
     from conformance.session.selection import read_known
@@ -36,25 +37,6 @@ def explain(
         say(f"{name}\n  {TRAITS[name].statement}")
     else:
         raise unknown("name", name, [*clauses(), *chapters, *entries, *TRAITS])
-
-
-def known_lines(entry: KnownFailure) -> Iterator[str]:
-    """One known failure: where it holds, whether it does here, the function at fault, and why."""
-    from conformance.compat.versions import versions
-    from conformance.report.finding import link
-
-    severity = f" ({entry.severity})" if entry.severity else ""
-    yield f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}"
-    judged = {name: versions().get(name) for name in ("peft", "transformers")}
-    here = ""
-    if all(judged.values()):
-        holds = "with" if entry.applies(versions()) else "not with"
-        here = f": {holds} the installed {judged['peft']} x {judged['transformers']}"
-    yield f"  peft {entry.peft}, transformers {entry.transformers}{here}"
-    yield f"  {entry.function}: {' '.join(entry.reason.split())}"
-    if entry.objection:
-        yield f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}"
-    yield from (f"  {link(address)}" for address in entry.links)
 
 
 def _case_lines(entry: KnownFailure) -> Iterator[str]:

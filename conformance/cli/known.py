@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from conformance.cli.common import (
     register_files,
     say,
 )
+
+if TYPE_CHECKING:
+    from conformance.engine.known import KnownFailure
 
 known_app = typer.Typer(no_args_is_help=True, help="Known failures: violations that are understood.")
 
@@ -34,7 +38,6 @@ def list_known(
     known: KnownOption = None, format: Annotated[ListFormat, typer.Option("--format")] = ListFormat.TEXT
 ) -> None:
     """List the known failures: where they hold, the function at fault, and why."""
-    from conformance.cli.explain import known_lines
     from conformance.session.selection import read_known
 
     file, entries = read_known(known)
@@ -79,3 +82,22 @@ def check_known(
     else:
         print_json(done)
     raise typer.Exit(code)
+
+
+def known_lines(entry: KnownFailure) -> Iterator[str]:
+    """One known failure: where it holds, whether it does here, the function at fault, and why."""
+    from conformance.compat.versions import versions
+    from conformance.report.finding import link
+
+    severity = f" ({entry.severity})" if entry.severity else ""
+    yield f"{entry.id}{severity}: {', '.join(entry.clauses)} for {', '.join(entry.families)}"
+    judged = {name: versions().get(name) for name in ("peft", "transformers")}
+    here = ""
+    if all(judged.values()):
+        holds = "with" if entry.applies(versions()) else "not with"
+        here = f": {holds} the installed {judged['peft']} x {judged['transformers']}"
+    yield f"  peft {entry.peft}, transformers {entry.transformers}{here}"
+    yield f"  {entry.function}: {' '.join(entry.reason.split())}"
+    if entry.objection:
+        yield f"  Objection: {entry.objection} Answer: {' '.join(entry.answer.split())}"
+    yield from (f"  {link(address)}" for address in entry.links)
