@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from conformance.clauses.registry import Clause
+from conformance.core.finding import Difference
 from conformance.core.outcome import Outcome
 from conformance.engine.controls import Example, confirm, controlled, run
 from conformance.engine.known import KnownFailure
@@ -91,32 +92,74 @@ def _explains(clause: Clause, lab: Lab, example: Example, mends: Entries) -> boo
 
 
 def _mended(clause: Clause, lab: Lab, example: Example, entries: Entries) -> tuple[Entries, Example]:
-    """The entries whose mends were put in force, one nomination after the other, and what was seen in the end."""
+    """The entries whose mends were put in force, one after the other, and what was seen in the end."""
 
     def under(in_force: Entries) -> Example:
         with with_mends(lab, in_force) as there:
             return run(clause, there, example.case)
 
-    tried: Entries = ()
-    left = example
-    while new := tuple(
-        entry for entry in entries if entry not in tried and left.finding and entry.resembles(left.finding)
-    ):
-        for some in dict.fromkeys([*((one,) for one in new), new]):
-            left = under((*tried, *some))
-            # Of an entry without a mend its words are the proof.
-            if left.outcome is Outcome.CONFORMS or not all(entry.mend for entry in some):
-                return (*tried, *some), _known(example, (*tried, *some))
-        tried = (*tried, *new)
-    together = _needed_together(example, entries, under) if tried else ()
-    return (together, _known(example, together)) if together else (tried, left)
-
-
-def _needed_together(example: Example, entries: Entries, under: Callable[[Entries], Example]) -> Entries:
-    """As few entries as do, all mended, if the Case conforms so: behind what it resembles there may be what it does not."""
+    steps = _Steps(under, example)
+    explained = steps.take(lambda left: (entry for entry in entries if left.finding and entry.resembles(left.finding)))
+    if explained or not steps.tried:
+        return steps.kept, steps.left
+    left = under(steps.tried)
+    if left.outcome is Outcome.CONFORMS:
+        return steps.tried, _known(example, steps.tried)
+    # Behind what it resembles there may be what it does not.
     concerned = tuple(entry for entry in entries if entry.mend and example.finding and entry.concerns(example.finding))
     if under(concerned).outcome is not Outcome.CONFORMS:
-        return ()
+        return steps.tried, left
+    together = steps.kept if steps.take(lambda _: concerned) else _needed_of(concerned, under)
+    return together, _known(example, together)
+
+
+class _Steps:
+    """Mends put in force one after the other, each beside those that changed what is seen, until the Case conforms.
+
+    ``kept`` are those that changed it, ``tried`` all; ``left`` is what is seen with the kept ones, and in the end the example
+    as it was, known.
+    """
+
+    def __init__(self, under: Callable[[Entries], Example], example: Example) -> None:
+        self._under, self._example = under, example
+        self.kept: Entries = ()
+        self.tried: Entries = ()
+        self.left = example
+        self._explained = False
+
+    def take(self, nominated: Callable[[Example], Iterable[KnownFailure]]) -> bool:
+        """Try what is ``nominated`` by what is left, what needs most of a Case first, and anew whenever that changes.
+
+        Whether the Case conforms in the end.
+        """
+        while not self._explained and any(self._changes(entry) for entry in self._new(nominated(self.left))):
+            pass
+        return self._explained
+
+    def _new(self, nominated: Iterable[KnownFailure]) -> Entries:
+        new = (entry for entry in nominated if entry not in self.kept)
+        return tuple(sorted(new, key=lambda entry: len(entry.features), reverse=True))
+
+    def _changes(self, entry: KnownFailure) -> bool:
+        """Whether the violation is gone, or is another one, with the mend of ``entry`` in force, too; then it is kept."""
+        left = self._under((*self.kept, entry))
+        self.tried = tuple(dict.fromkeys((*self.tried, entry)))
+        # Of an entry without a mend its words are the proof.
+        self._explained = left.outcome is Outcome.CONFORMS or not entry.mend
+        changed = self._explained or _shown(left) not in (None, _shown(self.left))
+        if changed:
+            self.kept = (*self.kept, entry)
+            self.left = _known(self._example, self.kept) if self._explained else left
+        return changed
+
+
+def _shown(example: Example) -> tuple[Difference, str] | None:
+    """The violation that it is, to the last digit."""
+    return (example.finding.difference, example.finding.where) if example.finding else None
+
+
+def _needed_of(concerned: Entries, under: Callable[[Entries], Example]) -> Entries:
+    """As few of the ``concerned`` entries as do, all mended."""
     for entry in concerned:
         fewer = tuple(other for other in concerned if other is not entry)
         if under(fewer).outcome is Outcome.CONFORMS:

@@ -117,6 +117,22 @@ def test_a_mend_that_is_not_needed_is_not_counted(kit: Any, padded: Any) -> None
     assert verdict.known == {"two": verdict.counts["violates"]}
 
 
+def test_a_mend_that_changes_nothing_is_not_counted_beside_those_that_do(kit: Any, padded: Any) -> None:
+    """The crash resembles an entry that has no part in it; the next one's mend lets a wrong answer be seen."""
+    known = (padded_known(id="idle", how=None), padded_known(id="crash", how=How.CRASH), padded_known(id="wrong"))
+
+    def left(ids: tuple[str, ...], case: Case) -> Any:
+        return kit.crash() if "crash" not in ids else None if "wrong" in ids else padded(case)
+
+    verdict = kit.search(lambda case: kit.crash() if case.padded else None, known=known, mended=left)
+    assert verdict.known == dict.fromkeys(("crash", "wrong"), verdict.counts["violates"])
+
+
+def test_of_two_that_explain_it_the_one_that_needs_more_of_a_case_is_named(kit: Any, padded: Any) -> None:
+    known = (padded_known(id="any", features=()), padded_known(id="padded"))
+    assert set(kit.search(padded, known=known, mended=lambda ids, case: None).known) == {"padded"}
+
+
 def test_what_is_seen_under_a_mend_may_resemble_another_known_failure(kit: Any, padded: Any) -> None:
     """A crash is mended, and behind it there is a wrong answer that is known, too."""
     known = (padded_known(id="crash", how=How.CRASH), padded_known(id="wrong"))
