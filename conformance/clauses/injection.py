@@ -72,7 +72,6 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
     sources=("arXiv:1706.03762",),
     requires=(in_the_cache, many_virtual_tokens, keys_carry_position),
     control="runs",
-    decisive=1,  # where layers may slide, a covering array has one Case for certain in which none does
 )
 def order_free(lab: Lab, case: Case) -> None:
     """Permuting the virtual tokens changes nothing where attention is full and keys carry their position already.

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -50,14 +50,18 @@ from conformance.engine.shrink import shrink
 from conformance.engine.verdict import verdict
 from conformance.families import Family, family_named
 from conformance.families.possible import impossible
-from conformance.strategies import Stratum, cases, strata
+from conformance.strategies import Stratum, cases, one_array, strata
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 NO_STORY = "this family has no story"
 PROFILES = {"quick": 1, "standard": 4, "thorough": 20}
-"""Examples of each pair of classes, at least: that many covering arrays, of 22 to 30 Cases each, or 30 to 45 of placed models."""
+"""Examples of each pair of classes, at least: that many covering arrays, of 13 to 30 Cases each, or 30 to 45 of placed models."""
+FURTHER = 5
+"""How many times as many arrays there are for a claim of which they decided something, but not enough: it needs five examples
+of each, and each has one of whatever pair of classes it speaks of.
+"""
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -92,6 +96,11 @@ class _Search:
         self.excused: Counter[str] = Counter()
         self.base_fails = 0
         self.evidence: dict[str, Finding] = {}
+
+    @property
+    def decisive(self) -> int:
+        """How many examples showed whether the claim holds."""
+        return self.counts[Outcome.CONFORMS.value] + self.counts[Outcome.VIOLATES.value]
 
     def visit(self, case: Case) -> Example | None:
         """Judge every follow-up Case of a drawn one; gives the first that ends the search."""
@@ -173,12 +182,23 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
     """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
     if state.clause.fixed_case:
         return _fixed_case(state, state.clause.fixed_case(family))
-    for stratum in strata(family, budget.examples, budget.seed, state.clause.placed):
+    for stratum in _visited(state, family, budget):
         ended = state.visit(drawn(family.name, stratum, budget.seed, method))
         if ended:
             strategy = cases(family, stratum, method)
             return _minimal(state, ended, _within_stratum(state, ended, strategy, stratum, budget), budget)
     return None
+
+
+def _visited(state: _Search, family: Family, budget: Budget) -> Iterator[Stratum]:
+    """The rows of all arrays; of a claim that speaks of few Cases those of further arrays, until enough is decided."""
+    arrays, placed, needed = budget.examples, state.clause.placed, budget.decisive(state.clause)
+    yield from strata(family, arrays, budget.seed, placed)
+    for number in range(arrays, arrays * FURTHER):
+        for stratum in one_array(family, number, budget.seed, placed):
+            if not 0 < state.decisive < needed:
+                return
+            yield stratum
 
 
 def _fixed_case(state: _Search, case: Case | None) -> Example | None:

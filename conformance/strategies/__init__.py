@@ -1,6 +1,6 @@
 """How Cases are drawn: every possible pair of classes in few strata, one strategy per family and stratum, simplest first."""
 
 from conformance.strategies.cases import cases
-from conformance.strategies.stratum import Stratum, strata
+from conformance.strategies.stratum import Stratum, one_array, strata
 
-__all__ = ["Stratum", "cases", "strata"]
+__all__ = ["Stratum", "cases", "one_array", "strata"]

@@ -58,13 +58,20 @@ class Joint:
             for wanted in {classes[index] for classes in self.values}
         }
         self._allowing = {state: _bits(_allows(classes, state) for classes in self.values) for state in STATES}
+        self._states: dict[tuple[str | None, ...], frozenset[tuple[bool, ...]]] = {}
 
     def states(self, wanted: Mapping[str, str]) -> frozenset[tuple[bool, ...]]:
         """The states in which this part has the ``wanted`` classes, by dimension; none if it never has them."""
+        asked = tuple(map(wanted.get, self.names))
+        if asked not in self._states:
+            self._states[asked] = self._states_of(asked)
+        return self._states[asked]
+
+    def _states_of(self, asked: tuple[str | None, ...]) -> frozenset[tuple[bool, ...]]:
         having = self._any
-        for name in self.names:
-            if name in wanted:
-                having &= self._having.get((name, wanted[name]), 0)
+        for name, wanted in zip(self.names, asked, strict=True):
+            if wanted is not None:
+                having &= self._having.get((name, wanted), 0)
         return frozenset(state for state, allowing in self._allowing.items() if having & allowing)
 
 

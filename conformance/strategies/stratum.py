@@ -10,9 +10,6 @@ from msgspec.structs import replace
 from conformance.families.family import Draw, Family
 from conformance.strategies.arrays import Classes, array
 
-FEWEST = 22
-"""Rows, so that of a claim which speaks of a third of all Cases a verdict has five decisive examples."""
-
 
 class Stratum(Struct, frozen=True, kw_only=True):
     """The Cases with certain ``classes``, one of each dimension; those of ``placed`` models have a device map."""
@@ -27,15 +24,13 @@ class Stratum(Struct, frozen=True, kw_only=True):
 def strata(family: Family, arrays: int, seed: int, placed: bool = False) -> Iterator[Stratum]:
     """The rows of so many covering arrays of ``family``, each with every possible pair of classes; the simplest row first."""
     for number in range(arrays):
-        for index, row in enumerate(_rows(drawn_from(family, placed), placed, f"{family.name} {seed} {number}")):
-            simplest = number == index == 0
-            yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, simplest=simplest)
+        yield from one_array(family, number, seed, placed)
 
 
-def _rows(draw: Draw, placed: bool, salt: str) -> tuple[Classes, ...]:
-    """A covering array; where it is shorter than :data:`FEWEST`, with rows of another one."""
-    rows = array(draw, placed, salt)
-    return (*rows, *array(draw, placed, f"{salt} more")[1 : 1 + FEWEST - len(rows)]) if len(rows) < FEWEST else rows
+def one_array(family: Family, number: int, seed: int, placed: bool = False) -> Iterator[Stratum]:
+    """The rows of a single covering array, one of any ``number`` of them."""
+    for index, row in enumerate(array(drawn_from(family, placed), placed, f"{family.name} {seed} {number}")):
+        yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, simplest=number == index == 0)
 
 
 def drawn_from(family: Family, placed: bool) -> Draw:

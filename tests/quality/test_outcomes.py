@@ -73,6 +73,20 @@ def test_enough_decisive_examples_conform_beside_refused_ones(kit: Any) -> None:
     assert verdict.counts["refused"] > 0
 
 
+@pytest.mark.parametrize("examples", [PROFILES["quick"], 2])
+def test_a_claim_that_speaks_of_few_cases_goes_on_until_enough_are_decided(kit: Any, examples: int) -> None:
+    """Of one pair of classes: each array has it, and there are as many arrays as it takes, and not one Case more."""
+    few = lambda case: None if case.roles.rope == "llama3" and case.padded else NotApplicable("no")  # noqa: E731
+    verdict = kit.search(few, budget=Budget(examples=examples))
+    assert (verdict.outcome, verdict.decisive) == (Outcome.CONFORMS, 5 * examples)
+    assert sum(verdict.counts.values()) > len(list(strata(family_named("llama"), examples, 0)))
+
+
+def test_a_claim_of_which_nothing_was_decided_does_not_go_on(kit: Any) -> None:
+    verdict = kit.search(lambda case: NotApplicable("no such thing"), budget=Budget())
+    assert verdict.counts == {"not applicable": QUICK}
+
+
 def test_a_violation_comes_before_all_that_conforms(kit: Any) -> None:
     verdict = kit.search(lambda case: kit.wrong() if case.prefix.projection else None)
     assert verdict.outcome is Outcome.VIOLATES

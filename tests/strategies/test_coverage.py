@@ -9,11 +9,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from msgspec.structs import replace
 
-from conformance.clauses.registry import clause_named
+from conformance.clauses.registry import Clause, clauses
 from conformance.core.case import Case
 from conformance.core.dimension import Dimension
 from conformance.core.dimensions import DIMENSIONS
-from conformance.engine.search import PROFILES, Budget, drawn
+from conformance.engine.search import PROFILES, drawn
 from conformance.families import Family, families, family_named
 from conformance.families.family import Draw
 from conformance.strategies import cases, strata
@@ -75,11 +75,10 @@ def test_standard_has_nearly_every_triple_of_placed_models_of_the_union() -> Non
     assert union(reach(name, True, "standard", 0, TRIPLE) for name in few).share >= 0.95
 
 
-def test_quick_is_not_dearer_than_the_24_cases_that_an_item_once_had() -> None:
+def test_quick_is_cheaper_than_the_24_cases_that_an_item_once_had() -> None:
     """Of placed models there were 27, fewer; but those whose map transformers makes are not for most of the clauses."""
     plain, placed = ([len(met(name, placed, "quick", 0)) for name in NAMES] for placed in (False, True))
-    assert sum(plain) <= 24 * len(NAMES)
-    assert min(plain) >= 22
+    assert sum(plain) <= 20 * len(NAMES)
     assert sum(placed) <= 41 * len(NAMES)
 
 
@@ -94,11 +93,19 @@ def test_encoders_of_fewer_layers_are_drawn() -> None:
     assert sum(0 < case.roles.encoder_layers < case.roles.layers for case in met("t5", False, "quick", 0)) >= 3
 
 
-@pytest.mark.parametrize("start", range(1, 7))
-def test_no_seed_of_standard_brings_fewer_cases_than_a_verdict_needs(start: int) -> None:
-    """Of the claim that speaks of the fewest, in the family that has the fewest for it: with seed 1 there are seven."""
-    clause, wanted = clause_named("injection.order_free"), Budget(examples=PROFILES["standard"])
-    assert sum(not clause.missing(case) for case in met("mistral", False, "standard", start)) >= wanted.decisive(clause)
+@pytest.mark.parametrize("clause", [c for c in clauses().values() if not c.fixed_case], ids=lambda clause: clause.id)
+def test_an_array_decides_something_of_every_claim_that_speaks_of_the_family(clause: Clause) -> None:
+    """Or no array has a Case for it. With one for certain in each, there are enough in five times as many."""
+    for name in NAMES:
+        each = [
+            sum(
+                not clause.missing(case)
+                for drawn in met(name, clause.placed, "quick", start)
+                for case in clause.cases(drawn)
+            )
+            for start in (0, 1, 2, 3)
+        ]
+        assert min(each) > 0 or max(each) == 0, (name, each)
 
 
 # -- what is impossible -----------------------------------------------------------------------------------------------
