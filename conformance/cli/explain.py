@@ -1,8 +1,8 @@
-"""``peft-conformance explain NAME``: a clause, a chapter, a known failure, or a trait."""
+"""``peft-conformance explain NAME``: a clause, a chapter, a known failure, a feature, or a trait."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="a clause, a chapter, a known failure, or a trait of models")],
+    name: Annotated[
+        str, typer.Argument(help="a clause, a chapter, a known failure, a feature of Cases, or a trait of models")
+    ],
     known: KnownOption = None,
 ) -> None:
-    """Explain a clause (what it claims, when it says something, where it comes from), a chapter, a known failure, a trait."""
+    """Explain a clause (what it claims, of what, where it comes from), a chapter, a known failure, a feature, or a trait."""
     from conformance.clauses.registry import clauses
     from conformance.cli.known import known_lines
     from conformance.core.errors import unknown
+    from conformance.core.features import FEATURES
     from conformance.families.traits import TRAITS
     from conformance.session.selection import read_known
 
@@ -33,19 +36,39 @@ def explain(
         say("\n".join(_chapter_lines(name)))
     elif name in entries:
         say("\n".join([*known_lines(entries[name]), *_case_lines(entries[name])]))
-    elif name in TRAITS:
-        say(f"{name}\n  {TRAITS[name].statement}")
+    elif name in FEATURES or name in TRAITS:
+        told = _feature_lines(name) if name in FEATURES else [name, f"  {TRAITS[name].statement}"]
+        say("\n".join([*told, *_needing(name, entries.values())]))
     else:
-        raise unknown("name", name, [*clauses(), *chapters, *entries, *TRAITS])
+        raise unknown("name", name, [*clauses(), *chapters, *entries, *FEATURES, *TRAITS])
+
+
+def _feature_lines(name: str) -> Iterator[str]:
+    from conformance.core.dimensions import DIMENSIONS
+
+    yield name
+    own = next((dimension for dimension in DIMENSIONS if name in dimension.classes), None)
+    if own is None:
+        yield "  a feature of a Case beside those of its dimensions"
+        return
+    others = ", ".join(other for other in own.classes if other != name)
+    yield f"  a feature of a Case: what it is in the dimension {own.name!r}; else it is {others}"
+
+
+def _needing(name: str, entries: Iterable[KnownFailure]) -> Iterator[str]:
+    yield from (f"  needed by the known failure {entry.id}" for entry in entries if name in entry.features)
 
 
 def _case_lines(entry: KnownFailure) -> Iterator[str]:
     from shlex import join
 
+    from conformance.devices.lanes import FORCED
+
     yield f"  needs     {', '.join(entry.features) or 'no feature of the Case or trait of the model'}"
     yield f"  mend      {entry.mend or entry.unmendable}"
     yield f"  case      {entry.case!r}"
-    yield f"  repeat    {join(['peft-conformance', 'replay', '--clause', entry.clause, entry.case.to_json()])}"
+    on = f"{FORCED}={entry.lane} " if entry.lane else ""
+    yield f"  repeat    {on}{join(['peft-conformance', 'replay', '--clause', entry.clause, entry.case.to_json()])}"
 
 
 def _chapter_lines(chapter: str) -> Iterator[str]:

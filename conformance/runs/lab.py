@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,7 @@ class Lab:
     def _loaded_onto(self, case: Case) -> Subject:
         """The adapter was saved elsewhere, and is loaded onto the placed model; weights may then wait in its folder."""
         folder = temporary_folder()
-        self.new_subject(unplaced(case)).save(Path(folder.name))
+        shutil.copytree(self.saved_folder(unplaced(case)), folder.name, dirs_exist_ok=True)
         subject = guarded("from_pretrained", lambda: self.maker.load(case, Path(folder.name)))
         keeping(folder, subject.base)
         return subject

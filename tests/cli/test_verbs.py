@@ -64,6 +64,24 @@ def test_a_chapter_a_known_failure_and_a_trait_are_explained(command: Command) -
     assert command("explain", "rotary").stdout.splitlines()[1] == "  Queries and keys are rotated by their positions."
 
 
+def test_a_feature_is_explained_with_the_known_failures_that_need_it(command: Command) -> None:
+    said = command("explain", "some_pads").stdout.splitlines()
+    assert said[:2] == [
+        "some_pads",
+        "  a feature of a Case: what it is in the dimension 'rows'; else it is one_row, equal_rows, all_pads_but_one",
+    ]
+    padded = command("explain", "left_padded").stdout.splitlines()
+    assert padded[1:3] == [
+        "  a feature of a Case beside those of its dimensions",
+        "  needed by the known failure training-counts-pads",
+    ]
+
+
+def test_what_only_another_lane_shows_is_repeated_there(command: Command) -> None:
+    (repeat,) = (line for line in command("explain", "whole-model-on-disk").stdout.splitlines() if "  repeat" in line)
+    assert repeat.split()[1] == "CONFORMANCE_LANE=offload"
+
+
 def test_a_replay_says_which_known_failure_explains_the_case(command: Command) -> None:
     case = ("replay", '{"family":"llama"}', "--clause", "miniature.wrong", "--known")
     known = command(*case, "known.toml")
