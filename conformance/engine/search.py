@@ -59,8 +59,9 @@ NO_STORY = "this family has no story"
 PROFILES = {"quick": 1, "standard": 4, "thorough": 20}
 """Examples of each pair of classes, at least: that many covering arrays, of 13 to 30 Cases each, or 30 to 45 of placed models."""
 FURTHER = 5
-"""How many times as many arrays there are for a claim of which they decided something, but not enough: it needs five examples
-of each, and each has one of whatever pair of classes it speaks of.
+"""How many times as many arrays there may be for a claim of which those of the profile decided something, but not enough.
+
+Most claims want five decisive examples for each array, and each array has a Case for every pair of classes.
 """
 
 
