@@ -30,6 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -193,13 +194,11 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
 
 def _visited(state: _Search, family: Family, budget: Budget) -> Iterator[Stratum]:
     """The rows of all arrays; of a claim that speaks of few Cases those of further arrays, until enough is decided."""
-    arrays, placed, needed = budget.examples, state.clause.placed, budget.decisive(state.clause)
-    yield from strata(family, arrays, budget.seed, placed)
-    for number in range(arrays, arrays * FURTHER):
-        for stratum in one_array(family, number, budget.seed, placed):
-            if not 0 < state.decisive < needed:
-                return
-            yield stratum
+    arrays, seed, placed = budget.examples, budget.seed, state.clause.placed
+    yield from strata(family, arrays, seed, placed)
+    further = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays, arrays * FURTHER))
+    while 0 < state.decisive < budget.decisive(state.clause) and (stratum := next(further, None)):
+        yield stratum
 
 
 def _fixed_case(state: _Search, case: Case | None) -> Example | None:

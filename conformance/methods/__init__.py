@@ -5,6 +5,7 @@ Importing this imports no torch, and neither does :func:`method_named`: a method
 
 from __future__ import annotations
 
+from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
@@ -23,5 +24,10 @@ def method_named(name: str) -> Method:
     """The method called ``name``. Raises :class:`~conformance.core.errors.UserError` for an unknown name."""
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    found: Method = resolve_name(METHODS[name])
+    return _found(METHODS[name])
+
+
+@cache
+def _found(where: str) -> Method:
+    found: Method = resolve_name(where)
     return found

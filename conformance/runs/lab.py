@@ -144,6 +144,10 @@ class Lab:
 
     def raw(self, case: Case) -> dict[str, Tensor]:
         """The raw parameters that the Case says, drawn without any wrapper."""
+        key = model_of(case)
+        return self.once(("raw", key), lambda: self._raw(key))
+
+    def _raw(self, case: Case) -> dict[str, Tensor]:
         method, layout = method_named(case.method), self.layout(case)
         if case.prefix.content == "tokens":
             filled = keys_values_of_text(self.base(case), self.family(case), case)

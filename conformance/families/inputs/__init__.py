@@ -5,6 +5,7 @@ Every kind but ``text`` is of images, which the family file describes in ``[pixe
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -24,7 +25,12 @@ def kinds() -> list[str]:
 
 def inputs_of(family: Family) -> Inputs:
     """The kind of input that ``family`` takes."""
-    inputs: Inputs = import_module(f"{__name__}.{family.inputs}").INPUTS
+    return _found(family.inputs)
+
+
+@cache
+def _found(kind: str) -> Inputs:
+    inputs: Inputs = import_module(f"{__name__}.{kind}").INPUTS
     return inputs
 
 
