@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree
-from conformance.clauses.preconditions import other_caches
+from conformance.clauses.preconditions import no_cache, other_caches
 from conformance.clauses.registry import clause
 from conformance.core.relations import with_cache
+from conformance.core.sources import KV_CACHE_DOC
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -26,3 +27,13 @@ def kinds_agree(lab: Lab, case: Case) -> None:
         lab.generate(with_cache(case, "dynamic")),
         f"a {case.cache} cache answers otherwise than a dynamic one",
     )
+
+
+@clause(sources=(KV_CACHE_DOC,), follow_ups=no_cache)
+def without_cache(lab: Lab, case: Case) -> None:
+    """With use_cache=False generate answers the same, or refuses in words.
+
+    The source says that the cache speeds generation up, and nothing of answers. Without it every step reads the whole text anew:
+    the virtual tokens, which come as a cache, must be there anew, too.
+    """
+    agree(lab.generate(case), lab.generate(with_cache(case, "dynamic")), "generate answers otherwise without a cache")

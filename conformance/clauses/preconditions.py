@@ -180,6 +180,11 @@ def other_caches(case: Case) -> tuple[Case, ...]:
     return (with_cache(first_steps(case), "static"),)
 
 
+def no_cache(case: Case) -> tuple[Case, ...]:
+    """Three steps without a cache of any kind."""
+    return (with_cache(first_steps(case), "none"),)
+
+
 def greedy(case: Case) -> tuple[Case, ...]:
     """Three steps of it."""
     return (first_steps(case),)

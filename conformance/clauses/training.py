@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.gradients import close_gradients, gradients
+from conformance.assertions.gradients import close_gradients, gradients, predicted_gradients
 from conformance.assertions.logits import agree
 from conformance.assertions.training import same_loss
 from conformance.clauses.preconditions import training_mode
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, in_mode
+from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -35,3 +36,21 @@ def mode_free(lab: Lab, case: Case) -> None:
     agree(got, expected, "the training forward answers otherwise in training mode")
     same_loss(got, expected)
     close_gradients(mine, its_gradients, "in evaluation mode")
+
+
+@clause(sources=("arXiv:2101.00190", "huggingface/peft#1182"))
+def gradient_agrees(lab: Lab, case: Case) -> None:
+    """The gradient of every parameter of the adapter is autograd's through the manual forward, number by number.
+
+    A parameter that the manual forward does not read has a gradient of zero. The base model has no adapter; its training forward
+    must answer as the manual one does.
+    """
+    tokens = lab.generate(case).tokens
+    if not case.prefix.length:
+        agree(
+            lab.forward(case, tokens),
+            lab.predict(case, handmade_cache, tokens),
+            "the training forward answers otherwise",
+        )
+        return
+    close_gradients(gradients(lab, case, tokens)[1], predicted_gradients(lab, case, tokens), "by the manual forward")

@@ -148,7 +148,8 @@ class Case(Part, frozen=True):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
-    ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``.
+    ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, or none of
+    any kind: ``use_cache=False``.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
     the right of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or ``train()``.
     """
@@ -166,7 +167,7 @@ class Case(Part, frozen=True):
     position_shift: Small = 0
     attention: Literal["default", "eager"] = "default"
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
-    cache: Literal["dynamic", "static"] = "dynamic"
+    cache: Literal["dynamic", "static", "none"] = "dynamic"
     decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
     dtype: Literal["float32", "float64"] = "float32"

@@ -168,7 +168,7 @@ ASKED = (
     by_field("padding", "asked", pads_left="left", pads_right="right"),
     by_field("mask", "asked", int_mask="long", bool_mask="bool", float_mask="float", mask_omitted="omitted"),
     by_field("inputs", "asked", ids="ids", embeds="embeds"),
-    by_field("cache", "asked", dynamic_cache="dynamic", static_cache="static"),
+    by_field("cache", "asked", dynamic_cache="dynamic", static_cache="static", without_cache="none"),
     by_field("prefix.content", "asked", random_rows="random", real_tokens="tokens"),
     by_field("prefix.order", "asked", order_as_drawn="drawn", order_reversed="reversed"),
     by_field("mode", "asked", evaluation_mode="eval", training_mode="train"),

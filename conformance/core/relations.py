@@ -96,8 +96,8 @@ def with_beams(case: Case) -> Case:
     return replace(case, beams=2)
 
 
-def with_cache(case: Case, cache: Literal["dynamic", "static"]) -> Case:
-    """Decoded with another kind of cache."""
+def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:
+    """Decoded with another kind of cache, or without."""
     return replace(case, cache=cache)
 
 

@@ -7,4 +7,5 @@ STORY = ("huggingface/peft#2134",)
 PREFIX_TUNING_DOC = "https://huggingface.co/docs/peft/package_reference/prefix_tuning"
 PROMPTING_DOC = "https://huggingface.co/docs/peft/conceptual_guides/prompting"
 DISPATCH_DOC = "https://huggingface.co/docs/accelerate/package_reference/big_modeling"
+KV_CACHE_DOC = "https://huggingface.co/docs/transformers/kv_cache"
 GLOSSARY = "https://huggingface.co/docs/transformers/glossary"

@@ -1,4 +1,4 @@
-"""Mends of what generate is asked for: a static cache, a mask of the decoder's own."""
+"""Mends of what generate is asked for: a static cache, none at all, a mask of the decoder's own."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ def _dynamic_like(cache: Any, base: Any) -> Any:
     if isinstance(cache, EncoderDecoderCache):
         return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
     return DynamicCache(config=config)
+
+
+@contextmanager
+def a_cache_that_nobody_asked_for() -> Iterator[None]:
+    """With ``use_cache=False`` PEFT is given no cache, whatever the model has returned, and so puts the prefix in anew."""
+    with around(CAUSAL, PREPARE, _forgetful):
+        yield
+
+
+@contextmanager
+def prefix_in_the_first_step_only() -> Iterator[None]:
+    """The same for encoder-decoders, of which every step is then the first."""
+    with around(ENCODER_DECODER, PREPARE, _forgetful):
+        yield
+
+
+def _forgetful(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    if self.active_peft_config.peft_type in IN_THE_CACHE and kwargs.get("use_cache") is False:
+        kwargs |= {name: None for name in (caches.OLD, caches.NEW) if name in kwargs}
+        kwargs |= {"is_first_iteration": True} if "is_first_iteration" in kwargs else {}
+    return prepare(self, *args, **kwargs)
 
 
 @contextmanager

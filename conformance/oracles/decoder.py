@@ -32,7 +32,6 @@ def answers(family: Family, case: Case, tokens: Tensor) -> list[Tensor]:
     ]
 
 
-@torch.no_grad()
 def run_row(
     base: Any,
     family: Family,

@@ -27,9 +27,14 @@ class Oracle(NamedTuple):
         """``handmade_cache``."""
         return self.where.partition(":")[2]
 
-    def __call__(self, base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
-        """The logits."""
-        logits: Tensor = resolve_name(self.where)(base, family, case, tokens, injected)
+    def __call__(
+        self, base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected, grad: bool = False
+    ) -> Tensor:
+        """The logits; with ``grad`` they carry a graph back to what is injected."""
+        import torch
+
+        with torch.set_grad_enabled(grad):
+            logits: Tensor = resolve_name(self.where)(base, family, case, tokens, injected)
         return logits
 
 

@@ -33,7 +33,14 @@ def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recor
 def decoding(case: Case) -> dict[str, Any]:
     """How generate is told to decode, beyond the defaults."""
     beams = {"num_beams": case.beams} if case.beams > 1 else {}
-    return beams | ({"cache_implementation": case.cache} if case.cache != "dynamic" else {})
+    return beams | _CACHES[case.cache]
+
+
+_CACHES: dict[str, dict[str, Any]] = {
+    "dynamic": {},
+    "static": {"cache_implementation": "static"},
+    "none": {"use_cache": False},
+}
 
 
 def on_device(device: torch.device, given: dict[str, Tensor]) -> dict[str, Tensor]:

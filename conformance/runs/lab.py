@@ -279,9 +279,9 @@ class Lab:
         logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
-    def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Trace:
-        """What the manual forward says for an adapter with the parameters ``raw``; not remembered."""
-        logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw))
+    def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor, grad: bool = False) -> Trace:
+        """What the manual forward says for an adapter with the parameters ``raw``; not remembered. With ``grad`` as a graph."""
+        logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw), grad)
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def error(self, case: Case, tokens: Tensor) -> float | None:

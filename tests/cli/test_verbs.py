@@ -115,7 +115,7 @@ def test_coverage_is_counted(call: Call) -> None:
     assert code == 0
     lines = out.splitlines()
     assert "quick, models in one place" in lines[1]
-    assert lines[2].split()[:2] == ["gpt2", "22"]
+    assert lines[2].split()[:2] == ["gpt2", "14"]
     assert lines[2].split()[3:9] == ["28", "of", "28", "357", "of", "357"]
     assert "  no windows: every family" in lines
     assert not any("missing" in line for line in lines)

@@ -27,6 +27,7 @@ GROSS = {
     "first_call_grows": "injected_twice",
     "first_steps": "contents_ignored",
     "first_token_from_a_static_cache": "static_cache_holds_zeros",
+    "first_token_without_cache": "no_prefix_without_cache",
     "forward_is_current": "no_gradient",
     "forward_logits_alone": "mask_one_short_on_the_wrong_side",
     "full_table": "contents_ignored",

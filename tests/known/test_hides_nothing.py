@@ -155,6 +155,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "whole-model-on-disk": nothing_extracted,
     "static-cache-with-a-prefix": hidden_in_the_first_call,
     "static-masks-of-encoder-decoders": hidden_in_the_first_call,
+    "a-cache-that-nobody-asked-for": hidden_in_the_first_call,
+    "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
     "loaded-over-a-projection": doubled,
 }

@@ -14,6 +14,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from conformance.assertions.gradients import predicted_gradients
 from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Prefix, Row
@@ -191,3 +192,25 @@ def test_embeddings_of_a_real_text_in_front_answer_like_the_text(lab: Lab, name:
         for oracle in (handmade_cache, handmade_loop):
             assert apart(by_text, oracle(base, family, case, got.tokens, injected)) < SINGLE, case
         assert apart(by_text, handmade_cache(base, family, case, got.tokens, NOTHING)) > CLEAR / 10
+
+
+# -- gradients --------------------------------------------------------------------------------------------------------
+STEP = 3e-3
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "gemma3", "t5", "idefics"])
+def test_the_gradient_of_the_manual_forward_is_the_slope_of_its_answers(name: str) -> None:
+    """Against differences of two answers, along a direction in which every number of the adapter changes."""
+    case = in_double(first_cases(name)[-1])
+    lab, tokens = Lab("reference"), Lab("reference").some_tokens(case)
+    raw = {parameter: value.double() for parameter, value in lab.raw(case).items()}
+    torch.manual_seed(0)
+    way = {parameter: torch.randn_like(value) for parameter, value in raw.items()}
+
+    def learnt(size: float) -> float:
+        moved = {parameter: value + size * way[parameter] for parameter, value in raw.items()}
+        return float(lab.predict_from(moved, case, tokens).logits.log_softmax(-1)[..., 0].mean())
+
+    slope = (learnt(STEP) - learnt(-STEP)) / (2 * STEP)
+    told = sum(float((gradient * way[of]).sum()) for of, gradient in predicted_gradients(lab, case, tokens).items())
+    assert told == pytest.approx(slope, rel=5e-3, abs=1e-6)

@@ -104,6 +104,7 @@ WRITTEN = {
     "embeds": with_embeds(PLAIN),
     "dynamic_cache": PLAIN,
     "static_cache": with_cache(PLAIN, "static"),
+    "without_cache": with_cache(PLAIN, "none"),
     "random_rows": PLAIN,
     "real_tokens": with_real_tokens(PLAIN),
     "order_as_drawn": PLAIN,

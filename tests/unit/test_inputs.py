@@ -136,3 +136,9 @@ def test_an_image_is_given_once_if_the_model_takes_what_it_made_of_it(accepts: b
     later = inputs_of(IDEFICS).for_next_token(beside, out, frozenset({ENCODED} if accepts else ()))
     assert later["image_attention_mask"].shape == (1, 1, 1)
     assert set(later) - {"image_attention_mask"} == {ENCODED if accepts else "pixel_values"}
+
+
+def test_what_the_model_made_of_an_image_is_what_its_encoder_left_and_not_what_is_pooled() -> None:
+    beside, left = inputs_of(IDEFICS).beside(row_alone(PICTURED, 0), IDEFICS, 2), torch.ones(1, 4, 8)
+    out = SimpleNamespace(image_hidden_states=torch.ones(1, 8), image_outputs=SimpleNamespace(last_hidden_state=left))
+    assert inputs_of(IDEFICS).for_next_token(beside, out, frozenset({ENCODED}))[ENCODED] is left

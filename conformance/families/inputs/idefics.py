@@ -34,7 +34,7 @@ class Idefics(Inputs):
     def for_next_token(self, beside: dict[str, Tensor], out: Any, accepted: frozenset[str]) -> dict[str, Tensor]:
         """What the base model has made of the pixels, if it takes that, in place of the pixels."""
         later = {**beside, SEES: beside[SEES][:, -1:]}
-        encoded = getattr(out, "image_hidden_states", None)
+        encoded = _encoded(out)
         if encoded is not None and ENCODED in accepted:
             later.pop(PIXELS, None)
             later[ENCODED] = encoded
@@ -43,6 +43,12 @@ class Idefics(Inputs):
     def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:
         """All ``width`` tokens see what the last one saw."""
         return {**beside, SEES: beside[SEES][:, -1:].expand(-1, width, -1)}
+
+
+def _encoded(out: Any) -> Any:
+    """The images as the base model has encoded them. Since 5.24 ``image_hidden_states`` is another thing: pooled ones."""
+    outputs = getattr(out, "image_outputs", None)
+    return getattr(out, "image_hidden_states", None) if outputs is None else outputs.last_hidden_state
 
 
 INPUTS = Idefics()

@@ -8,26 +8,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conformance.compat import caches
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
 
 
-class Static(Planted):
-    """Knows whether it is generating with a static cache."""
+class KnowsTheCache(Planted):
+    """Knows whether it is generating with a static cache, or without any."""
 
-    static = False
+    static = without = False
 
-    def generate(self, *, max_new_tokens: int, cache_implementation: str = "dynamic", **request: Any) -> Any:
+    def generate(
+        self, *, max_new_tokens: int, cache_implementation: str = "dynamic", use_cache: bool = True, **request: Any
+    ) -> Any:
         """Remember it for as long as the call lasts."""
-        self.static = cache_implementation == "static"
+        self.static, self.without = cache_implementation == "static", not use_cache
+        asked: dict[str, Any] = {"cache_implementation": cache_implementation, "use_cache": use_cache}
         try:
-            return super().generate(max_new_tokens=max_new_tokens, cache_implementation=cache_implementation, **request)
+            return super().generate(max_new_tokens=max_new_tokens, **asked, **request)
         finally:
-            self.static = False
+            self.static = self.without = False
 
 
 @in_reference(clause="caches.kinds_agree", weaker=answers.step_logits)
-class StaticCacheHoldsZeros(Static):
+class StaticCacheHoldsZeros(KnowsTheCache):
     """A static cache has room for the virtual tokens, and nothing in it."""
 
     def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
@@ -37,7 +41,7 @@ class StaticCacheHoldsZeros(Static):
 
 
 @in_reference(clause="caches.kinds_agree", weaker=answers.first_token_from_a_static_cache)
-class StaticCacheOverwritten(Static):
+class StaticCacheOverwritten(KnowsTheCache):
     """With a static cache the second token goes into the slot of the last virtual token."""
 
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
@@ -52,3 +56,27 @@ class StaticCacheOverwritten(Static):
         with torch.no_grad():
             for held in (layer.keys, layer.values):
                 held[:, :, self.length - 1] = held[:, :, newest]
+
+
+@in_reference(clause="caches.without_cache", weaker=answers.step_logits)
+class NoPrefixWithoutCache(KnowsTheCache):
+    """Without a cache there is no prefix either."""
+
+    def cache(self, rows: int, slots: int = 0) -> Any:
+        """An empty one."""
+        return (
+            caches.filled_cache(self.base, [])
+            if self.fired(self.without and self.enabled)
+            else super().cache(rows, slots)
+        )
+
+
+@in_reference(clause="caches.without_cache", weaker=answers.first_token_without_cache)
+class PrefixOnceWithoutCache(KnowsTheCache):
+    """Without a cache the prefix is there in the first step, and in no later one."""
+
+    def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
+        """Forget it."""
+        if self.fired(self.without and self.enabled and bool(step)):
+            cache = caches.filled_cache(self.base, [])
+        return super().run(cache, given, step)

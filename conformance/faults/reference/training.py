@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from conformance.faults.registry import Planted, in_reference
-from conformance.faults.weaker import answers, training
+from conformance.faults.weaker import answers, injection, training
 
 
 @in_reference(clause="training.mode_free", weaker=answers.step_logits)
@@ -39,3 +40,40 @@ class GeneratesBareInTrainingMode(Planted):
             return super().generate(max_new_tokens=max_new_tokens, **request)
         with self.disable_adapter():
             return super().generate(max_new_tokens=max_new_tokens, **request)
+
+
+@in_reference(clause="training.gradient_agrees", weaker=injection.any_gradient)
+class GradientOfKeysHalved(Planted):
+    """Keys are right but get half of their gradient."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Let half of it through."""
+        self.fired()
+        return [((keys + keys.detach()) / 2, values) for keys, values in super().layers(rows)]
+
+
+@in_reference(clause="training.gradient_agrees", weaker=injection.any_gradient)
+class GradientOfTheNeighbour(Planted):
+    """The virtual tokens are right but get each other's gradient."""
+
+    def flat(self) -> Tensor:
+        """Pass it on to the next one."""
+        rows = super().flat()
+        if not self.fired(len(rows) > 1):
+            return rows
+        passed = rows.roll(1, 0)
+        return rows.detach() + passed - passed.detach()
+
+
+@in_reference(clause="training.gradient_agrees", weaker=training.trained_forward)
+class GradientOfTheLastRowOnly(Planted):
+    """Every row is answered rightly, and only the last one's gradient is kept."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Cut the others off."""
+        return [self._cut(keys, values) for keys, values in super().layers(rows)]
+
+    def _cut(self, *held: Tensor) -> tuple[Tensor, Tensor]:
+        self.fired(len(held[0]) > 1)
+        keys, values = (torch.cat([part[:-1].detach(), part[-1:]]) for part in held)
+        return keys, values

@@ -102,6 +102,12 @@ def first_token_from_a_static_cache(lab: Lab, case: Case) -> None:
     agree(lab.generate(relations.with_cache(first, "static")), lab.generate(first))
 
 
+def first_token_without_cache(lab: Lab, case: Case) -> None:
+    """Without a cache the first token's logits are those with one."""
+    first = relations.first_steps(case, 1)
+    agree(lab.generate(relations.with_cache(first, "none")), lab.generate(first))
+
+
 def decoder_mask_of_ones(lab: Lab, case: Case) -> None:
     """A decoder_attention_mask of ones changes nothing, in generate and in the training forward."""
     ones = relations.with_decoder_mask(case, "ones")

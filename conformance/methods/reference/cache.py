@@ -147,6 +147,13 @@ class ReferencePrefix(nn.Module):
         cache = caches.completed(self.base, cache, given)
         return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
 
+    def lengthened(self, read: Mapping[str, Tensor], token: Tensor) -> dict[str, Tensor]:
+        """What was ``read``, tokens or embeddings, with one ``token`` ``(rows, 1)`` more."""
+        if "input_ids" in read:
+            return {"input_ids": torch.cat([read["input_ids"], token], dim=1)}
+        base: Any = self.base
+        return {"inputs_embeds": torch.cat([read["inputs_embeds"], base.get_input_embeddings()(token)], dim=1)}
+
     def choose(self, logits: Tensor, step: int) -> Tensor:
         """The token that each row goes on with, ``(rows, 1)``."""
         return logits.argmax(-1, keepdim=True)
@@ -157,10 +164,12 @@ class ReferencePrefix(nn.Module):
         return {name: value for name, value in request.items() if name in accepted or name != "position_ids"}
 
     @torch.no_grad()
-    def generate(self, *, max_new_tokens: int, cache_implementation: str = "dynamic", **request: Any) -> Any:
-        """Greedy decoding, step by step."""
+    def generate(
+        self, *, max_new_tokens: int, cache_implementation: str = "dynamic", use_cache: bool = True, **request: Any
+    ) -> Any:
+        """Greedy decoding, step by step; without a cache each step reads everything anew."""
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
-        return steps(self, max_new_tokens, cache_implementation == "static", request)
+        return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     @contextmanager
@@ -187,7 +196,7 @@ def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     return nothing.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, request: dict[str, Any]) -> Any:
+def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
     embeds = request.get("inputs_embeds")
     text = request["input_ids"] if embeds is None else embeds
     rows, width = text.shape[:2]
@@ -202,17 +211,22 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, request: dic
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
-        cache = caches.returned(out)
         logits.append(out.logits[:, -1])
         tokens.append(wrapper.choose(logits[-1], number))
-        step = {"input_ids": tokens[-1]}
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
-        positions = positions[:, -1:] + 1
-        beside = inputs.for_next_token(beside, out, parameters_of_forward(wrapper.base)) if beside else {}
-    return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=cache)
+        following = positions[:, -1:] + 1
+        if remembers:
+            cache, step, positions = caches.returned(out), {"input_ids": tokens[-1]}, following
+            beside = inputs.for_next_token(beside, out, parameters_of_forward(wrapper.base)) if beside else {}
+        else:
+            cache, step = wrapper.cache(rows), wrapper.lengthened(step, tokens[-1])
+            positions = torch.cat([positions, following], dim=1)
+            beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
+    held = cache if remembers else None
+    return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=held)
 
 
-def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, request: dict[str, Any]) -> Any:
+def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
     base: Any = wrapper.base
     mask, own = request.pop("attention_mask", None), wrapper.decoder_mask(request.pop("decoder_attention_mask", None))
     text = request["input_ids"] if "input_ids" in request else request["inputs_embeds"]
@@ -223,12 +237,14 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, request: 
     cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
     tokens = [torch.full((rows, 1), START, device=wrapper.input_device)]
     for number in range(steps):
-        given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": tokens[-1]}
+        read = tokens[-1] if remembers else torch.cat(tokens, 1)
+        given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
         if own is not None:
             given["decoder_attention_mask"] = own
             own = pad(own, (0, 1), value=1)
         out = wrapper.run(cache, given, number)
-        cache = caches.returned(out)
+        cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
         tokens.append(wrapper.choose(logits[-1], number))
-    return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=cache)
+    held = cache if remembers else None
+    return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=held)
