@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -70,17 +70,22 @@ def position_hooks(model: nn.Module, family: Family, note: Callable[[Tensor], No
     return []
 
 
-_rotaries: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
+_rotaries: dict[tuple[type[nn.Module], str], str] = {}
+"""Where models of a class have the module that makes the angles for layers of that name."""
 
 
 def _rotary(model: nn.Module, layers: str) -> nn.Module | None:
-    """The module that makes the angles for ``layers``, the nearest to them; looked for once per model."""
-    if model not in _rotaries:
-        around = list(accumulate(layers.split("."), "{}.{}".format))
-        names = [name for name, _ in model.named_modules() if name.endswith(ROTARY)]
-        nearest = max(names, key=lambda name: sum(name.startswith(f"{part}.") for part in around), default="")
-        _rotaries[model] = model.get_submodule(nearest) if nearest else None
-    return _rotaries[model]
+    """The module that makes the angles for ``layers``, the nearest to them; looked for once per class of models."""
+    key = (type(model), layers)
+    with suppress(KeyError, AttributeError):  # another model of this class may lack it
+        return model.get_submodule(_rotaries[key])
+    around = list(accumulate(layers.split("."), "{}.{}".format))
+    names = [name for name, _ in model.named_modules() if name.endswith(ROTARY)]
+    nearest = max(names, key=lambda name: sum(name.startswith(f"{part}.") for part in around), default="")
+    if not nearest:
+        return None
+    _rotaries[key] = nearest
+    return model.get_submodule(nearest)
 
 
 def _asked(note: Callable[[Tensor], None]) -> Callable[..., None]:
