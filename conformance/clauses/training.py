@@ -8,7 +8,7 @@ from conformance.assertions.gradients import close_gradients, gradients, predict
 from conformance.assertions.logits import agree
 from conformance.assertions.training import same_loss
 from conformance.clauses.preconditions import training_mode
-from conformance.clauses.registry import clause
+from conformance.clauses.registry import COUNTING_PADS, clause
 from conformance.core.relations import first_steps, in_mode
 from conformance.oracles.table import handmade_cache
 
@@ -38,7 +38,7 @@ def mode_free(lab: Lab, case: Case) -> None:
     close_gradients(mine, its_gradients, "in evaluation mode")
 
 
-@clause(sources=("arXiv:2101.00190", "huggingface/peft#1182"))
+@clause(sources=("arXiv:2101.00190", "huggingface/peft#1182"), floor=COUNTING_PADS)
 def gradient_agrees(lab: Lab, case: Case) -> None:
     """The gradient of every parameter of the adapter is autograd's through the manual forward, number by number.
 
