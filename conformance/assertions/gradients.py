@@ -62,6 +62,11 @@ def gradients(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Te
     return replace(seen, logits=seen.logits.detach()), by_name
 
 
+def trained(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Tensor]]:
+    """The training path, and the gradient of every raw parameter of the adapter; a base model has none."""
+    return gradients(lab, case, tokens) if case.prefix.length else (lab.forward(case, tokens), {})
+
+
 def predicted_gradients(lab: Lab, case: Case, tokens: Tensor) -> dict[str, Tensor]:
     """The same by the manual forward: from raw parameters that the Case says, through our own arithmetic and the base model."""
     import torch
@@ -103,7 +108,7 @@ def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:
     logits = lab.forward_on(subject, case, lab.generate(case).tokens, grad=True).logits
     optimiser = torch.optim.SGD(parameters)
     optimiser.zero_grad()
-    logits.log_softmax(-1)[..., 0].mean().backward()
+    _learnt(logits).backward()
     largest = max((float(p.grad.abs().max()) for p in parameters if p.grad is not None), default=0.0)
     if largest == 0:
         raise violation("the gradient of the adapter", "exactly 0", "not 0: the forward reads its parameters")

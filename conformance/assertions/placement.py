@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from conformance.assertions.gradients import close_gradients, gradients
+from conformance.assertions.gradients import close_gradients, trained
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.training import same_loss
 from conformance.core.relations import unplaced, without_prefix
@@ -14,8 +14,6 @@ from conformance.devices.current import current, on_single_device
 from conformance.devices.maps import numbered, places, spell
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from conformance.core.case import Case, Placement
     from conformance.runs.lab import Lab
     from conformance.runs.trace import Trace
@@ -166,13 +164,8 @@ def trains_as_on_one_device(lab: Lab, case: Case) -> None:
     """The training forward's logits and loss, and the gradient of every raw parameter of the adapter."""
     requires_places(case)
     one_device, tokens = on_single_device(case), lab.some_tokens(case)
-    got, learnt = _trained(lab, case, tokens)
-    one, expected = _trained(lab, one_device, tokens)
+    got, learnt = trained(lab, case, tokens)
+    one, expected = trained(lab, one_device, tokens)
     same_answer(got, one, "the training forward answers otherwise under the device map")
     same_loss(got, one)
     close_gradients(learnt, expected, "on one device")
-
-
-def _trained(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Tensor]]:
-    """The training path and the gradients of the adapter; a base model has none."""
-    return gradients(lab, case, tokens) if case.prefix.length else (lab.forward(case, tokens=tokens), {})

@@ -100,7 +100,7 @@ class _Search:
         self.evidence: dict[str, Finding] = {}
 
     @property
-    def decisive(self) -> int:
+    def decided(self) -> int:
         """How many examples showed whether the claim holds."""
         return self.counts[Outcome.CONFORMS.value] + self.counts[Outcome.VIOLATES.value]
 
@@ -197,7 +197,7 @@ def _visited(state: _Search, family: Family, budget: Budget) -> Iterator[Stratum
     arrays, seed, placed = budget.examples, budget.seed, state.clause.placed
     yield from strata(family, arrays, seed, placed)
     further = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays, arrays * FURTHER))
-    while 0 < state.decisive < budget.decisive(state.clause) and (stratum := next(further, None)):
+    while 0 < state.decided < budget.decisive(state.clause) and (stratum := next(further, None)):
         yield stratum
 
 

@@ -280,7 +280,7 @@ class Lab:
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor, grad: bool = False) -> Trace:
-        """What the manual forward says for an adapter with the parameters ``raw``; not remembered. With ``grad`` as a graph."""
+        """What the manual forward says for an adapter with the parameters ``raw``; not remembered; ``grad`` as for an oracle."""
         logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw), grad)
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
