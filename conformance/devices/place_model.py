@@ -5,17 +5,18 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import nn
 
 from conformance.compat.loading import from_pretrained_arguments
-from conformance.core.case import Case
+from conformance.core.case import Case, base_of
 from conformance.devices.current import current
 from conformance.devices.maps import AWAY, device_map, main_device
 from conformance.families import Family
-from conformance.families.build import plain_generation
+from conformance.families.build import build, plain_generation
 
 
 def place_model(model: nn.Module, case: Case, family: Family) -> nn.Module:
@@ -51,14 +52,23 @@ def _pretrained(model: Any, case: Case, family: Family) -> nn.Module:
         asked = {"device_map": case.placement.way, "max_memory": memory(model, case.placement.memory, current().names)}
     else:
         asked = {"device_map": device_map(model, family.anatomy.layers, case.placement, current().names)}
-    saved, folder = temporary_folder(), temporary_folder()
-    model.save_pretrained(saved.name)
+    saved, folder = _saved(base_of(case)), temporary_folder()
     loaded = type(model).from_pretrained(
         saved.name, offload_folder=folder.name, **from_pretrained_arguments(case.dtype, case.attention), **asked
     )
     loaded.eval().requires_grad_(False)
     plain_generation(loaded, family)
-    return keeping(saved, keeping(folder, loaded))
+    loaded._saved = saved  # weights that wait on disk are read from there
+    return keeping(folder, loaded)
+
+
+@lru_cache(maxsize=128)
+def _saved(case: Case) -> tempfile.TemporaryDirectory[str]:
+    """A folder that holds the base model of ``case``, for as long as somebody holds the folder."""
+    folder = temporary_folder()
+    model: Any = build(case)
+    model.save_pretrained(folder.name)
+    return folder
 
 
 def memory(model: nn.Module, shares: tuple[int, ...], names: Sequence[str]) -> dict[int | str, int]:

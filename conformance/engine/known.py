@@ -34,14 +34,14 @@ class KnownFailure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``clauses``, ``families`` and ``methods`` are names or globs; ``features``, those of the Case and the traits of its model
     (:mod:`conformance.families.traits`), must all be present, ``without`` all absent; ``where`` is a glob of the innermost
-    line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``); ``peft`` and ``transformers`` are version
-    ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
+    line of judged code, as a crash tells it (``peft/peft_model.py:916 get_prompt``), and ``words`` one of what it says;
+    ``peft`` and ``transformers`` are version ranges; ``reason`` names the function at fault; ``case`` is the minimal Case.
 
     ``severity`` is what its user meets, ``objection`` what a sceptical maintainer would say against the entry, and ``answer``
     what can be said to that. ``lane`` is where the minimal Case shows it, if not on simulated devices.
 
     ``mend`` is the context manager, ``module:function``, that patches the function at fault. Where that is impossible
-    ``unmendable`` says why; then only a crash can be known, and ``words``, a glob, must match what it says, too.
+    ``unmendable`` says why; then only a crash can be known, and only by its ``words``.
     """
 
     id: str
