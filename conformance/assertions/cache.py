@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.core.case import Case
 from conformance.core.signals import violation
+from conformance.methods import method_named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
 CLOSE = 1e-5
 """Largest difference, as a plain number, between two cache contents of about 1 that were summed in another order."""
-
-
-def window_keeps(case: Case, layer: int) -> int:
-    """How many past positions the layer has to keep: a window of w sees w - 1 of them besides the query itself."""
-    return case.roles.window - 1 if case.roles.slides(layer) else 99
 
 
 def decoder_prompt_length(case: Case) -> int:
@@ -44,9 +40,10 @@ def equal_contents(stored: Tensor | None, drawn: Tensor, what: str, case: Case) 
 
 
 def grows_by_one(case: Case, trace: Trace, call: str) -> None:
-    """The cache starts with n positions, takes the prompt, then one position a step."""
-    n, prompt = case.prefix.length, decoder_prompt_length(case)
-    expected = [n, *(n + prompt + step for step in range(case.new_tokens))]
+    """The cache starts with the n positions that are put there, takes the prompt, then one position a step."""
+    method, n = method_named(case.method), case.prefix.length
+    before = method.in_front(case) + decoder_prompt_length(case)
+    expected = [n if method.acts_on == "cache" else 0, *(before + step for step in range(case.new_tokens))]
     seen = [forward.cache for forward in trace.forwards] + [trace.final]
     for step, (layers, length) in enumerate(zip(seen, expected, strict=True)):
         for index, layer in enumerate(layers):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.assertions.cache import window_keeps
 from conformance.core.case import Case
 from conformance.core.relations import in_double
 from conformance.core.signals import violation
@@ -46,8 +45,7 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
 def visible_virtual_tokens(case: Case) -> range:
     """The virtual tokens that the first real token can see in at least one layer."""
     n = case.prefix.length
-    widest = max(window_keeps(case, layer) for layer in range(case.roles.layers))
-    return range(max(0, n - widest), n)
+    return range(max(0, n - method_named(case.method).reach(case)), n)
 
 
 def gradients(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Tensor]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from conformance.core.case import Case
 from conformance.core.signals import NotApplicable, Undecided, Violation, violation
 from conformance.families import family_named
+from conformance.methods import method_named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,9 +27,16 @@ def text_positions(case: Case, forward: Forward) -> list[Tensor]:
         raise Undecided("nobody saw which positions the base model was asked for")
     positions = forward.positions.expand(len(case.rows), -1)
     real = padding_mask(case).bool()
-    if positions.shape[1] != real.shape[1]:
-        raise violation("positions in the first forward", positions.shape[1], real.shape[1])
-    return [positions[row][real[row]] for row in range(len(case.rows))]
+    embedded = read_in_front(case)
+    if positions.shape[1] != embedded + real.shape[1]:
+        raise violation("positions in the first forward", positions.shape[1], embedded + real.shape[1])
+    return [positions[row, embedded:][real[row]] for row in range(len(case.rows))]
+
+
+def read_in_front(case: Case) -> int:
+    """How many virtual tokens the decoder reads in front of the text in its first forward; those in the cache it does not."""
+    method = method_named(case.method)
+    return 0 if method.acts_on == "cache" else method.in_front(case)
 
 
 def starts_at_n(case: Case, trace: Trace, path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree, agree_on_tokens
-from conformance.clauses.preconditions import in_plain_algebra, in_the_cache, keys_of_text_fit, loaded_with_text
+from conformance.clauses.preconditions import in_plain_algebra, loaded_with_text, text_fits
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import with_embeds
 from conformance.core.sources import PREFIX_TUNING_DOC, STORY
@@ -36,15 +36,15 @@ def step_logits(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=(PREFIX_TUNING_DOC, "huggingface/peft#2953"),
-    requires=(in_the_cache, keys_of_text_fit),
+    requires=(text_fits,),
     follow_ups=loaded_with_text,
     priority=True,
 )
 def real_tokens_prefix(lab: Lab, case: Case) -> None:
     """A prefix that holds the keys and values of a real text P answers like the base model with P in front of the text.
 
-    PEFT itself loads the cache of a real text as a prefix; that the answers are then those of the text follows from causal
-    attention.
+    PEFT itself loads the cache of a real text as a prefix, and its embeddings as a prompt; that the answers are then those of the
+    text follows from causal attention. An encoder reads the text of a prompt.
     """
     got = lab.generate(case)
     agree(got, lab.predict(case, real_tokens, tokens=got.tokens))

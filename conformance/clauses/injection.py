@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.cache import equal_contents, grows_by_one, no_layer_repeats, window_keeps
+from conformance.assertions.cache import equal_contents, grows_by_one, no_layer_repeats
 from conformance.assertions.gradients import gradients_of_rows, optimiser_step, visible_virtual_tokens
 from conformance.assertions.logits import agree, differ, identical
 from conformance.assertions.state import inputs_unmodified, state_unchanged
@@ -26,7 +26,7 @@ def present(lab: Lab, case: Case) -> None:
     for index, layer in enumerate(first.cache):
         if layer.length != n:
             raise violation(f"length that layer {index} reports at the first forward", layer.length, n)
-        stored, least = layer.keys.shape[-2] if layer.keys is not None else 0, min(n, window_keeps(case, index))
+        stored, least = layer.keys.shape[-2] if layer.keys is not None else 0, min(n, case.roles.seen_back(index))
         if not least <= stored <= n:
             raise violation(f"positions that layer {index} stores at the first forward", stored, least)
 
@@ -40,23 +40,26 @@ def faithful(lab: Lab, case: Case) -> None:
         equal_contents(layer.values, values, f"values of layer {index}", case)
 
 
-@clause(sources=("huggingface/peft#1352", "huggingface/peft#169"), requires=(in_the_cache,))
+@clause(sources=("huggingface/peft#1352", "huggingface/peft#169"))
 def once(lab: Lab, case: Case) -> None:
-    """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's."""
+    """After t new tokens the cache reports n + prompt + t - 1 positions, and a second call does not see the first one's.
+
+    Virtual tokens that an encoder reads are not among them.
+    """
     grows_by_one(case, lab.generate(case), "first")
     grows_by_one(first_steps(case), lab.again(case), "second")
 
 
 @clause(
     sources=("arXiv:2101.00190", "huggingface/peft#410", PREFIX_TUNING_DOC),
-    requires=(in_the_cache,),
     follow_ups=shortest,
     control="runs",
 )
 def every_parameter_matters(lab: Lab, case: Case) -> None:
-    """Each key/value block of each layer and each visible virtual token has a gradient, and none is tied to another.
+    """Each block of parameters and each visible virtual token has a gradient, and none is tied to another.
 
-    An exact zero in float64 is a dead parameter: it is trained for nothing.
+    A block is a layer's keys or values, or the embeddings of one stack. An exact zero in float64 is a dead parameter: it is
+    trained for nothing.
     """
     no_layer_repeats(lab.generate(case).forwards[0])
     by_token, by_block = gradients_of_rows(lab, case)

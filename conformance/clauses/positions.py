@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree
 from conformance.assertions.positions import base_skips_pads, starts_at_n
-from conformance.clauses.preconditions import has_positions, in_the_cache, no_pads, pads
+from conformance.clauses.preconditions import has_positions, no_pads, pads
 from conformance.clauses.registry import clause
 from conformance.core.relations import filling_positions, without_prefix
 from conformance.core.signals import NotApplicable, RunFailed, violation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @clause(
     sources=("huggingface/transformers#33852", "XiangLi1999/PrefixTuning#40"),
-    requires=(in_the_cache, has_positions, no_pads),
+    requires=(has_positions, no_pads),
 )
 def start_after_prefix(lab: Lab, case: Case) -> None:
     """The first real token's position is n, in forward and in generate alike."""
@@ -30,7 +30,7 @@ def start_after_prefix(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("huggingface/peft#1093", "huggingface/peft#54", "huggingface/transformers#26072"),
-    requires=(in_the_cache, has_positions, pads),
+    requires=(has_positions, pads),
 )
 def skip_padding(lab: Lab, case: Case) -> None:
     """Pads lie between prefix and text: the text's positions still start at n, in generate and in forward alike."""

@@ -25,21 +25,23 @@ from conformance.families import family_named
 from conformance.methods import method_named
 
 
-@precondition(
-    otherwise="The keys and values of a real text cannot be loaded: the window has dropped some, or one row serves two layers"
-)
-def keys_of_text_fit(case: Case) -> bool:
-    """Keys and values of a real text that can be loaded: all inside the window, each row for one layer."""
-    if any(case.roles.sliding) and case.prefix.length >= case.roles.window:
-        return False
-    # PEFT deals an encoder-decoder's rows out by four, modulo their number: with an odd number each serves once.
-    return not case.roles.encoder_layers or case.roles.encoder_layers % 2 == 1
-
-
 @precondition(otherwise="The method puts nothing into the cache")
 def in_the_cache(case: Case) -> bool:
     """A method that acts on the cache."""
     return method_named(case.method).acts_on == "cache"
+
+
+@precondition(
+    otherwise="The keys and values of a real text cannot be loaded: the window has dropped some, or one row serves two layers"
+)
+def text_fits(case: Case) -> bool:
+    """A real text that can be loaded: of keys and values, all inside the window, each row for one layer."""
+    if not in_the_cache(case):
+        return True
+    if any(case.roles.sliding) and case.prefix.length >= case.roles.window:
+        return False
+    # PEFT deals an encoder-decoder's rows out by four, modulo their number: with an odd number each serves once.
+    return not case.roles.encoder_layers or case.roles.encoder_layers % 2 == 1
 
 
 @precondition(otherwise="The family has no positions: biases by distance stand in their place")

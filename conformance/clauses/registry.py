@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from conformance.core.case import Case
 from conformance.core.errors import duplicate, missing_statement, unknown
@@ -94,6 +95,11 @@ class Clause(Struct, frozen=True, kw_only=True):
     def cases(self, case: Case) -> tuple[Case, ...]:
         """The Cases that are judged for a drawn ``case``."""
         return self.follow_ups(case) if self.follow_ups else (case,)
+
+    def own_case(self, family: Family, method: str) -> Case | None:
+        """The one Case of ``family`` that is judged in place of drawn ones, with ``method``; ``None`` if there is none."""
+        case = self.fixed_case(family) if self.fixed_case else None
+        return case and replace(case, method=method)
 
     def missing(self, case: Case) -> str:
         """What ``case`` lacks for the claim to say anything, in words; empty if nothing."""

@@ -120,7 +120,7 @@ def filled_cache(model: Any, filled: KeysValues, keep_all: bool = False, slots: 
     """
     if takes_legacy(model):
         return tuple(_fused(*layer) for layer in filled) or None if fuses_heads(model) else tuple(filled) or None
-    cache = _static(model, len(filled), slots) if slots else _empty(model, keep_all)
+    cache = static_cache(model, len(filled), slots) if slots else _empty(model, keep_all)
     target = getattr(cache, "self_attention_cache", cache)
     for index, (keys, values) in enumerate(filled):
         target.update(keys, values, index)
@@ -150,7 +150,8 @@ def static_layers() -> bool:
     return hasattr(import_module("transformers.cache_utils"), "StaticLayer")
 
 
-def _static(model: Any, layers: int, slots: int) -> Any:
+def static_cache(model: Any, layers: int, slots: int) -> Any:
+    """An empty static cache for ``model``: so many layers of so many slots."""
     from transformers import DynamicCache, EncoderDecoderCache
     from transformers.cache_utils import Cache, StaticLayer
 

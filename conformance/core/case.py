@@ -21,6 +21,9 @@ VOCABULARY = 97
 PAD, START, FIRST_TEXT_TOKEN = 0, 1, 3
 """Token ids. Texts are drawn from ``FIRST_TEXT_TOKEN`` up, so that no text holds the pad id."""
 
+EVERYTHING = 9999
+"""More positions than any model here has."""
+
 Small = Annotated[int, Meta(ge=0, le=99)]
 Count = Annotated[int, Meta(ge=1, le=64)]
 
@@ -56,6 +59,10 @@ class Roles(Part, frozen=True):
     def slides(self, layer: int) -> bool:
         """Whether decoder layer number ``layer`` has a sliding window."""
         return bool(self.sliding) and self.sliding[layer % len(self.sliding)]
+
+    def seen_back(self, layer: int) -> int:
+        """How many positions before a query the layer sees: a window of w sees w - 1 besides the query itself."""
+        return self.window - 1 if self.slides(layer) else EVERYTHING
 
 
 class Prefix(Part, frozen=True):

@@ -76,6 +76,9 @@ FURTHER: dict[str, Predicate] = {
         c.placed and not c.placement.automatic and not set(c.placement.others) <= set(c.placement.layers)
     ),
     "offloaded": lambda c: c.placed and bool({"cpu", "disk"} & set(c.placement.named)),
+    "offloaded_or_automatic": lambda c: (
+        c.placed and (c.placement.automatic or bool({"cpu", "disk"} & set(c.placement.named)))
+    ),
     "on_disk": lambda c: c.placed and "disk" in c.placement.named,
     "no_device": lambda c: c.placed and not c.placement.automatic and set(c.placement.named) <= {"cpu", "disk"},
     "automatic": lambda c: c.placement.automatic,

@@ -98,9 +98,12 @@ def keeping(folder: tempfile.TemporaryDirectory[str], model: nn.Module) -> nn.Mo
 def execution_device(module: nn.Module) -> torch.device:
     """Where ``module`` computes: what accelerate's hooks say, or where its weights are."""
     for part in module.modules():
-        device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
-        if device is not None:
-            return torch.device(device)
+        hook = getattr(part, "_hf_hook", None)
+        # Of several hooks, as on a part that was dispatched twice, the last one moves what comes in.
+        for inner in (*reversed(getattr(hook, "hooks", ())), hook):
+            device = getattr(inner, "execution_device", None)
+            if device is not None:
+                return torch.device(device)
     held = (tensor.device for tensor in (*module.parameters(), *module.buffers()) if tensor.device.type != "meta")
     return next(held, torch.device("cpu"))
 

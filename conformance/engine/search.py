@@ -183,7 +183,7 @@ def _saved(state: _Search, database: Counterexamples | None, item: Item, budget:
 def _search(state: _Search, family: Family, budget: Budget, method: str) -> Example | None:
     """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
     if state.clause.fixed_case:
-        return _fixed_case(state, state.clause.fixed_case(family))
+        return _fixed_case(state, state.clause.own_case(family, method))
     for stratum in _visited(state, family, budget):
         ended = state.visit(drawn(family.name, stratum, budget.seed, method))
         if ended:

@@ -15,6 +15,7 @@ from conformance.clauses.registry import Check, described
 from conformance.core.errors import duplicate, unknown
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.methods.reference.cache import ReferencePrefix
+from conformance.methods.reference.embeddings import ReferencePrompt
 from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
 
 
@@ -26,8 +27,8 @@ class Fired(Protocol):
         ...
 
 
-class Planted(ReferencePrefix):
-    """The base of reference wrappers that do one thing wrong."""
+class Fires:
+    """What a wrapper with a bug says where the bug takes effect."""
 
     @staticmethod
     def fired(when: object = True) -> bool:
@@ -35,7 +36,15 @@ class Planted(ReferencePrefix):
         return bool(when)
 
 
-Wrapper = TypeVar("Wrapper", bound=type[Planted])
+class Planted(Fires, ReferencePrefix):
+    """The base of reference wrappers that do one thing wrong with a prefix."""
+
+
+class PlantedPrompt(Fires, ReferencePrompt):
+    """The base of those that do one thing wrong with a prompt."""
+
+
+Wrapper = TypeVar("Wrapper", bound=type[Fires])
 Patch = TypeVar("Patch", bound=Callable[[Fired], AbstractContextManager[Any]])
 
 
@@ -140,5 +149,5 @@ def fault_named(id: str) -> Fault:
 @contextmanager
 def planted_maker(name: str) -> Iterator[type[Subject]]:
     """The maker of subjects called ``reference+FAULT`` or ``peft+FAULT``, with the fault in force."""
-    with fault_named(name.partition("+")[2]).planted(Planted.fired) as maker:
+    with fault_named(name.partition("+")[2]).planted(Fires.fired) as maker:
         yield maker

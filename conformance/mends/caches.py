@@ -49,20 +49,20 @@ def _renamed(arguments: dict[str, Any], one: str, other: str) -> dict[str, Any]:
 def heads_have_a_size() -> Iterator[None]:
     """The width of the prefix is the number of heads times their own size, where a config has one: ``d_kv`` or ``head_dim``."""
 
-    def mended(sizing: Any, peft_config: Any, model_config: Any) -> Any:
+    def mended(original: Any, peft_config: Any, model_config: Any) -> Any:
         fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
         heads = fields.get("num_attention_heads") or fields.get("num_heads")
         size = fields.get("d_kv") or fields.get("head_dim")
         if peft_config.token_dim is None and heads and size:
             peft_config.token_dim = heads * size
-        return sizing(peft_config, model_config)
+        return original(peft_config, model_config)
 
-    with _sizing(mended):
+    with sizing(mended):
         yield
 
 
 @contextmanager
-def _sizing(mended: Callable[..., Any]) -> Iterator[None]:
+def sizing(mended: Callable[..., Any]) -> Iterator[None]:
     """Within the block PEFT sizes a prefix as ``mended`` says, in each module that does so: up to 0.14 there are two."""
     with ExitStack() as stack:
         for owner in ("peft.mapping", "peft.peft_model"):
@@ -75,11 +75,11 @@ def _sizing(mended: Callable[..., Any]) -> Iterator[None]:
 def rows_of_their_own() -> Iterator[None]:
     """Each decoder layer reads two rows of its own, and there are rows for the decoder's layers only."""
 
-    def sized(sizing: Any, peft_config: Any, model_config: Any) -> Any:
+    def sized(original: Any, peft_config: Any, model_config: Any) -> Any:
         fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
         if "num_decoder_layers" in fields and peft_config.num_layers is None:
             peft_config.num_layers = fields["num_decoder_layers"]
-        return sizing(peft_config, model_config)
+        return original(peft_config, model_config)
 
     def get_prompt(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         config = self.active_peft_config
@@ -96,7 +96,7 @@ def rows_of_their_own() -> Iterator[None]:
         return cache
 
     with (
-        _sizing(sized),
+        sizing(sized),
         around("peft:PeftModelForSeq2SeqLM", "get_prompt", get_prompt),
         mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
     ):

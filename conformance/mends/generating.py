@@ -19,9 +19,15 @@ PLAIN = 2
 """Dimensions of a mask that has one number for each slot."""
 
 
+def virtual_tokens(model: Any) -> int:
+    """How many virtual tokens a PEFT model embeds; 0 for a method that puts them into the cache."""
+    config = model.active_peft_config
+    return 0 if config.peft_type in IN_THE_CACHE else config.num_virtual_tokens
+
+
 @contextmanager
 def static_cache_with_a_prefix() -> Iterator[None]:
-    """PEFT is given an empty dynamic cache where generate has made a static one, which has no room for the prefix."""
+    """PEFT is given an empty dynamic cache where generate has made a static one, which has no room for virtual tokens."""
     with around(CAUSAL, PREPARE, _with_dynamic_cache):
         yield
 
@@ -35,7 +41,7 @@ def static_masks_of_encoder_decoders() -> Iterator[None]:
 
 def _with_dynamic_cache(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     for name in (caches.OLD, caches.NEW):
-        if self.active_peft_config.peft_type in IN_THE_CACHE and _empty_and_static(kwargs.get(name)):
+        if self.active_peft_config.is_prompt_learning and _empty_and_static(kwargs.get(name)):
             kwargs[name] = _dynamic_like(kwargs[name], self.get_base_model())
     return prepare(self, *args, **kwargs)
 

@@ -10,8 +10,10 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from conformance.compat import caches
 from conformance.families.build import parameters_of_forward
-from conformance.runs.patching import around
+from conformance.mends.generating import virtual_tokens
+from conformance.runs.patching import Patched, around, given_to
 
 CAUSAL = "peft:PeftModelForCausalLM"
 KINDS = ("sliding_attention", "full_attention")
@@ -19,23 +21,32 @@ PLAIN = 2
 """Dimensions of a mask that has one number for each slot."""
 
 
-@contextmanager
-def text_begins_at_n() -> Iterator[None]:
+def text_begins_at_n() -> Patched:
     """Forward gives a left-padded text the positions that generate gives it."""
 
     def mended(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        mask: Tensor | None = kwargs.get("attention_mask")
-        told = kwargs.get("position_ids") is not None or not _takes_positions(self.get_base_model())
-        if mask is not None and mask.dim() == PLAIN and not told and not bool(mask[:, 0].all()):
-            kwargs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp(min=0)
-        return forward(self, *args, **kwargs)
+        base = self.get_base_model()
+        if "position_ids" not in parameters_of_forward(base):
+            return forward(self, *args, **kwargs)
+        with given_to(base, "forward", _counting_the_mask):
+            return forward(self, *args, **kwargs)
 
-    with around(CAUSAL, "forward", mended):
-        yield
+    return around(CAUSAL, "forward", mended)
 
 
-def _takes_positions(base: Any) -> bool:
-    return "position_ids" in parameters_of_forward(base)
+def _counting_the_mask(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a forward with the positions that its mask says, where it is told none and the mask has pads."""
+    mask = given.get("attention_mask")
+    told = given.get("position_ids") is not None
+    if told or not isinstance(mask, Tensor) or mask.dim() != PLAIN or bool(mask.all()):
+        return given
+    return given | {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -_width(given) :]}
+
+
+def _width(given: dict[str, Any]) -> int:
+    """How many positions are read."""
+    text: Tensor = given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
+    return text.shape[1]
 
 
 @contextmanager
@@ -43,6 +54,8 @@ def window_skips_pads() -> Iterator[None]:
     """In generate a window is counted in positions, which skip pads, rather than in slots of the cache."""
 
     def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if virtual_tokens(self) and _padded(kwargs.get("attention_mask")):
+            kwargs |= {name: _keeping_all(kwargs[name]) for name in (caches.OLD, caches.NEW) if name in kwargs}
         with _storing_all(kwargs.get("attention_mask")):
             arguments = prepare(self, *args, **kwargs)
         return _skipping_pads(self.get_base_model(), arguments)
@@ -57,12 +70,8 @@ def window_skips_pads_in_training() -> Iterator[None]:
 
     def mended(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         base = self.get_base_model()
-        inner = base.forward
-
-        def skipping(*args: Any, **kwargs: Any) -> Any:
-            return inner(*args, **_skipping_pads(base, kwargs))
-
-        with _storing_all(kwargs.get("attention_mask")), mock.patch.object(base, "forward", skipping):
+        skipping = given_to(base, "forward", lambda given: _skipping_pads(base, given))
+        with _storing_all(kwargs.get("attention_mask")), skipping:
             return forward(self, *args, **kwargs)
 
     with around(CAUSAL, "forward", mended):
@@ -73,7 +82,7 @@ def _storing_all(mask: Any) -> AbstractContextManager[Any]:
     """A cache made by PEFT where there are pads keeps all virtual tokens: a window in slots would drop too many."""
     from transformers import DynamicCache
 
-    if mask is None or bool(mask.all()):
+    if not _padded(mask):
         return nullcontext()
 
     class StoringAll(DynamicCache):
@@ -84,10 +93,20 @@ def _storing_all(mask: Any) -> AbstractContextManager[Any]:
     return mock.patch("peft.peft_model.DynamicCache", StoringAll, create=True)
 
 
-def _skipping_pads(base: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def _padded(mask: Any) -> bool:
+    return mask is not None and not bool(mask.all())
+
+
+def _keeping_all(cache: Any) -> Any:
+    """In place of an empty cache one whose windows drop nothing; what is embedded is kept in generate's own."""
+    from transformers import DynamicCache
+
+    return cache if cache is None or cache.get_seq_length() else DynamicCache()
+
+
+def _skipping_pads(base: Any, given: dict[str, Any]) -> dict[str, Any]:
     """What the forward of ``base`` is given, with a mask that says where each position may look."""
-    text = arguments["inputs_embeds"] if arguments.get("input_ids") is None else arguments["input_ids"]
-    return {**arguments, "attention_mask": _by_positions(base, arguments.get("attention_mask"), text.shape[1])}
+    return {**given, "attention_mask": _by_positions(base, given.get("attention_mask"), _width(given))}
 
 
 def _by_positions(base: Any, mask: Any, width: int) -> Any:

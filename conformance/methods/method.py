@@ -42,7 +42,7 @@ class Injected(NamedTuple):
     """What a method puts in front of the text; neither for the base model alone.
 
     ``cache``: per layer keys and values, each ``(1, kv_heads, n, head_dim)``, which lie in the cache before the first forward.
-    ``embeddings`` ``(1, n, width)`` stand in front of the embedded text, or of the decoder's start token.
+    ``embeddings`` ``(1, n, width)`` stand in front of the embedded text; in an encoder-decoder the encoder reads them.
     """
 
     cache: KeysValues = ()
@@ -105,11 +105,19 @@ class Method(ABC):
         """What the flat rows put in front of the text, in the Case's dtype."""
 
     @abstractmethod
-    def raw_holding(self, filled: KeysValues, case: Case, layout: Layout) -> dict[str, Tensor]:
-        """Raw parameters that hold keys and values of a real text, ``filled``, each ``(1, kv_heads, n, head_dim)``.
+    def raw_holding(self, read: Injected, case: Case, layout: Layout) -> dict[str, Tensor]:
+        """Raw parameters that put in front of the text what a real text is there: its keys and values, or its embeddings.
 
         Raises :class:`~conformance.core.signals.NotApplicable` where they cannot hold any.
         """
+
+    @abstractmethod
+    def in_front(self, case: Case) -> int:
+        """How many positions are in front of what the decoder reads."""
+
+    @abstractmethod
+    def reach(self, case: Case) -> int:
+        """How many positions back of the token that follows it a virtual token can lie and still be seen by some layer."""
 
     @abstractmethod
     def gradient_by_token(self, gradients: Raw) -> Tensor:

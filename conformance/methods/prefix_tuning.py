@@ -15,7 +15,6 @@ from conformance.methods.method import Injected, Layout, Method, Raw
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.compat.caches import KeysValues
     from conformance.families import Family
 
 EMBEDDING = "embedding.weight"
@@ -104,15 +103,23 @@ class PrefixTuning(Method):
             ]
         )
 
-    def raw_holding(self, filled: KeysValues, case: Case, layout: Layout) -> dict[str, Tensor]:
+    def raw_holding(self, read: Injected, case: Case, layout: Layout) -> dict[str, Tensor]:
         """The inverse of :meth:`injected` for an injective layout; rows that serve no layer are zero."""
         import torch
 
         n = case.prefix.length
-        rows = torch.zeros(layout.rows, case.roles.kv_heads, n, case.roles.head_dim, dtype=filled[0][0].dtype)
-        for (key, value), (keys, values) in zip(layout.pairs, filled, strict=True):
+        rows = torch.zeros(layout.rows, case.roles.kv_heads, n, case.roles.head_dim, dtype=read.cache[0][0].dtype)
+        for (key, value), (keys, values) in zip(layout.pairs, read.cache, strict=True):
             rows[key], rows[value] = (_fused(keys) if layout.bloom_fused else keys)[0], values[0]
         return {EMBEDDING: rows.permute(2, 0, 1, 3).reshape(n, -1)}
+
+    def in_front(self, case: Case) -> int:
+        """All virtual tokens are in the decoder's cache."""
+        return case.prefix.length
+
+    def reach(self, case: Case) -> int:
+        """As far as the widest layer sees: no virtual token sees another."""
+        return max(case.roles.seen_back(layer) for layer in range(case.roles.layers))
 
     def gradient_by_token(self, gradients: Raw) -> Tensor:
         """The embedding's."""

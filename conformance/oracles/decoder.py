@@ -41,14 +41,16 @@ def run_row(
     injected: Injected,
     chunks: Sequence[int],
     blind: int = 0,
+    encoded_before: Tensor | None = None,
 ) -> Tensor:
     """Logits ``(length, vocabulary)`` of the base model over ``ids`` ``(length,)`` with ``injected`` in front of them.
 
-    The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image.
+    The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image. An encoder
+    reads the tokens ``encoded_before`` ``(n,)`` in front of the text.
     """
     past = injected.length if injected.cache else 0
     _refuse(base, case, injected.length + len(ids))
-    alone = surroundings(base, family, case, index)
+    alone = surroundings(base, family, case, index, injected.embeddings, encoded_before)
     remembers = bool(injected.cache) or len(chunks) > 1
     cache, front = _cache(base, injected.cache, alone) if remembers else None, injected.embeddings
     logits = []
@@ -68,13 +70,26 @@ def _refuse(base: Any, case: Case, length: int) -> None:
         raise NotApplicable("this version's sliding layers want a cache of fixed size, which cannot be filled by hand")
 
 
-def surroundings(base: Any, family: Family, case: Case, index: int) -> dict[str, Any]:
-    """What stands beside the decoder's tokens: the encoder's output, or what the row has beside its text."""
+def surroundings(
+    base: Any,
+    family: Family,
+    case: Case,
+    index: int,
+    front: Tensor | None = None,
+    encoded_before: Tensor | None = None,
+) -> dict[str, Any]:
+    """What stands beside the decoder's tokens: the encoder's output, or what the row has beside its text.
+
+    ``front`` are embeddings ``(1, n, width)`` that the encoder reads before those of the text, ``encoded_before`` tokens.
+    """
     if family.encoder_decoder:
         ids = text(case, case.rows[index])[None]
-        mask = torch.ones_like(ids)
+        if encoded_before is not None:
+            ids = torch.cat([encoded_before[None], ids], dim=1)
+        read = {"input_ids": ids} if front is None else {"inputs_embeds": _behind(front, base, ids)}
+        mask = torch.ones(1, ids.shape[1] + (0 if front is None else front.shape[1]), dtype=torch.long)
         return {
-            "encoder_outputs": base.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True),
+            "encoder_outputs": base.get_encoder()(**read, attention_mask=mask, return_dict=True),
             "attention_mask": mask,
         }
     return dict(inputs_of(family).beside(row_alone(case, index), family, 1))
@@ -92,20 +107,26 @@ def one_step(
 ) -> tuple[dict[str, Any], int]:
     """The arguments of one forward over ``piece`` ``(1, width)`` after ``past`` positions, and how many it adds.
 
-    ``front`` are embeddings ``(1, n, hidden)`` before those of the piece.
+    ``front`` are embeddings ``(1, n, width)`` before those of the piece; an encoder has read them already. Like the tokens of
+    P they see no image.
     """
-    prefix = "decoder_" if family.encoder_decoder else ""
-    step, width = {f"{prefix}input_ids": piece}, piece.shape[1]
-    if front is not None:
-        step = {f"{prefix}inputs_embeds": torch.cat([front, base.get_input_embeddings()(piece)], dim=1)}
-        width += front.shape[1]
     if family.encoder_decoder:
-        return {**step, **alone}, width
+        return {"decoder_input_ids": piece, **alone}, piece.shape[1]
+    n = 0 if front is None else front.shape[1]
+    step, width = {"input_ids": piece}, n + piece.shape[1]
+    if front is not None:
+        step, blind = {"inputs_embeds": _behind(front, base, piece)}, blind + n
     step.update(inputs_of(family).for_piece(alone, piece, width, blind))
     step["attention_mask"] = torch.ones(1, past + width, dtype=torch.long)
     if "position_ids" in parameters_of_forward(base):
-        step["position_ids"] = torch.arange(past, past + width)[None] + case.position_shift
+        # Whoever says the positions of the text says nothing of the virtual tokens: they begin at 0.
+        at = torch.arange(width)
+        step["position_ids"] = (past + at + case.position_shift * (at >= n))[None]
     return step, width
+
+
+def _behind(front: Tensor, base: Any, ids: Tensor) -> Tensor:
+    return torch.cat([front, base.get_input_embeddings()(ids)], dim=1)
 
 
 def _cache(base: Any, filled: caches.KeysValues, alone: dict[str, Any]) -> Any:

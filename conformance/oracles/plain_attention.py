@@ -1,6 +1,7 @@
 """An executable definition of prefix attention: decoders in plain tensor algebra, float64, no model code of anybody's.
 
-Keys of virtual tokens are used as they are (never rotated), are visible to every query, and shift positions by n.
+Keys of virtual tokens are used as they are (never rotated), are visible to every query, and shift positions by n. Virtual tokens
+that are embeddings are read like tokens.
 Sources: Vaswani et al. 2017; Su et al. 2021 (RoPE); Ainslie et al. 2023 (GQA); Li and Liang 2021.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +24,25 @@ from conformance.oracles.decoder import answers
 
 Weights = dict[str, Tensor]
 KeyValue = tuple[Tensor, Tensor]
+
+
+class Front(NamedTuple):
+    """What is in front of the text: each layer's keys and values, or embeddings ``(n, width)``."""
+
+    filled: list[KeyValue]
+    embeddings: Tensor
+
+    def before(self, layer: int) -> KeyValue | None:
+        """The keys and values of a layer, if there are any."""
+        return self.filled[layer] if self.filled else None
+
+    def read(self, table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings from the ``table``, those in front of the text included, and the positions of all of them."""
+        start = self.filled[0][0].shape[1] if self.filled else 0
+        embedded = torch.cat([self.embeddings.to(table.dtype), table[ids]])
+        return embedded, torch.arange(start, start + len(embedded))
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": silu,
     "gelu": gelu,
@@ -35,14 +55,15 @@ RMS_EPSILON, LAYER_EPSILON = 1e-6, 1e-5
 def plain_attention(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> Tensor:
     """Logits ``(rows, steps, vocabulary)`` in float64, each row in one pass. Not for every family: see ``DECODERS``."""
     decoder = DECODERS.get(family.model)
-    if injected.embeddings is not None:
-        raise NotApplicable("the decoders in plain tensor algebra take a prefix in the cache only")
     if decoder is None:
         raise NotApplicable("no decoder in plain tensor algebra for this family")
     weights = {name: value.detach().double() for name, value in base.state_dict().items()}
-    before = [(keys[0].double(), values[0].double()) for keys, values in injected.cache]
+    front = Front(
+        [(keys[0].double(), values[0].double()) for keys, values in injected.cache],
+        torch.zeros(0, case.roles.width) if injected.embeddings is None else injected.embeddings[0].double(),
+    )
     steps = tokens.shape[1]
-    return torch.stack([decoder(weights, case.roles, ids, before)[-steps:] for ids in answers(family, case, tokens)])
+    return torch.stack([decoder(weights, case.roles, ids, front)[-steps:] for ids in answers(family, case, tokens)])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, before: KeyValue | None) -> Tensor:
@@ -105,11 +126,9 @@ def _layer_norm(x: Tensor, weights: Weights, name: str) -> Tensor:
     return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
-def llama(weights: Weights, roles: Roles, ids: Tensor, filled: list[KeyValue]) -> Tensor:
+def llama(weights: Weights, roles: Roles, ids: Tensor, front: Front) -> Tensor:
     """Llama and Qwen2: RMS norm, rotary positions, grouped queries, gated feed-forward; biases where there are any."""
-    n = filled[0][0].shape[1] if filled else 0
-    positions = torch.arange(n, n + len(ids), dtype=torch.float64)
-    x = weights["model.embed_tokens.weight"][ids]
+    x, positions = front.read(weights["model.embed_tokens.weight"], ids)
     for i in range(roles.layers):
 
         def linear(y: Tensor, name: str, layer: str = f"model.layers.{i}") -> Tensor:
@@ -121,17 +140,17 @@ def llama(weights: Weights, roles: Roles, ids: Tensor, filled: list[KeyValue]) -
         q = rotate(_heads(linear(y, "self_attn.q_proj"), roles.heads), positions, roles)
         k = rotate(_heads(linear(y, "self_attn.k_proj"), roles.kv_heads), positions, roles)
         v = _heads(linear(y, "self_attn.v_proj"), roles.kv_heads)
-        x = x + linear(_joined(attend(q, k, v, filled[i] if filled else None)), "self_attn.o_proj")
+        x = x + linear(_joined(attend(q, k, v, front.before(i))), "self_attn.o_proj")
         y = _rms(x, weights[f"model.layers.{i}.post_attention_layernorm.weight"])
         gate = ACTIVATIONS[roles.activation](linear(y, "mlp.gate_proj"))
         x = x + linear(gate * linear(y, "mlp.up_proj"), "mlp.down_proj")
     return _rms(x, weights["model.norm.weight"]) @ weights["lm_head.weight"].T
 
 
-def gpt2(weights: Weights, roles: Roles, ids: Tensor, filled: list[KeyValue]) -> Tensor:
+def gpt2(weights: Weights, roles: Roles, ids: Tensor, front: Front) -> Tensor:
     """GPT-2: layer norm, learned positions, one projection for queries, keys and values."""
-    n = filled[0][0].shape[1] if filled else 0
-    x = weights["transformer.wte.weight"][ids] + weights["transformer.wpe.weight"][n : n + len(ids)]
+    x, positions = front.read(weights["transformer.wte.weight"], ids)
+    x = x + weights["transformer.wpe.weight"][positions]
     for i in range(roles.layers):
 
         def linear(y: Tensor, name: str, layer: str = f"transformer.h.{i}") -> Tensor:
@@ -139,13 +158,13 @@ def gpt2(weights: Weights, roles: Roles, ids: Tensor, filled: list[KeyValue]) ->
 
         y = _layer_norm(x, weights, f"transformer.h.{i}.ln_1")
         q, k, v = (_heads(part, roles.heads) for part in linear(y, "attn.c_attn").chunk(3, dim=-1))
-        x = x + linear(_joined(attend(q, k, v, filled[i] if filled else None)), "attn.c_proj")
+        x = x + linear(_joined(attend(q, k, v, front.before(i))), "attn.c_proj")
         y = _layer_norm(x, weights, f"transformer.h.{i}.ln_2")
         x = x + linear(ACTIVATIONS[roles.activation](linear(y, "mlp.c_fc")), "mlp.c_proj")
     return _layer_norm(x, weights, "transformer.ln_f") @ weights["lm_head.weight"].T
 
 
-DECODERS: dict[str, Callable[[Weights, Roles, Tensor, list[KeyValue]], Tensor]] = {
+DECODERS: dict[str, Callable[[Weights, Roles, Tensor, Front], Tensor]] = {
     "LlamaForCausalLM": llama,
     "Qwen2ForCausalLM": llama,
     "GPT2LMHeadModel": gpt2,

@@ -1,11 +1,12 @@
 """The base model over real tokens: a prefix that holds the keys and values of P must answer like P in front of the text.
 
-Uses no line of prefix code: neither PEFT's nor ours, neither a cache nor a projection.
+So must a prompt that holds the embeddings of P. Uses no line of prefix code: neither PEFT's nor ours, neither a cache nor a
+projection.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from conformance.compat import caches
 from conformance.core.case import Case
 from conformance.families import Family
 from conformance.families.inputs.text import prefix_text
+from conformance.methods import method_named
 from conformance.methods.method import NOTHING, Injected
 from conformance.oracles.decoder import answers, one_step, run_row, surroundings
 
@@ -26,16 +28,23 @@ def real_tokens(base: Any, family: Family, case: Case, tokens: Tensor, injected:
     steps, before = tokens.shape[1], prefix_text(case)
     logits = []
     for index, ids in enumerate(answers(family, case, tokens)):
-        whole = torch.cat([before, ids])
-        logits.append(run_row(base, family, case, index, whole, NOTHING, [len(whole)], blind=len(before))[-steps:])
+        if method_named(case.method).in_front(case):
+            whole = torch.cat([before, ids])
+            seen = run_row(base, family, case, index, whole, NOTHING, [len(whole)], blind=len(before))
+        else:
+            seen = run_row(base, family, case, index, ids, NOTHING, [len(ids)], encoded_before=before)
+        logits.append(seen[-steps:])
     return torch.stack(logits)
 
 
 @torch.no_grad()
-def keys_values_of_text(base: Any, family: Family, case: Case) -> list[tuple[Tensor, Tensor]]:
-    """Per layer the base model's own keys and values of P, each ``(1, kv_heads, n, head_dim)``; P sees no image."""
+def injected_of_text(base: Any, family: Family, case: Case, acts_on: Literal["cache", "embeddings"]) -> Injected:
+    """What P itself is in front of the text: its keys and values in every layer, or its embeddings; P sees no image."""
     before = prefix_text(case)
+    if acts_on == "embeddings":
+        return Injected(embeddings=base.get_input_embeddings()(before[None]))
     alone = surroundings(base, family, case, 0)
     step, _ = one_step(base, family, case, before[None], 0, alone, blind=len(before))
     out = base(**step, use_cache=True, return_dict=True)
-    return caches.cut(caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads), 0, len(before))
+    held = caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads)
+    return Injected(caches.cut(held, 0, len(before)))

@@ -22,7 +22,7 @@ from conformance.families.build import build
 from conformance.families.inputs import inputs_of
 from conformance.methods import method_named
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
-from conformance.oracles.real_tokens import keys_values_of_text
+from conformance.oracles.real_tokens import injected_of_text
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
@@ -150,8 +150,8 @@ class Lab:
     def _raw(self, case: Case) -> dict[str, Tensor]:
         method, layout = method_named(case.method), self.layout(case)
         if case.prefix.content == "tokens":
-            filled = keys_values_of_text(self.base(case), self.family(case), case)
-            return method.raw_holding(filled, case, layout)
+            read = injected_of_text(self.base(case), self.family(case), case, method.acts_on)
+            return method.raw_holding(read, case, layout)
         return {name: method.draw(case, name, shape) for name, shape in method.shapes(case, layout).items()}
 
     def injected(self, case: Case, raw: Raw | None = None) -> Injected:

@@ -13,6 +13,21 @@ Patched = AbstractContextManager[Any]
 """What puts a patch in force for the length of a block."""
 
 
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+"""From the arguments of a call, by name, to what is given in their place."""
+
+
+def given_to(owner: Any, name: str, change: Change) -> Patched:
+    """Within the block the method ``name`` of the object ``owner`` is given what ``change`` makes of its arguments."""
+    inner = getattr(owner, name)
+
+    @functools.wraps(inner)
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **change(kwargs))
+
+    return mock.patch.object(owner, name, changed)
+
+
 def around(owner: str, name: str, wrapper: Callable[..., Any]) -> Patched:
     """Within the block ``owner.name(*args)`` is ``wrapper(original, *args)``; ``owner`` is ``module:Class``, or a module."""
     target = resolve_name(owner)

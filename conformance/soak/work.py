@@ -70,7 +70,7 @@ def _pairs(work: Work) -> Iterator[tuple[Clause, Case]]:
         if work.case:
             yield clause, work.case  # a clause's follow-up Case, or its family's own: to be judged as it is
         elif clause.fixed_case:
-            own = clause.fixed_case(family) if work.seed == work.first else None
+            own = clause.own_case(family, work.method) if work.seed == work.first else None
             yield from ((clause, case) for case in (own,) if case)
         else:
             judged = dict.fromkeys(follow_up for case in fresh for follow_up in clause.cases(case))

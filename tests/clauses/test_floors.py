@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.clauses import clauses
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.core.outcome import CONFORMS, KNOWN, Outcome
 from conformance.core.pair import Pair
 from conformance.engine.search import PROFILES, drawn
@@ -23,10 +24,12 @@ EXPECTED = {
 @pytest.mark.parametrize("item", EXPECTED)
 def test_the_sound_pair_decides_more_than_the_floor(item: str) -> None:
     counts = EXPECTED[item].counts
-    name, _, family = item.rstrip("]").partition("[")
+    name, _, judged = item.rstrip("]").partition("[")
+    family, _, method = judged.partition("/")
     clause = clauses()[name]
     rows = strata(family_named(family), PROFILES["quick"], 0, clause.placed)
-    asked = sum(not clause.missing(case) for row in rows for case in clause.cases(drawn(family, row, 0)))
+    drawn_cases = [drawn(family, row, 0, method or DEFAULT_METHOD) for row in rows]
+    asked = sum(not clause.missing(case) for fresh in drawn_cases for case in clause.cases(fresh))
     if clause.floor.may_refuse:
         asked -= counts.get(Outcome.REFUSED.value, 0)
     decided = counts.get(Outcome.CONFORMS.value, 0) + counts.get(Outcome.VIOLATES.value, 0)

@@ -4,12 +4,16 @@ fault is in tests/faults; what is claimed of placed models is judged in tests/pl
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from conformance.clauses import Clause, clauses
 from conformance.core.outcome import Outcome
+from conformance.engine.known import load, shipped
 from conformance.engine.search import Budget, search
 from conformance.families import family_named
+from conformance.methods import METHODS, method_named
 from conformance.runs.lab import Lab
 
 NAMES = ("llama", "gpt2", "t5", "gemma3")
@@ -28,28 +32,36 @@ SILENT = {
     ("positions.skip_padding", "t5"),
 }
 """Items that say nothing, each for a reason that lies in the family."""
+OF_THE_CACHE = {"injection.present", "injection.faithful", "injection.order_free", "lifecycle.inference_mode"}
+"""Clauses that say nothing of embeddings: of what lies in the cache, and of projections."""
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def lab(request: pytest.FixtureRequest) -> tuple[str, Lab]:
-    """One lab per family, so that the clauses share their runs as they do in a real run."""
-    return request.param, Lab("reference")
+@pytest.fixture(scope="module", params=itertools.product(NAMES, METHODS), ids="/".join)
+def lab(request: pytest.FixtureRequest) -> tuple[str, str, Lab]:
+    """One lab per family and method, so that the clauses share their runs as they do in a real run."""
+    return *request.param, Lab("reference")
 
 
 @pytest.mark.parametrize("clause", CHECKED.values(), ids=CHECKED)
-def test_the_reference_subject_passes(lab: tuple[str, Lab], clause: Clause) -> None:
-    name, its = lab
-    verdict = search(clause, family_named(name), Budget(examples=1), (), its)
-    expected = Outcome.NOT_APPLICABLE if (clause.id, name) in SILENT else Outcome.CONFORMS
+def test_the_reference_subject_passes(lab: tuple[str, str, Lab], clause: Clause) -> None:
+    name, method, its = lab
+    verdict = search(clause, family_named(name), Budget(examples=1), (), its, method)
+    embedded = method_named(method).acts_on == "embeddings" and clause.id in OF_THE_CACHE
+    silent = embedded or (clause.id, name) in SILENT
+    expected = Outcome.NOT_APPLICABLE if silent else Outcome.CONFORMS
     assert verdict.outcome is expected, verdict.finding or verdict.reasons
     assert not {"violates", "refused", "undecided", "broken harness"} & set(verdict.counts), verdict.reasons
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("maker", ["reference", "peft"])
-def test_the_answer_is_learnt_and_survives(maker: str) -> None:
+def test_the_answer_is_learnt_and_survives(maker: str, method: str) -> None:
+    """Known failures explain what does not: PEFT's disabled prompt of an encoder-decoder."""
     story = clauses()["lifecycle.learned_mapping_survives"]
-    outcomes = {name: search(story, family_named(name), Budget(), (), Lab(maker)) for name in STORIES}
-    assert {name: verdict.outcome for name, verdict in outcomes.items()} == dict.fromkeys(STORIES, Outcome.CONFORMS)
+    for name in STORIES:
+        verdict = search(story, family_named(name), Budget(), load(shipped()), Lab(maker), method)
+        known = {"prompt-of-a-disabled-adapter"} if (maker, name, method) == ("peft", "t5", "PROMPT_TUNING") else set()
+        assert (set(verdict.known), verdict.finding) == (known, None), name
 
 
 def test_families_that_are_not_taught_have_no_story() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from conformance.core.errors import UserError
-from conformance.core.finding import DEFAULT_METHOD
 from conformance.faults import Fault, Fired, faults, in_peft, in_reference, registry
 from conformance.faults.registry import Planted
+from conformance.methods import METHODS, method_named
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_a_fault_names_its_method() -> None:
         """It is wrong."""
         return nullcontext()
 
-    assert {fault.method for fault in faults().values()} == {DEFAULT_METHOD}
+    assert {fault.method for fault in faults().values()} == set(METHODS)
     in_reference(clause="injection.once", method="P_TUNING")(OfAnotherMethod)
     in_peft(clause="injection.once", method="P_TUNING")(peft_of_another_method)
     assert {faults()[id].method for id in ("of_another_method", "peft_of_another_method")} == {"P_TUNING"}
@@ -72,6 +72,8 @@ def test_a_fault_fires_where_its_condition_holds() -> None:
 
 @pytest.mark.parametrize("fault", faults().values(), ids=faults())
 def test_it_lies_in_the_file_of_its_chapter(fault: Fault) -> None:
-    module = import_module(f"conformance.faults.{fault.maker}.{fault.clause.partition('.')[0]}")
+    """Faults of a prefix: those of embeddings in front of the text are together in a file of their own."""
+    chapter = fault.clause.partition(".")[0] if method_named(fault.method).acts_on == "cache" else "prompts"
+    module = import_module(f"conformance.faults.{fault.maker}.{chapter}")
     defined = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
     assert fault.id in {registry._snake_case(name) for name in defined}

@@ -35,6 +35,7 @@ GROSS = {
     "loaded_beside": "saves_half",
     "loaded_here": "saves_half",
     "loaded_here_unprojected": "saves_half",
+    "one_virtual_token": "contents_ignored",
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "parameters_close": "parameters_halved",
     "shapes": "injected_twice",

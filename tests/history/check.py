@@ -16,7 +16,7 @@ from textwrap import shorten
 import msgspec
 
 from conformance.core.case import Case
-from conformance.core.finding import Cell, Finding, Item
+from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item
 from conformance.core.outcome import How, Outcome, State
 from conformance.engine.known import KnownFailure
 from conformance.session.events import Run
@@ -144,6 +144,8 @@ def check(regression: Regression, pair: str, events: Path, *arguments: str) -> i
     print(f"\n{pair} {'shows' if bad else 'does not show'}: {regression.title} ({links})", flush=True)
     events.unlink(missing_ok=True)
     chosen = ["--clauses", ",".join(regression.clauses), "--families", ",".join(regression.families)]
+    # All that is told of the past is told of prefix tuning.
+    chosen += ["--methods", DEFAULT_METHOD]
     chosen += ["--examples", str(regression.examples)] if regression.examples else []
     known = ("--known", str(HERE / "known.toml"), "--report", str(events))
     subprocess.run(["peft-conformance", "run", *chosen, *known, *arguments], check=False)

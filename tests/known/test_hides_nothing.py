@@ -115,9 +115,12 @@ def hidden_in_the_first_call(prepare: Any, self: Any, *args: Any, **kwargs: Any)
     if hasattr(self, "asked_before"):
         return given
     self.asked_before = True
-    decoder = "decoder_input_ids" in given
-    rows, width = given["decoder_input_ids" if decoder else "input_ids"].shape
-    mask = torch.ones(rows, self.active_peft_config.num_virtual_tokens + width)
+    decoder, embedded = "decoder_input_ids" in given, given.get("inputs_embeds")
+    if embedded is None:
+        rows, width = given["decoder_input_ids" if decoder else "input_ids"].shape
+        mask = torch.ones(rows, self.active_peft_config.num_virtual_tokens + width)
+    else:
+        mask = torch.ones(embedded.shape[:2])
     mask[:, 0] = 0
     return {**given, "decoder_attention_mask" if decoder else "attention_mask": mask}
 
@@ -128,6 +131,50 @@ def start_token_hidden(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> An
     if given.get("decoder_attention_mask") is not None:
         given["decoder_attention_mask"][:, 0] = 0
     return given
+
+
+def prompt_lost(prepare: Any, *args: Any, **kwargs: Any) -> Any:
+    """In generate the first virtual token is zero."""
+    given = prepare(*args, **kwargs)
+    if given.get("inputs_embeds") is not None:
+        given["inputs_embeds"][:, 0] = 0
+    return given
+
+
+def other_text(adjust: Any, *args: Any, kwargs: dict[str, Any], **rest: Any) -> None:
+    """Generate reads another text."""
+    adjust(*args, kwargs=kwargs, **rest)
+    if kwargs.get("input_ids") is not None:
+        kwargs["input_ids"] = kwargs["input_ids"] + 1
+
+
+def last_token_masked_where_there_are_pads(generate: Any, *args: Any, **kwargs: Any) -> Any:
+    """The encoder does not see the last token of a padded batch."""
+    if not kwargs["attention_mask"].all():
+        kwargs["attention_mask"] = kwargs["attention_mask"].clone()
+        kwargs["attention_mask"][:, -1] = 0
+    return generate(*args, **kwargs)
+
+
+def other_text_where_it_is_disabled(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A disabled adapter answers another text."""
+    if self._adapters_disabled:
+        kwargs["input_ids"] = kwargs["input_ids"] + 1
+    return generate(self, *args, **kwargs)
+
+
+def rolled_in_training_mode(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """In training mode the logits are those of other tokens."""
+    out = forward(self, *args, **kwargs)
+    if self.training:
+        out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
+def doubled_where_weights_wait(get_prompt: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The virtual tokens are twice as large where some weights wait on the CPU or on disk."""
+    prompt = get_prompt(self, *args, **kwargs)
+    return 2 * prompt if set(self.base_model.hf_device_map.values()) & set(AWAY) else prompt
 
 
 def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
@@ -159,6 +206,15 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
     "loaded-over-a-projection": doubled,
+    "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
+    "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
+    "prompt-drops-positions": other_text,
+    "prompt-rows-for-the-decoder": sized_wrongly,
+    "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
+    "prompt-on-another-device": doubled_where_weights_wait,
+    "image-mask-without-virtual-tokens": prompt_lost,
+    "image-mask-without-virtual-tokens-in-training": rolled_in_training_mode,
+    "static-cache-without-room": hidden_in_the_first_call,
 }
 """For each known failure another bug in its function."""
 

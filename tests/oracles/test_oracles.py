@@ -15,13 +15,15 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from conformance.assertions.gradients import predicted_gradients
-from conformance.clauses.preconditions import keys_of_text_fit, loaded_with_text
+from conformance.clauses.preconditions import loaded_with_text, text_fits
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Prefix, Row
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.core.relations import in_double, other_prefix, without_prefix
 from conformance.engine.search import drawn
 from conformance.families import family_named, flagships
 from conformance.families.inputs.text import prefix_text
+from conformance.methods import METHODS
 from conformance.methods.method import NOTHING, Injected
 from conformance.oracles.plain_attention import DECODERS
 from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
@@ -41,9 +43,9 @@ IN_ALGEBRA = sorted(name for name, family in flagships().items() if family.model
 """Families for which there is a decoder in plain tensor algebra."""
 
 
-def first_cases(name: str) -> list[Case]:
+def first_cases(name: str, method: str = DEFAULT_METHOD) -> list[Case]:
     """A Case of every stratum: every pair of classes."""
-    return [drawn(name, stratum, 0) for stratum in strata(family_named(name), 1, 0)]
+    return [drawn(name, stratum, 0, method) for stratum in strata(family_named(name), 1, 0)]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,8 @@ def lab() -> Lab:
     return Lab("reference")
 
 
-def each(name: str) -> Iterator[Case]:
-    for case in first_cases(name):
+def each(name: str, method: str) -> Iterator[Case]:
+    for case in first_cases(name, method):
         yield case
         yield in_double(case)
 
@@ -73,9 +75,10 @@ def test_the_bounds_are_below_what_the_verdicts_call_an_error() -> None:
     assert max(SINGLE, MIXED, DOUBLE) < ERROR_FLOOR
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NAMES)
-def test_one_pass_step_by_step_and_the_reference_subject_agree(lab: Lab, name: str) -> None:
-    for case in each(name):
+def test_one_pass_step_by_step_and_the_reference_subject_agree(lab: Lab, name: str, method: str) -> None:
+    for case in each(name, method):
         got = lab.generate(case)
         once = lab.predict(case, handmade_cache, got.tokens).logits
         loop = lab.predict(case, handmade_loop, got.tokens).logits
@@ -85,16 +88,18 @@ def test_one_pass_step_by_step_and_the_reference_subject_agree(lab: Lab, name: s
         assert apart(once, got.logits) < bound(case), case
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NAMES)
-def test_greedy_tokens_are_the_best_ones_of_the_oracle(lab: Lab, name: str) -> None:
-    for case in first_cases(name):
+def test_greedy_tokens_are_the_best_ones_of_the_oracle(lab: Lab, name: str, method: str) -> None:
+    for case in first_cases(name, method):
         got = lab.generate(case)
         assert torch.equal(lab.predict(case, handmade_cache, got.tokens).logits.argmax(-1), got.tokens), case
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", IN_ALGEBRA)
-def test_plain_tensor_algebra_agrees(lab: Lab, name: str) -> None:
-    for case in each(name):
+def test_plain_tensor_algebra_agrees(lab: Lab, name: str, method: str) -> None:
+    for case in each(name, method):
         got = lab.generate(case)
         by_algebra = lab.predict(case, plain_attention, got.tokens).logits
         assert by_algebra.dtype == torch.float64
@@ -103,9 +108,10 @@ def test_plain_tensor_algebra_agrees(lab: Lab, name: str) -> None:
         assert apart(by_algebra, lab.predict(case, handmade_cache, got.tokens).logits) < most, case
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_prefix_of_real_tokens_answers_like_the_tokens(lab: Lab, name: str) -> None:
-    fitting = [case for case in first_cases(name) if keys_of_text_fit(case)]
+def test_a_prefix_of_real_tokens_answers_like_the_tokens(lab: Lab, name: str, method: str) -> None:
+    fitting = [case for case in first_cases(name, method) if text_fits(case)]
     assert len(fitting) >= 4
     for case in fitting:
         (loaded,) = loaded_with_text(case)
@@ -157,9 +163,33 @@ def test_a_wrong_prefix_makes_the_oracle_disagree(lab: Lab, name: str, how: str)
         assert apart(got.logits, oracle(lab.base(case), lab.family(case), case, got.tokens, Injected(wrong))) > CLEAR
 
 
+def spoilt_prompt(embeddings: Tensor, how: str) -> Tensor:
+    """The prompt with one thing wrong."""
+    if how == "one virtual token missing":
+        return embeddings[:, 1:]
+    if how == "one number":
+        moved = embeddings.clone()
+        moved[0, -1, 0] += 1
+        return moved
+    return embeddings.flip(1) if how == "reversed" else embeddings * 0
+
+
+@pytest.mark.parametrize("how", ["one virtual token missing", "one number", "reversed", "empty"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "t5", "bloom", "gemma3", "idefics"])
+def test_a_wrong_prompt_makes_the_oracle_disagree(lab: Lab, name: str, how: str) -> None:
+    simple = first_cases(name, "PROMPT_TUNING")[0]
+    case = replace(simple, rows=(Row(length=2),), prefix=Prefix(length=2))
+    got, held = lab.generate(case), lab.injected(case).embeddings
+    assert held is not None
+    wrong = Injected(embeddings=spoilt_prompt(held, how))
+    for oracle in (handmade_cache, handmade_loop):
+        assert apart(got.logits, oracle(lab.base(case), lab.family(case), case, got.tokens, wrong)) > 100 * SINGLE
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NAMES)
-def test_another_prefix_and_none_make_the_oracle_disagree(lab: Lab, name: str) -> None:
-    case = first_cases(name)[0]
+def test_another_prefix_and_none_make_the_oracle_disagree(lab: Lab, name: str, method: str) -> None:
+    case = first_cases(name, method)[0]
     got = lab.generate(case)
     for other in (other_prefix(case), without_prefix(case)):
         assert apart(got.logits, lab.predict(other, handmade_cache, got.tokens).logits) > CLEAR
@@ -198,10 +228,11 @@ def test_embeddings_of_a_real_text_in_front_answer_like_the_text(lab: Lab, name:
 STEP = 3e-3
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "gemma3", "t5", "idefics"])
-def test_the_gradient_of_the_manual_forward_is_the_slope_of_its_answers(name: str) -> None:
+def test_the_gradient_of_the_manual_forward_is_the_slope_of_its_answers(name: str, method: str) -> None:
     """Against differences of two answers, along a direction in which every number of the adapter changes."""
-    case = in_double(first_cases(name)[-1])
+    case = in_double(first_cases(name, method)[-1])
     lab, tokens = Lab("reference"), Lab("reference").some_tokens(case)
     raw = {parameter: value.double() for parameter, value in lab.raw(case).items()}
     torch.manual_seed(0)

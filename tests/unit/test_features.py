@@ -83,6 +83,7 @@ PAIRS = {
     "layers_apart": Pair(placed(layers=(0, 1)), placed(layers=(1,))),
     "ends_apart": Pair(placed(layers=(1,), others=(0,)), placed(layers=(0, 1), others=(1,))),
     "offloaded": Pair(placed(layers=("cpu", 0)), placed()),
+    "offloaded_or_automatic": Pair(automatic(60), placed()),
     "on_disk": Pair(placed(others=("disk",)), placed(others=("cpu",))),
     "no_device": Pair(placed(layers=("cpu",), others=("disk",)), placed(layers=("cpu",))),
     "automatic": Pair(automatic(60, 60), placed()),

@@ -34,9 +34,9 @@ def test_flat_rows_undo_keys_values(layers: int, kv_heads: int, head_dim: int, n
     roles = Roles(layers=layers, heads=kv_heads, kv_heads=kv_heads, head_dim=head_dim)
     case = Case(family="llama", roles=roles, prefix=Prefix(length=n), dtype=dtype)  # type: ignore[arg-type]
     flat = normal_numbers(1, "flat", (n, 2 * layers * kv_heads * head_dim)).to(getattr(torch, dtype))
-    filled = PREFIX_TUNING.injected(flat, case, PREFIX_TUNING.layout(case)).cache
-    assert [tuple(t.shape) for pair in filled for t in pair] == [(1, kv_heads, n, head_dim)] * (2 * layers)
-    assert torch.equal(PREFIX_TUNING.raw_holding(filled, case, PREFIX_TUNING.layout(case))[EMBEDDING], flat)
+    injected = PREFIX_TUNING.injected(flat, case, PREFIX_TUNING.layout(case))
+    assert [tuple(t.shape) for pair in injected.cache for t in pair] == [(1, kv_heads, n, head_dim)] * (2 * layers)
+    assert torch.equal(PREFIX_TUNING.raw_holding(injected, case, PREFIX_TUNING.layout(case))[EMBEDDING], flat)
 
 
 def test_a_number_lands_in_its_layer_head_token_and_dimension() -> None:
@@ -84,7 +84,7 @@ def test_a_fused_layout_is_undone_too() -> None:
     layout = keys_then_values_layout(CASE)
     flat = normal_numbers(1, "flat", (5, 48))
     assert torch.equal(
-        PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, CASE, layout).cache, CASE, layout)[EMBEDDING], flat
+        PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, CASE, layout), CASE, layout)[EMBEDDING], flat
     )
     assert layout.injective
 
@@ -93,9 +93,9 @@ def test_rows_that_serve_no_layer_are_zero() -> None:
     case = Case(family="t5", roles=Roles(layers=2, encoder_layers=3), prefix=Prefix(length=2))
     layout = encoder_decoder_layout(case)
     flat = normal_numbers(1, "flat", (2, 6 * 8))
-    again = PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, case, layout).cache, case, layout)[
-        EMBEDDING
-    ].reshape(2, 6, 8)
+    again = PREFIX_TUNING.raw_holding(PREFIX_TUNING.injected(flat, case, layout), case, layout)[EMBEDDING].reshape(
+        2, 6, 8
+    )
     assert torch.equal(again[:, [0, 1, 4, 5]], flat.reshape(2, 6, 8)[:, [0, 1, 4, 5]])
     assert not again[:, [2, 3]].any()
 

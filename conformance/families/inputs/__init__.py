@@ -25,11 +25,12 @@ def kinds() -> list[str]:
 
 def inputs_of(family: Family) -> Inputs:
     """The kind of input that ``family`` takes."""
-    return _found(family.inputs)
+    return inputs_called(family.inputs)
 
 
 @cache
-def _found(kind: str) -> Inputs:
+def inputs_called(kind: str) -> Inputs:
+    """The kind of input of that name."""
     inputs: Inputs = import_module(f"{__name__}.{kind}").INPUTS
     return inputs
 

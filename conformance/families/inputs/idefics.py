@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from conformance.core.case import Case
 from conformance.families.inputs.text import Inputs, images
@@ -40,9 +41,14 @@ class Idefics(Inputs):
             later[ENCODED] = encoded
         return later
 
+    def behind(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+        """They see no image."""
+        return {**beside, SEES: pad(beside[SEES], (0, 0, count, 0))}
+
     def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:
-        """All ``width`` tokens see what the last one saw."""
-        return {**beside, SEES: beside[SEES][:, -1:].expand(-1, width, -1)}
+        """What was added sees what the last token saw."""
+        sees = beside[SEES]
+        return {**beside, SEES: torch.cat([sees, sees[:, -1:].expand(-1, width - sees.shape[1], -1)], dim=1)}
 
 
 def _encoded(out: Any) -> Any:

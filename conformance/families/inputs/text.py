@@ -90,6 +90,10 @@ class Inputs:
         """For the forward over one more token, after one that returned ``out``; ``accepted`` are forward's arguments."""
         return beside
 
+    def behind(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+        """For a text in front of which there are so many positions more, which are to see the text only."""
+        return beside
+
     def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:
         """For a call whose text has grown to ``width`` tokens."""
         return beside

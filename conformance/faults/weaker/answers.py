@@ -45,6 +45,11 @@ def alone(lab: Lab, case: Case) -> None:
     step_logits(lab, relations.row_alone(case, 0))
 
 
+def one_virtual_token(lab: Lab, case: Case) -> None:
+    """Whatever the Case says, one virtual token."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, length=1)))
+
+
 def twenty_virtual_tokens(lab: Lab, case: Case) -> None:
     """The logits agree with 20 virtual tokens, as in most examples."""
     step_logits(lab, replace(case, prefix=replace(case.prefix, length=20)))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +25,22 @@ from conformance.families.inputs import inputs_of
 from conformance.methods.method import DEFAULT_ADAPTER, Method
 
 FILE = "reference_prefix.safetensors"
+TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
+"""The arguments that say what is read, and how."""
+
+
+class Read(NamedTuple):
+    """What the base model's decoder reads in its first forward.
+
+    ``text``: its tokens or embeddings, by the argument's name. ``mask`` ``(rows, columns)`` has a column for all that is there,
+    the cache included, ``positions`` ``(rows, width)`` one for all that is read. ``labels`` are as wide, if there are any.
+    """
+
+    text: dict[str, Tensor]
+    mask: Tensor
+    positions: Tensor
+    beside: dict[str, Tensor]
+    labels: Tensor | None
 
 
 class ReferencePrefix(nn.Module):
@@ -125,22 +141,39 @@ class ReferencePrefix(nn.Module):
             return given + self.length
         return (mask.cumsum(-1) - 1).clamp(min=0)[:, -width:]
 
+    def read(self, request: Mapping[str, Any]) -> Read:
+        """What the decoder reads first, the virtual tokens being in the cache."""
+        text = text_of(request)
+        rows, width = text[1].shape[:2]
+        mask = self.mask(request.get("attention_mask"), rows, width)
+        positions = self.positions(request.get("position_ids"), mask, width)
+        beside = {name: value for name, value in request.items() if name in inputs_of(self.family).arguments}
+        return Read(dict([text]), mask, positions, beside, request.get("labels"))
+
+    def encoded(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What an encoder reads, with its mask."""
+        name, text = text_of(request)
+        mask = request.get("attention_mask")
+        if mask is None:
+            mask = torch.ones(text.shape[:2], dtype=torch.long, device=self.input_device)
+        return {name: text, "attention_mask": mask}
+
     # -- forward and generate -----------------------------------------------------------------------------------------
     def forward(self, **request: Any) -> Any:
-        """The training path: one forward with the prefix in the cache."""
-        request = dict(request)
+        """The training path: one forward with the virtual tokens in it."""
         if not self.enabled:
             return self.base(**request)
         if self.family.encoder_decoder:
             rows = request["decoder_input_ids"].shape[0]
-            request["decoder_attention_mask"] = self.decoder_mask(request.get("decoder_attention_mask"))
-            return self.run(self.cache(rows), request)
-        text = request["input_ids"] if request.get("input_ids") is not None else request["inputs_embeds"]
-        rows, width = text.shape[:2]
-        mask = self.mask(request.get("attention_mask"), rows, width)
-        request["position_ids"] = self.positions(request.get("position_ids"), mask, width)
-        request["attention_mask"] = self.attention(mask, width)
-        return self.run(self.cache(rows), self.known(request))
+            own = {**request, "decoder_attention_mask": self.decoder_mask(request.get("decoder_attention_mask"))}
+            rest = {name: value for name, value in own.items() if name not in TEXT}
+            return self.run(self.cache(rows), {**rest, **self.encoded(request)})
+        first = self.read(request)
+        rest = {name: value for name, value in request.items() if name not in TEXT and name != "labels"}
+        labelled = {} if first.labels is None else {"labels": first.labels}
+        given = {**rest, **first.text, **first.beside, **labelled, "position_ids": first.positions}
+        given["attention_mask"] = self.attention(first.mask, first.positions.shape[1])
+        return self.run(self.cache(len(first.mask)), self.known(given))
 
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
@@ -196,17 +229,17 @@ def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     return nothing.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
 
 
+def text_of(request: Mapping[str, Any]) -> tuple[str, Tensor]:
+    """The text's tokens, or its embeddings, with the argument's name."""
+    name = "input_ids" if request.get("input_ids") is not None else "inputs_embeds"
+    return name, request[name]
+
+
 def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
-    embeds = request.get("inputs_embeds")
-    text = request["input_ids"] if embeds is None else embeds
-    rows, width = text.shape[:2]
-    mask = wrapper.mask(request.get("attention_mask"), rows, width)
-    positions = wrapper.positions(request.get("position_ids"), mask, width)
+    step, mask, positions, beside, _ = wrapper.read(request)
+    rows, inputs = len(mask), inputs_of(wrapper.family)
     slots = mask.shape[1] + steps if static else 0
     cache, logits, tokens = wrapper.cache(rows, slots), [], []
-    step: dict[str, Any] = {"input_ids": text} if embeds is None else {"inputs_embeds": text}
-    inputs = inputs_of(wrapper.family)
-    beside = {name: value for name, value in request.items() if name in inputs.arguments}
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
@@ -228,12 +261,9 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: b
 
 def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
     base: Any = wrapper.base
-    mask, own = request.pop("attention_mask", None), wrapper.decoder_mask(request.pop("decoder_attention_mask", None))
-    text = request["input_ids"] if "input_ids" in request else request["inputs_embeds"]
-    rows, width = text.shape[:2]
-    if mask is None:
-        mask = torch.ones(rows, width, dtype=torch.long, device=wrapper.input_device)
-    encoded = base.get_encoder()(**request, attention_mask=mask, return_dict=True)
+    own, text = wrapper.decoder_mask(request.get("decoder_attention_mask")), wrapper.encoded(request)
+    mask, rows = text["attention_mask"], len(text["attention_mask"])
+    encoded = base.get_encoder()(**text, return_dict=True)
     cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
     tokens = [torch.full((rows, 1), START, device=wrapper.input_device)]
     for number in range(steps):

@@ -1,0 +1,85 @@
+"""Faults of embeddings in front of the text, as patches of PEFT."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformance.faults.common import rounded
+from conformance.faults.patching import CAUSAL, MODEL, both, returning
+from conformance.faults.registry import Fired, in_peft
+from conformance.runs.patching import Patched, around
+
+planted = partial(in_peft, method="PROMPT_TUNING")
+
+
+def embeddings(change: Any) -> Patched:
+    """Within the block ``change(peft_model, prompt)`` is what ``get_prompt`` gives, ``(rows, n, width)``."""
+    return returning(MODEL, "get_prompt", change)
+
+
+@planted(clause="injection.ignored_never")
+def peft_prompt_in_training_only(fired: Fired) -> Patched:
+    """In generate the virtual tokens are zeros."""
+    inside: list[bool] = []
+
+    def generate(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        inside.append(True)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            inside.pop()
+
+    return both(
+        around(CAUSAL, "generate", generate), embeddings(lambda model, held: 0 * held if fired(inside) else held)
+    )
+
+
+@planted(clause="equivalence.step_logits")
+def peft_prompt_reversed(fired: Fired) -> Patched:
+    """The virtual tokens are read from the last to the first."""
+    return embeddings(lambda model, held: held.flip(1) if fired(held.shape[1] > 1) else held)
+
+
+@planted(clause="equivalence.step_logits", family="t5")
+def peft_prompt_of_the_decoder(fired: Fired) -> Patched:
+    """The encoder is given the embeddings that are kept for the decoder."""
+
+    def change(model: Any, held: Tensor) -> Tensor:
+        fired()
+        return held.roll(model.active_peft_config.num_virtual_tokens, 1)
+
+    return embeddings(change)
+
+
+@planted(clause="equivalence.real_tokens_prefix", family="gemma3")
+def peft_prompt_rounded(fired: Fired) -> Patched:
+    """The embeddings are held in bfloat16, in which drawn values are exact, and scaled ones of a real text are not."""
+    return embeddings(lambda model, held: rounded(held) if fired() else held)
+
+
+@planted(clause="injection.same_for_all_rows")
+def peft_prompt_of_the_first_rows(fired: Fired) -> Patched:
+    """The rows below the second read zeros in place of the virtual tokens."""
+    return embeddings(lambda model, held: torch.cat([held[:2], 0 * held[2:]]) if fired(len(held) > 2) else held)
+
+
+@planted(clause="injection.every_parameter_matters")
+def peft_prompt_partly_detached(fired: Fired) -> Patched:
+    """The last virtual token is read without a gradient."""
+    return embeddings(lambda model, held: torch.cat([held[:, :-1], held[:, -1:].detach()], dim=1) if fired() else held)
+
+
+@planted(clause="training.gradient_agrees")
+def peft_prompt_learns_half(fired: Fired) -> Patched:
+    """Half of the gradient reaches the embeddings."""
+    return embeddings(lambda model, held: 0.5 * held + 0.5 * held.detach() if fired() else held)
+
+
+@planted(clause="placement.split")
+def peft_prompt_on_its_own_device(fired: Fired) -> Patched:
+    """The embeddings of the virtual tokens stay on the CPU, wherever the text is."""
+    return embeddings(lambda model, held: held.cpu() if fired(held.device.type != "cpu") else held)
