@@ -1,8 +1,8 @@
 """What the main job costs: the quick profile over all families on two workers, as a user would start it.
 
 Measured method by method in two parts: the chapters on plain models, and the chapter on placed ones. Each part of prefix tuning
-has a bound, and so has the sum. CPU time is that of the command and all its processes, imports included. The first verdict is timed
-from the start of the command; what two processes need at once for the imports alone, measured just before, is taken off.
+has a bound, and so has the sum. CPU time is that of the command and all its processes, imports included. The first verdict is
+timed from the start of the command; what two processes need at once for the imports alone, measured just before, is taken off.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ another order, at most 4.1e-6.
 
 
 def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
-    """Whether each virtual token, and each key/value block, has a gradient: two tables with one row each, in float64."""
+    """Whether each virtual token, and each block of parameters, has a gradient: two tables with one row each, in float64."""
     import torch
 
     double = in_double(case)
@@ -43,7 +43,7 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
 
 
 def visible_virtual_tokens(case: Case) -> range:
-    """The virtual tokens that the first real token can see in at least one layer."""
+    """The virtual tokens that can change what the first real token is answered by."""
     n = case.prefix.length
     return range(max(0, n - method_named(case.method).reach(case)), n)
 

@@ -8,7 +8,7 @@ from conformance.assertions.logits import agree, agree_on_tokens
 from conformance.clauses.preconditions import in_plain_algebra, loaded_with_text, text_fits
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import with_embeds
-from conformance.core.sources import PREFIX_TUNING_DOC, STORY
+from conformance.core.sources import PREFIX_TUNING_DOC, PROMPT_TUNING_DOC, STORY
 from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def step_logits(lab: Lab, case: Case) -> None:
 
 
 @clause(
-    sources=(PREFIX_TUNING_DOC, "huggingface/peft#2953"),
+    sources=(PREFIX_TUNING_DOC, PROMPT_TUNING_DOC, "huggingface/peft#2953"),
     requires=(text_fits,),
     follow_ups=loaded_with_text,
     priority=True,

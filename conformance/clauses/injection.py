@@ -68,7 +68,7 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
             raise violation(f"gradient of block {block} of {len(by_block)}", "exactly 0", "not 0: some layer reads it")
     for token in visible_virtual_tokens(case):
         if not by_token[token].any():
-            raise violation(f"gradient of virtual token {token}", "exactly 0", "not 0: it is inside a layer's window")
+            raise violation(f"gradient of virtual token {token}", "exactly 0", "not 0: it is within reach of the text")
 
 
 @clause(

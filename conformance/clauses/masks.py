@@ -106,7 +106,8 @@ def attention_implementations(lab: Lab, case: Case) -> None:
 def given_positions(lab: Lab, case: Case) -> None:
     """Explicit position_ids that say what the default says change nothing; others are honoured or refused.
 
-    PEFT promises it: it adds n to positions that it is given.
+    PEFT promises it of a prefix, for which it adds n to positions that it is given. A warning that positions are ignored is no
+    refusal: the answer is another one than was asked for.
     """
     requires_position_ids(lab, case)
     default, short = lab.generate(case), first_steps(case)

@@ -109,8 +109,9 @@ def shortest(case: Case) -> tuple[Case, ...]:
 
 
 def loaded_with_text(case: Case) -> tuple[Case, ...]:
-    """The prefix holds a real text; an encoder-decoder's depends on what its encoder reads, so one row at a time."""
-    return (with_real_tokens(row_alone(case, 0) if case.roles.encoder_layers else case),)
+    """The virtual tokens hold a real text; keys of a decoder depend on what its encoder reads, so one row at a time."""
+    alone = case.roles.encoder_layers and in_the_cache(case)
+    return (with_real_tokens(row_alone(case, 0) if alone else case),)
 
 
 def both_sides(case: Case) -> tuple[Case, ...]:

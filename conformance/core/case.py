@@ -68,9 +68,9 @@ class Roles(Part, frozen=True):
 class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
-    ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: the
-    base model's own keys and values of a real token sequence. ``order`` permutes the virtual tokens. Length 0 is the
-    base model without any prefix, the control.
+    ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: what a real
+    token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. Length 0
+    is the base model without any prefix, the control.
     """
 
     length: Small = 1

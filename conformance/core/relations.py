@@ -82,7 +82,7 @@ def prefix_reversed(case: Case) -> Case:
 
 
 def with_real_tokens(case: Case) -> Case:
-    """The prefix holds the base model's keys and values of a real token sequence."""
+    """The virtual tokens hold the base model's keys and values, or embeddings, of a real token sequence."""
     return replace(case, prefix=replace(case.prefix, content="tokens", projection=0, order="drawn"))
 
 

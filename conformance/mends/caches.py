@@ -57,12 +57,12 @@ def heads_have_a_size() -> Iterator[None]:
             peft_config.token_dim = heads * size
         return original(peft_config, model_config)
 
-    with sizing(mended):
+    with _sizing(mended):
         yield
 
 
 @contextmanager
-def sizing(mended: Callable[..., Any]) -> Iterator[None]:
+def _sizing(mended: Callable[..., Any]) -> Iterator[None]:
     """Within the block PEFT sizes a prefix as ``mended`` says, in each module that does so: up to 0.14 there are two."""
     with ExitStack() as stack:
         for owner in ("peft.mapping", "peft.peft_model"):
@@ -96,7 +96,7 @@ def rows_of_their_own() -> Iterator[None]:
         return cache
 
     with (
-        sizing(sized),
+        _sizing(sized),
         around("peft:PeftModelForSeq2SeqLM", "get_prompt", get_prompt),
         mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
     ):

@@ -20,28 +20,38 @@ PLAIN = 2
 
 
 def virtual_tokens(model: Any) -> int:
-    """How many virtual tokens a PEFT model embeds; 0 for a method that puts them into the cache."""
+    """How many virtual tokens a PEFT model embeds; 0 for a method that puts them into the cache, or has none."""
     config = model.active_peft_config
-    return 0 if config.peft_type in IN_THE_CACHE else config.num_virtual_tokens
+    embeds = config.is_prompt_learning and config.peft_type not in IN_THE_CACHE
+    return config.num_virtual_tokens if embeds else 0
 
 
 @contextmanager
 def static_cache_with_a_prefix() -> Iterator[None]:
     """PEFT is given an empty dynamic cache where generate has made a static one, which has no room for virtual tokens."""
-    with around(CAUSAL, PREPARE, _with_dynamic_cache):
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _with_dynamic_cache(prepare, self, self.active_peft_config.is_prompt_learning, *args, **kwargs)
+
+    with around(CAUSAL, PREPARE, mended):
         yield
 
 
 @contextmanager
 def static_masks_of_encoder_decoders() -> Iterator[None]:
-    """The same for encoder-decoders: neither cache nor masks are of the size of one without a prefix."""
-    with around(ENCODER_DECODER, PREPARE, _with_dynamic_cache):
+    """The same for a prefix of encoder-decoders: neither cache nor masks are of the size of one without it."""
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        prefixed = self.active_peft_config.peft_type in IN_THE_CACHE
+        return _with_dynamic_cache(prepare, self, prefixed, *args, **kwargs)
+
+    with around(ENCODER_DECODER, PREPARE, mended):
         yield
 
 
-def _with_dynamic_cache(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+def _with_dynamic_cache(prepare: Any, self: Any, concerned: bool, *args: Any, **kwargs: Any) -> Any:
     for name in (caches.OLD, caches.NEW):
-        if self.active_peft_config.is_prompt_learning and _empty_and_static(kwargs.get(name)):
+        if concerned and _empty_and_static(kwargs.get(name)):
             kwargs[name] = _dynamic_like(kwargs[name], self.get_base_model())
     return prepare(self, *args, **kwargs)
 

@@ -12,35 +12,34 @@ from torch import Tensor
 
 from conformance.compat import caches
 from conformance.families.build import parameters_of_forward
-from conformance.mends.generating import virtual_tokens
+from conformance.mends.generating import CAUSAL, PLAIN, virtual_tokens
 from conformance.runs.patching import Patched, around, given_to
 
-CAUSAL = "peft:PeftModelForCausalLM"
 KINDS = ("sliding_attention", "full_attention")
-PLAIN = 2
-"""Dimensions of a mask that has one number for each slot."""
 
 
 def text_begins_at_n() -> Patched:
     """Forward gives a left-padded text the positions that generate gives it."""
 
     def mended(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        base = self.get_base_model()
+        base, n = self.get_base_model(), virtual_tokens(self)
         if "position_ids" not in parameters_of_forward(base):
             return forward(self, *args, **kwargs)
-        with given_to(base, "forward", _counting_the_mask):
+        if not n:  # to the positions of a text behind a prefix PEFT adds what it must
+            return forward(self, *args, **_counting_the_mask(kwargs, 0))
+        with given_to(base, "forward", lambda given: _counting_the_mask(given, n)):
             return forward(self, *args, **kwargs)
 
     return around(CAUSAL, "forward", mended)
 
 
-def _counting_the_mask(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a forward with the positions that its mask says, where it is told none and the mask has pads."""
+def _counting_the_mask(given: dict[str, Any], n: int) -> dict[str, Any]:
+    """The arguments ``given`` with the positions that their mask says, if it has pads behind ``n`` columns and none are told."""
     mask = given.get("attention_mask")
     told = given.get("position_ids") is not None
-    if told or not isinstance(mask, Tensor) or mask.dim() != PLAIN or bool(mask.all()):
+    if told or not isinstance(mask, Tensor) or mask.dim() != PLAIN or bool(mask[:, n].all()):
         return given
-    return given | {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -_width(given) :]}
+    return given | {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)}
 
 
 def _width(given: dict[str, Any]) -> int:
@@ -54,7 +53,7 @@ def window_skips_pads() -> Iterator[None]:
     """In generate a window is counted in positions, which skip pads, rather than in slots of the cache."""
 
     def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        if virtual_tokens(self) and _padded(kwargs.get("attention_mask")):
+        if virtual_tokens(self) and _padded(kwargs.get("attention_mask")) and _window(self.get_base_model()):
             kwargs |= {name: _keeping_all(kwargs[name]) for name in (caches.OLD, caches.NEW) if name in kwargs}
         with _storing_all(kwargs.get("attention_mask")):
             arguments = prepare(self, *args, **kwargs)
@@ -98,10 +97,17 @@ def _padded(mask: Any) -> bool:
 
 
 def _keeping_all(cache: Any) -> Any:
-    """In place of an empty cache one whose windows drop nothing; what is embedded is kept in generate's own."""
+    """In place of an empty dynamic cache one whose windows drop nothing; what is embedded is kept in generate's own."""
     from transformers import DynamicCache
 
-    return cache if cache is None or cache.get_seq_length() else DynamicCache()
+    empty = isinstance(cache, DynamicCache) and not cache.get_seq_length()
+    return DynamicCache() if empty else cache
+
+
+def _window(base: Any) -> int | None:
+    """The length of the sliding windows of a model, if it has any."""
+    found: int | None = getattr(base.config.get_text_config(decoder=True), "sliding_window", None)
+    return found
 
 
 def _skipping_pads(base: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +117,7 @@ def _skipping_pads(base: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 def _by_positions(base: Any, mask: Any, width: int) -> Any:
     """``mask``, or where there are pads and windows an explicit one for each kind of layer, for the last ``width`` columns."""
-    config = base.config.get_text_config(decoder=True)
-    window = getattr(config, "sliding_window", None)
+    window = _window(base)
     if not window or not isinstance(mask, Tensor) or mask.dim() != PLAIN or bool(mask.all()):
         return mask
     real = mask.bool()
@@ -121,7 +126,7 @@ def _by_positions(base: Any, mask: Any, width: int) -> Any:
     near = at[:, -width:, None] - at[:, None, :] < window
     windowed, full = (_additive(allowed, base.dtype) for allowed in (causal & near, causal))
     # A config that gives each layer a type wants a mask for each type.
-    types = getattr(config, "layer_types", None)
+    types = getattr(base.config.get_text_config(decoder=True), "layer_types", None)
     return windowed if types is None else dict(zip(KINDS, (windowed, full), strict=True))
 
 

@@ -13,7 +13,6 @@ from torch.nn.functional import pad
 
 from conformance.devices.place_model import execution_device
 from conformance.families.inputs import inputs_called, kinds
-from conformance.mends.caches import sizing
 from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, virtual_tokens
 from conformance.methods.prompt_tuning import PromptTuning
 from conformance.runs.patching import Patched, around, given_to
@@ -52,7 +51,7 @@ def _pads_first(given: dict[str, Any], n: int) -> dict[str, Any]:
 
 @contextmanager
 def positions_are_passed_on() -> Iterator[None]:
-    """The base model is given the positions that generate, or who calls forward, says, moved by the virtual tokens."""
+    """Where PEFT gives no positions, the base model has those that generate, or who calls forward, says, moved by n."""
 
     def generating(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         inner, n, told = self.base_model_prepare_inputs_for_generation, virtual_tokens(self), None
@@ -65,28 +64,28 @@ def positions_are_passed_on() -> Iterator[None]:
 
         with mock.patch.object(self, "base_model_prepare_inputs_for_generation", noting):
             arguments = prepare(self, *args, **kwargs)
-        return arguments | _moved(told, n, arguments) if n else arguments
+        return _told(told, n, arguments) if n else arguments
 
     def training(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         told, n = kwargs.get("position_ids"), virtual_tokens(self)
         if told is None or not n:
             return forward(self, *args, **kwargs)
-        with given_to(self.get_base_model(), "forward", lambda given: given | _moved(told, n, given)):
+        with given_to(self.get_base_model(), "forward", lambda given: _told(told, n, given)):
             return forward(self, *args, **kwargs)
 
     with around(CAUSAL, PREPARE, generating), around(CAUSAL, "forward", training):
         yield
 
 
-def _moved(told: Tensor | None, n: int, given: dict[str, Any]) -> dict[str, Any]:
-    """The positions of what is read: those that were ``told``, behind ``n`` virtual tokens if these are read, too."""
-    if told is None:
-        return {}
+def _told(told: Tensor | None, n: int, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments ``given`` with positions, if they have none: those that were ``told``, behind ``n`` that are read, too."""
+    if told is None or given.get("position_ids") is not None:
+        return given
     read = given.get("inputs_embeds")
     if not isinstance(read, Tensor) or read.shape[1] != n + told.shape[1]:
-        return {"position_ids": told + n}
+        return given | {"position_ids": told + n}
     own = torch.arange(n, device=told.device).expand(len(told), -1)
-    return {"position_ids": torch.cat([own, told + n], dim=1)}
+    return given | {"position_ids": torch.cat([own, told + n], dim=1)}
 
 
 def images_are_not_for_virtual_tokens() -> Patched:
@@ -105,7 +104,7 @@ def _blind(given: dict[str, Any], n: int) -> dict[str, Any]:
         return given
     for inputs in map(inputs_called, kinds()):
         beside = {name: given[name] for name in inputs.arguments if isinstance(given.get(name), Tensor)}
-        given |= inputs.behind(beside, n) if beside else {}
+        given |= inputs.with_virtual_tokens(beside, n) if beside else {}
     return given
 
 
@@ -125,13 +124,14 @@ def prompt_goes_to_the_text() -> Iterator[None]:
 def no_rows_for_the_decoder() -> Iterator[None]:
     """There are as many embeddings as are read: none for a decoder that has no virtual tokens."""
 
-    def sized(original: Any, peft_config: Any, model_config: Any) -> Any:
-        if peft_config.peft_type == PromptTuning.name and peft_config.num_transformer_submodules is None:
-            peft_config.num_transformer_submodules = 1
-        return original(peft_config, model_config)
+    def mended(setup: Any, self: Any, adapter_name: str) -> Any:
+        config = self.peft_config[adapter_name]
+        if config.peft_type == PromptTuning.name and config.num_transformer_submodules is None:
+            config.num_transformer_submodules = 1
+        return setup(self, adapter_name)
 
     with (
-        sizing(sized),
+        around("peft:PeftModel", "_setup_prompt_encoder", mended),
         mock.patch.object(PromptTuning, "peft_layout", lambda method, case, family: method.layout(case)),
     ):
         yield

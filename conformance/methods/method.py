@@ -42,7 +42,7 @@ class Injected(NamedTuple):
     """What a method puts in front of the text; neither for the base model alone.
 
     ``cache``: per layer keys and values, each ``(1, kv_heads, n, head_dim)``, which lie in the cache before the first forward.
-    ``embeddings`` ``(1, n, width)`` stand in front of the embedded text; in an encoder-decoder the encoder reads them.
+    ``embeddings`` ``(1, n, hidden)`` stand in front of the embedded text; in an encoder-decoder the encoder reads them.
     """
 
     cache: KeysValues = ()
@@ -94,7 +94,7 @@ class Method(ABC):
 
     @abstractmethod
     def rows(self, raw: Raw) -> Tensor:
-        """The flat rows ``(n, numbers per virtual token)`` that the raw parameters make: what is kept after saving."""
+        """The flat rows that the raw parameters make, one a virtual token, of which the first n are read: what is saved."""
 
     @abstractmethod
     def inference_rows(self, raw: Raw) -> Tensor:
@@ -117,11 +117,11 @@ class Method(ABC):
 
     @abstractmethod
     def reach(self, case: Case) -> int:
-        """How many positions back of the token that follows it a virtual token can lie and still be seen by some layer."""
+        """How many positions back of the text a virtual token can lie and still change what is answered."""
 
     @abstractmethod
     def gradient_by_token(self, gradients: Raw) -> Tensor:
-        """The part of the gradient that belongs to each virtual token, ``(n, ...)``."""
+        """The part of the gradient that belongs to each row of :meth:`rows`, so to each virtual token."""
 
     @abstractmethod
     def gradient_by_block(self, gradients: Raw, layout: Layout) -> Tensor:

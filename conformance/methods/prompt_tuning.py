@@ -1,8 +1,8 @@
 """Prompt tuning: learnt embeddings in front of those of the text.
 
-Shapes: the parameters are ``(rows * n, width)`` for ``n`` virtual tokens; one row of blocks is read. In an encoder-decoder the
-encoder reads them, and PEFT keeps a second block for the decoder. Source: Lester et al. 2021, whose models are T5: the prompt is
-put in front of what the encoder reads; PEFT's prompt embedding.
+Shapes: the parameters are blocks of ``n`` embeddings, ``(blocks * n, hidden)``, of which the first is read. In an encoder-decoder
+the encoder reads it, and PEFT keeps a second block for the decoder. Source: Lester et al. 2021, whose models are T5: the prompt
+is put in front of what the encoder reads; PEFT's prompt embedding.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PromptTuning(Method):
         return raw[EMBEDDING]
 
     def injected(self, rows: Tensor, case: Case, layout: Layout) -> Injected:
-        """The first block, ``(1, n, width)``."""
+        """The first block, ``(1, n, hidden)``."""
         return Injected(embeddings=rows[None, : case.prefix.length].to(self.dtype(case)))
 
     def raw_holding(self, read: Injected, case: Case, layout: Layout) -> dict[str, Tensor]:
@@ -86,7 +86,7 @@ class PromptTuning(Method):
         return sum(case.roles.seen_back(layer) for layer in range(case.roles.layers))
 
     def gradient_by_token(self, gradients: Raw) -> Tensor:
-        """Of the block that is read."""
+        """That of each embedding, block by block."""
         return gradients[EMBEDDING]
 
     def gradient_by_block(self, gradients: Raw, layout: Layout) -> Tensor:

@@ -80,7 +80,7 @@ def surroundings(
 ) -> dict[str, Any]:
     """What stands beside the decoder's tokens: the encoder's output, or what the row has beside its text.
 
-    ``front`` are embeddings ``(1, n, width)`` that the encoder reads before those of the text, ``encoded_before`` tokens.
+    ``front`` are embeddings ``(1, n, hidden)`` that the encoder reads before those of the text, ``encoded_before`` tokens.
     """
     if family.encoder_decoder:
         ids = text(case, case.rows[index])[None]
@@ -107,7 +107,7 @@ def one_step(
 ) -> tuple[dict[str, Any], int]:
     """The arguments of one forward over ``piece`` ``(1, width)`` after ``past`` positions, and how many it adds.
 
-    ``front`` are embeddings ``(1, n, width)`` before those of the piece; an encoder has read them already. Like the tokens of
+    ``front`` are embeddings ``(1, n, hidden)`` before those of the piece; an encoder has read them already. Like the tokens of
     P they see no image.
     """
     if family.encoder_decoder:

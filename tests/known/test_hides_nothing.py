@@ -141,11 +141,24 @@ def prompt_lost(prepare: Any, *args: Any, **kwargs: Any) -> Any:
     return given
 
 
-def other_text(adjust: Any, *args: Any, kwargs: dict[str, Any], **rest: Any) -> None:
-    """Generate reads another text."""
-    adjust(*args, kwargs=kwargs, **rest)
-    if kwargs.get("input_ids") is not None:
-        kwargs["input_ids"] = kwargs["input_ids"] + 1
+def positions_off_by_one_behind_pads(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """In generate the base model is given positions, and those of a padded batch are wrong by one."""
+    given = prepare(self, *args, **kwargs)
+    mask, read = given.get("attention_mask"), given.get("inputs_embeds")
+    if read is not None and mask is not None and not mask.all():
+        text = torch.arange(read.shape[1]) >= self.active_peft_config.num_virtual_tokens
+        given["position_ids"] = (mask.long().cumsum(-1) - 1).clamp(min=0) + text
+    return given
+
+
+def last_embedding_detached(setup: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """The prompt encoder's last embedding has no gradient."""
+
+    def hook(module: Any, given: Any, rows: torch.Tensor) -> torch.Tensor:
+        return torch.cat([rows[:, :-1], rows[:, -1:].detach()], dim=1)
+
+    setup(self, *args, **kwargs)
+    self.prompt_encoder["default"].register_forward_hook(hook)
 
 
 def last_token_masked_where_there_are_pads(generate: Any, *args: Any, **kwargs: Any) -> Any:
@@ -208,8 +221,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "loaded-over-a-projection": doubled,
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
-    "prompt-drops-positions": other_text,
-    "prompt-rows-for-the-decoder": sized_wrongly,
+    "prompt-drops-positions": positions_off_by_one_behind_pads,
+    "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
     "prompt-on-another-device": doubled_where_weights_wait,
     "image-mask-without-virtual-tokens": prompt_lost,
@@ -218,6 +231,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
 }
 """For each known failure another bug in its function."""
 
+SHOWN_BEFORE = {"prefix-sized-by-the-encoder", "loaded-over-a-projection", "disk-index-of-another-wrapper"}
+"""Known failures whose bug beside them is seen first, and looks otherwise: not hidden, but nothing is shown of the mend."""
 
 CALLED_FROM = {
     "peft.utils.other._prepare_prompt_learning_config": "peft.peft_model",
@@ -253,3 +268,5 @@ def test_it_does_not_hide_a_bug_beside_it(entry: KnownFailure, tmp_path: Path, m
     with planted(entry), with_mends(Lab(), others) as lab:
         seen = explained(clause, lab, run_with_control(clause, lab, entry.case), (entry,))
     assert (seen.outcome, seen.known) == (Outcome.VIOLATES, ())
+    assert seen.finding is not None
+    assert entry.id in seen.finding.mended or entry.id in SHOWN_BEFORE, seen.finding.difference

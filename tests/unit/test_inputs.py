@@ -126,10 +126,10 @@ def test_a_piece_that_is_to_be_blind_sees_no_image() -> None:
 
 def test_a_longer_text_sees_what_its_end_saw() -> None:
     beside = inputs_of(IDEFICS).beside(row_alone(PICTURED, 0), IDEFICS, 2)
-    behind = inputs_of(IDEFICS).behind(beside, 1)
+    behind = inputs_of(IDEFICS).with_virtual_tokens(beside, 1)
     longer = inputs_of(IDEFICS).for_longer_text(behind, 5)
     assert longer["image_attention_mask"].tolist() == [[[0], [1], [1], [1], [1]]]
-    assert INPUTS.behind({}, 1) == {}
+    assert INPUTS.with_virtual_tokens({}, 1) == {}
 
 
 @pytest.mark.parametrize("accepts", [True, False])

@@ -41,8 +41,8 @@ class Idefics(Inputs):
             later[ENCODED] = encoded
         return later
 
-    def behind(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-        """They see no image."""
+    def with_virtual_tokens(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+        """Zeros on the left."""
         return {**beside, SEES: pad(beside[SEES], (0, 0, count, 0))}
 
     def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:

@@ -90,8 +90,8 @@ class Inputs:
         """For the forward over one more token, after one that returned ``out``; ``accepted`` are forward's arguments."""
         return beside
 
-    def behind(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-        """For a text in front of which there are so many positions more, which are to see the text only."""
+    def with_virtual_tokens(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+        """For a text with ``count`` columns more on the left: virtual tokens, which see no image."""
         return beside
 
     def for_longer_text(self, beside: dict[str, Tensor], width: int) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.functional import pad
 from conformance.faults.common import rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
 from conformance.faults.weaker import answers
+from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.reference.cache import Read
 
 planted = partial(in_reference, method="PROMPT_TUNING")
@@ -130,6 +132,49 @@ class PromptCountsPads(PlantedPrompt):
         if not self.fired(not bool(found.mask.all())):
             return found
         return found._replace(positions=torch.arange(found.mask.shape[1]).expand_as(found.mask))
+
+
+@planted(clause="masks.rows_alone", family="t5")
+class PromptBeforeTheEncodersPads(PlantedPrompt):
+    """The encoder reads the virtual tokens before the pads on the left."""
+
+    def order(self, mask: Tensor) -> Tensor:
+        """As they come."""
+        self.fired(not bool(mask.all()))
+        return torch.arange(mask.shape[1]).expand_as(mask)
+
+
+@planted(clause="masks.given_positions")
+class PromptIgnoresGivenPositions(PlantedPrompt):
+    """Positions that are given are not moved by the virtual tokens."""
+
+    def counted(self, given: Tensor) -> Tensor:
+        """As they were given."""
+        self.fired()
+        return super().counted(given - self.length)
+
+
+@planted(clause="caches.kinds_agree")
+class PromptHiddenInAStaticCache(PlantedPrompt):
+    """A static cache hides the first virtual token."""
+
+    def attention(self, mask: Tensor, width: int, slots: int = 0) -> Any:
+        """Hide it."""
+        if self.fired(slots and self.length):
+            mask = mask.clone()
+            mask[:, 0] = 0
+        return super().attention(mask, width, slots)
+
+
+@planted(clause="lifecycle.saved_and_loaded")
+class PromptSavedHalved(PlantedPrompt):
+    """What is loaded is half of what was saved."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Halve it."""
+        super().load(folder, name)
+        self.fired()
+        self.loaded[name] = 0.5 * self.loaded[name]
 
 
 @planted(clause="masks.training_rows_alone", weaker=answers.forward_logits_alone)

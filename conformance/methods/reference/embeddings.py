@@ -25,7 +25,7 @@ class ReferencePrompt(ReferencePrefix):
 
     # -- the virtual tokens -------------------------------------------------------------------------------------------
     def front(self, rows: int) -> Tensor:
-        """The embeddings of the virtual tokens, ``(rows, n, width)``."""
+        """The embeddings of the virtual tokens, ``(rows, n, hidden)``."""
         found = self.method.injected(self.flat(), self.shape_of, self.layout).embeddings
         assert found is not None, "the method acts on embeddings"
         return found.to(self.input_device).expand(rows, -1, -1)
@@ -55,7 +55,7 @@ class ReferencePrompt(ReferencePrefix):
             {"inputs_embeds": self.embedded(text)},
             mask,
             (mask.cumsum(-1) - 1).clamp(min=0) if given is None else self.counted(given),
-            inputs.behind(beside, self.length) if beside else {},
+            inputs.with_virtual_tokens(beside, self.length) if beside else {},
             None if labels is None else self.labelled(labels),
         )
 
