@@ -11,6 +11,7 @@ from unittest import mock
 from torch import Tensor, nn
 
 from conformance.compat import caches
+from conformance.mends.generating import IN_THE_CACHE
 from conformance.methods.prefix_tuning import PrefixTuning
 from conformance.runs.patching import around
 
@@ -53,7 +54,8 @@ def heads_have_a_size() -> Iterator[None]:
         fields = model_config if isinstance(model_config, dict) else model_config.to_dict()
         heads = fields.get("num_attention_heads") or fields.get("num_heads")
         size = fields.get("d_kv") or fields.get("head_dim")
-        if peft_config.token_dim is None and heads and size:
+        # Embeddings are as wide as the model, whatever its heads are.
+        if peft_config.peft_type in IN_THE_CACHE and peft_config.token_dim is None and heads and size:
             peft_config.token_dim = heads * size
         return original(peft_config, model_config)
 
