@@ -99,7 +99,7 @@ def rows_of_their_own() -> Iterator[None]:
 
     with (
         _sizing(sized),
-        around("peft:PeftModelForSeq2SeqLM", "get_prompt", get_prompt),
+        around("peft:PeftModel", "get_prompt", get_prompt),
         mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
     ):
         yield

@@ -28,6 +28,12 @@ CASES = {
         '{"family":"bloom","new_tokens":1,"placement":{"adapter":"loaded","layers":[1,"disk"],"way":"pretrained"}'
         ',"roles":{"head_dim":4,"layers":2,"width":4}}',
     ),
+    "what a prefix is dealt out by does not bypass where a prompt goes": (
+        "placement.offloaded",
+        '{"family":"t5","method":"PROMPT_TUNING","new_tokens":3,"placement":{"adapter":"loaded","order":"reversed"'
+        ',"others":["cpu"],"spelling":"device","way":"pretrained"},"roles":{"activation":"gated-gelu","encoder_layers":2,"layers":2'
+        ',"tied":true},"rows":[{"seed":8},{"length":2,"seed":2}],"seed":5}',
+    ),
 }
 
 OF_ANOTHER_METHOD = {
