@@ -20,6 +20,8 @@ VOCABULARY = 97
 """Size of every vocabulary, a prime: PEFT finds the word embedding by looking for a parameter of this many rows."""
 PAD, START, FIRST_TEXT_TOKEN = 0, 1, 3
 """Token ids. Texts are drawn from ``FIRST_TEXT_TOKEN`` up, so that no text holds the pad id."""
+IGNORED = -100
+"""The label of positions that do not count towards the loss."""
 
 EVERYTHING = 9999
 """More positions than any model here has."""

@@ -41,6 +41,19 @@ def after(owner: str, method: str, change: Callable[[Any, Any], None]) -> Patche
     return returning(owner, method, changed)
 
 
+def running(method: str, calls: list[str]) -> Patched:
+    """Within the block ``calls`` is not empty as long as that method of a causal PEFT model runs."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(method)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            calls.pop()
+
+    return around(CAUSAL, method, wrapper)
+
+
 def prompt(change: Callable[[Any, Any], None]) -> Patched:
     """Within the block ``change(peft_model, cache)`` edits the cache that ``get_prompt`` gives."""
     return after(MODEL, "get_prompt", change)

@@ -27,7 +27,7 @@ KeyValue = tuple[Tensor, Tensor]
 
 
 class Front(NamedTuple):
-    """What is in front of the text: each layer's keys and values, or embeddings ``(n, width)``."""
+    """What is in front of the text: each layer's keys and values, or embeddings ``(n, hidden)``."""
 
     filled: list[KeyValue]
     embeddings: Tensor

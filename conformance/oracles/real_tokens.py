@@ -6,7 +6,7 @@ projection.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,10 +38,13 @@ def real_tokens(base: Any, family: Family, case: Case, tokens: Tensor, injected:
 
 
 @torch.no_grad()
-def injected_of_text(base: Any, family: Family, case: Case, acts_on: Literal["cache", "embeddings"]) -> Injected:
-    """What P itself is in front of the text: its keys and values in every layer, or its embeddings; P sees no image."""
+def injected_of_text(base: Any, family: Family, case: Case) -> Injected:
+    """What P itself is in front of the text, for the Case's method: keys and values of every layer, or embeddings.
+
+    P sees no image.
+    """
     before = prefix_text(case)
-    if acts_on == "embeddings":
+    if method_named(case.method).acts_on == "embeddings":
         return Injected(embeddings=base.get_input_embeddings()(before[None]))
     alone = surroundings(base, family, case, 0)
     step, _ = one_step(base, family, case, before[None], 0, alone, blind=len(before))

@@ -150,7 +150,7 @@ class Lab:
     def _raw(self, case: Case) -> dict[str, Tensor]:
         method, layout = method_named(case.method), self.layout(case)
         if case.prefix.content == "tokens":
-            read = injected_of_text(self.base(case), self.family(case), case, method.acts_on)
+            read = injected_of_text(self.base(case), self.family(case), case)
             return method.raw_holding(read, case, layout)
         return {name: method.draw(case, name, shape) for name, shape in method.shapes(case, layout).items()}
 

@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from conformance.core.case import PAD, START, Case
+from conformance.core.case import IGNORED, PAD, START, Case
 from conformance.families import Family
 from conformance.families.inputs import inputs_of, request
 from conformance.families.inputs.text import MASKS, position_ids, text
-
-IGNORED = -100
-"""The label of positions that do not count towards the loss."""
 
 
 class TrainingBatch(NamedTuple):

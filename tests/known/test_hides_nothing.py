@@ -53,6 +53,14 @@ def sized_wrongly(sizing: Any, *args: Any, **kwargs: Any) -> Any:
     return config
 
 
+def one_layer_more(sizing: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+    """Whoever says how many layers there are has one more."""
+    told = config.num_layers is not None
+    config = sizing(config, *args, **kwargs)
+    config.num_layers += told
+    return config
+
+
 def values_lost(get_prompt: Any, *args: Any, **kwargs: Any) -> Any:
     """The values of the first layer are lost."""
     cache = get_prompt(*args, **kwargs)
@@ -100,7 +108,8 @@ def twice_as_large(load: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
-    """Another key is missing."""
+    """Another key is missing afterwards."""
+    update(*args, **kwargs)
     raise KeyError("another")
 
 
@@ -191,8 +200,8 @@ def doubled_where_weights_wait(get_prompt: Any, self: Any, *args: Any, **kwargs:
 
 
 def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
-    """The rows that are loaded are twice those that were saved."""
-    return load(self, {name: 2 * value for name, value in state.items()})
+    """The rows that are loaded over a live adapter, which is in evaluation mode, are twice those that were saved."""
+    return load(self, state if self.training else {name: 2 * value for name, value in state.items()})
 
 
 BESIDE: dict[str, Callable[..., Any]] = {
@@ -202,7 +211,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "pads-use-up-the-window-in-training": constant_loss_where_there_are_pads,
     "encoder-decoder-head-size": sized_wrongly,
     "encoder-decoder-layers-share-rows": values_lost,
-    "prefix-sized-by-the-encoder": sized_wrongly,
+    "prefix-sized-by-the-encoder": one_layer_more,
     "map-keys-above-the-layers": no_map_at_all,
     "map-keys-of-other-layers": all_on_the_first_device,
     "map-counts-the-encoders-layers": on_another_device,
@@ -231,8 +240,6 @@ BESIDE: dict[str, Callable[..., Any]] = {
 }
 """For each known failure another bug in its function."""
 
-SHOWN_BEFORE = {"prefix-sized-by-the-encoder", "loaded-over-a-projection", "disk-index-of-another-wrapper"}
-"""Known failures whose bug beside them is seen first, and looks otherwise: not hidden, but nothing is shown of the mend."""
 
 CALLED_FROM = {
     "peft.utils.other._prepare_prompt_learning_config": "peft.peft_model",
@@ -269,4 +276,6 @@ def test_it_does_not_hide_a_bug_beside_it(entry: KnownFailure, tmp_path: Path, m
         seen = explained(clause, lab, run_with_control(clause, lab, entry.case), (entry,))
     assert (seen.outcome, seen.known) == (Outcome.VIOLATES, ())
     assert seen.finding is not None
-    assert entry.id in seen.finding.mended or entry.id in SHOWN_BEFORE, seen.finding.difference
+    assert entry.id in seen.finding.mended, (
+        seen.finding.difference
+    )  # else the mend was not in force, and nothing is shown of it

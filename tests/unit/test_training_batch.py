@@ -8,9 +8,9 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from conformance.core.case import PAD, START, Case, Roles, Row
+from conformance.core.case import IGNORED, PAD, START, Case, Roles, Row
 from conformance.families import family_named
-from conformance.runs.training_batch import IGNORED, embedded_request, training_batch
+from conformance.runs.training_batch import embedded_request, training_batch
 
 CASE = Case(
     family="t5",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from conformance.faults.common import rounded, without_first_token
-from conformance.faults.patching import CAUSAL, both, encoded, filled_caches, hide, inputs, mask_of, prompt
+from conformance.faults.patching import CAUSAL, both, encoded, filled_caches, hide, inputs, mask_of, prompt, running
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers
 from conformance.runs.patching import Patched, around
@@ -78,21 +78,14 @@ def peft_rounded_without_projection(fired: Fired) -> Patched:
 @in_peft(clause="equivalence.forward_agrees_with_generate")
 def peft_forward_hides_one(fired: Fired) -> Patched:
     """The training forward's cache has lost the first virtual token's values, generate's has not."""
-    inside: list[bool] = []
-
-    def forward(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        inside.append(True)
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            inside.pop()
+    inside: list[str] = []
 
     def change(self: Any, cache: Any) -> None:
         for layer in cache.layers if inside else ():
             fired()
             layer.values = without_first_token(layer.values)
 
-    return both(around(CAUSAL, "forward", forward), prompt(change))
+    return both(running("forward", inside), prompt(change))
 
 
 @in_peft(clause="equivalence.plain_attention_agrees", weaker=answers.step_logits)

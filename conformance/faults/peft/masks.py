@@ -7,11 +7,10 @@ from unittest import mock
 
 import torch
 
-from conformance.core.case import PAD
+from conformance.core.case import IGNORED, PAD
 from conformance.faults.patching import SEQ2SEQ, arguments, hide, inputs, mask_of
 from conformance.faults.registry import Fired, in_peft
 from conformance.runs.patching import Patched, around
-from conformance.runs.training_batch import IGNORED
 
 
 @in_peft(clause="masks.rows_alone")

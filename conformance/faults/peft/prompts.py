@@ -9,33 +9,23 @@ import torch
 from torch import Tensor
 
 from conformance.faults.common import rounded
-from conformance.faults.patching import CAUSAL, MODEL, both, returning
+from conformance.faults.patching import MODEL, both, returning, running
 from conformance.faults.registry import Fired, in_peft
-from conformance.runs.patching import Patched, around
+from conformance.runs.patching import Patched
 
 planted = partial(in_peft, method="PROMPT_TUNING")
 
 
 def embeddings(change: Any) -> Patched:
-    """Within the block ``change(peft_model, prompt)`` is what ``get_prompt`` gives, ``(rows, n, width)``."""
+    """Within the block ``change(peft_model, prompt)`` is what ``get_prompt`` gives, ``(rows, n, hidden)``."""
     return returning(MODEL, "get_prompt", change)
 
 
 @planted(clause="injection.ignored_never")
 def peft_prompt_in_training_only(fired: Fired) -> Patched:
     """In generate the virtual tokens are zeros."""
-    inside: list[bool] = []
-
-    def generate(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        inside.append(True)
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            inside.pop()
-
-    return both(
-        around(CAUSAL, "generate", generate), embeddings(lambda model, held: 0 * held if fired(inside) else held)
-    )
+    inside: list[str] = []
+    return both(running("generate", inside), embeddings(lambda model, held: 0 * held if fired(inside) else held))
 
 
 @planted(clause="equivalence.step_logits")

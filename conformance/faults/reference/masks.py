@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformance.core.case import PAD
+from conformance.core.case import IGNORED, PAD
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
 from conformance.faults.wrappers import HidesVirtualToken
-from conformance.runs.training_batch import IGNORED
 
 
 @in_reference(clause="masks.rows_alone", weaker=answers.alone)

@@ -91,7 +91,7 @@ class PromptReadTwice(PlantedPrompt):
 
 
 @planted(clause="injection.same_for_all_rows")
-class PromptOfTheFirstRow(PlantedPrompt):
+class PromptOfTheFirstRows(PlantedPrompt):
     """The rows below the second read zeros in place of the virtual tokens."""
 
     def front(self, rows: int) -> Tensor:

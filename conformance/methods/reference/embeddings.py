@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from conformance.compat import caches
+from conformance.core.case import IGNORED
 from conformance.families.inputs import inputs_of
 from conformance.methods.reference.cache import Read, ReferencePrefix, text_of
-
-IGNORED = -100
-"""The label of a position that does not count."""
 
 
 class ReferencePrompt(ReferencePrefix):
