@@ -43,7 +43,7 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
 
 
 def visible_virtual_tokens(case: Case) -> range:
-    """The virtual tokens that can change what the first real token is answered by."""
+    """The virtual tokens that can change the answer to the first real token."""
     n = case.prefix.length
     return range(max(0, n - method_named(case.method).reach(case)), n)
 

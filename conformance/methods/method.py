@@ -24,6 +24,7 @@ Raw = Mapping[str, "Tensor"]
 class Layout(NamedTuple):
     """How many rows the parameters make, and for each decoder layer the row of its keys and the row of its values.
 
+    Of embeddings the rows are blocks, one for each stack that has a share, and no layer has rows of its own.
     ``bloom_fused``: a row of keys is not one head after the other, but the same numbers in the order of BLOOM's fused cache.
     """
 
