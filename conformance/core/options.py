@@ -51,7 +51,12 @@ OPTIONS = (
     ),
     Option("methods", "NAMES", "methods of PEFT (default: all), separated by commas", (*BY_HAND, *SOAK), "names"),
     Option("profile", "NAME", "quick (default), standard or thorough", (*EVERYWHERE, *SOAK)),
-    Option("examples", "N", "examples of each pair of classes, in place of the profile's", (*BY_HAND, *SOAK)),
+    Option(
+        "examples",
+        "N",
+        "examples of each pair of classes, in place of the profile's; 1: of most",
+        (*BY_HAND, *SOAK),
+    ),
     Option("seed", "N", "seed of the search (default: 0)", (*EVERYWHERE, *SOAK)),
     Option("time", "TIME", "stop after 60s, 5m, 1h; what is left is not run", (*ONE_RUN, "workflow")),
     Option("known", "FILE", "known-failures file, or none (default: the shipped one)", EVERYWHERE, "file"),

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 NO_STORY = "this family has no story"
 PROFILES = {"quick": 1, "standard": 4, "thorough": 20}
-"""Examples of each pair of classes, at least: that many covering arrays, of 13 to 30 Cases each, or 30 to 45 of placed models."""
+"""That many covering arrays, of 13 to 30 Cases each, or 30 to 45 of placed models; of a single one the beginning."""
 FURTHER = 5
 """How many times as many arrays there may be for a claim of which those of the profile decided something, but not enough.
 
@@ -69,6 +69,7 @@ Most claims want five decisive examples for each array, and each array has a Cas
 class Budget(Struct, frozen=True, kw_only=True):
     """How long to search: ``examples`` of each pair of classes, the seed of the draws, and whether a violation is made minimal.
 
+    One example means nine tenths of the pairs within each family, and all in the union of the families of ``models/``.
     ``database`` is where earlier violations are kept (:func:`conformance.engine.database.open_database`): a search begins
     with them.
     """
@@ -193,10 +194,12 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
 
 
 def _visited(state: _Search, family: Family, budget: Budget) -> Iterator[Stratum]:
-    """The rows of all arrays; of a claim that speaks of few Cases those of further arrays, until enough is decided."""
+    """The rows that the budget says; of a claim that speaks of few Cases all others too, until enough is decided."""
     arrays, seed, placed = budget.examples, budget.seed, state.clause.placed
-    yield from strata(family, arrays, seed, placed)
-    further = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays, arrays * FURTHER))
+    visited = tuple(strata(family, arrays, seed, placed))
+    yield from visited
+    every = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays * FURTHER))
+    further = (stratum for stratum in every if stratum not in visited)
     while 0 < state.decided < budget.decisive(state.clause) and (stratum := next(further, None)):
         yield stratum
 

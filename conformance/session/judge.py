@@ -40,7 +40,7 @@ T = TypeVar("T")
 GRACE = 10.0
 """Seconds beyond the requested time that an item has which began before its end: what has begun is mostly ended by then."""
 SECONDS_PER_EXAMPLE = 180.0
-"""Added to the limit of a child that judges an item, for each example of a pair of classes: thorough runs take long.
+"""Added to the limit of a child that judges an item, for each array: thorough runs take long.
 
 Measured over the quick profile: an item takes at most 20 CPU seconds for its covering array, shrinking included.
 """

@@ -1,4 +1,4 @@
-"""How Cases are drawn: every possible pair of classes in few strata, one strategy per family and stratum, simplest first."""
+"""How Cases are drawn: the possible pairs of classes in few strata, one strategy per family and stratum, simplest first."""
 
 from conformance.strategies.cases import cases
 from conformance.strategies.stratum import Stratum, one_array, strata

@@ -1,4 +1,4 @@
-"""The strategy: valid by construction, small integers only, stratified so that every pair of classes occurs within any budget.
+"""The strategy: valid by construction, small integers only, stratified: every pair of classes occurs within any budget.
 
 A stratum pins the class of each dimension; within it Hypothesis draws which values make them, and the rest, simplest first. Every
 clause of a family draws from the same strategies with the same seed, hence meets the same Cases, and the memo of
@@ -18,8 +18,8 @@ from conformance.core.case import Case, Prefix, Row
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Draw, Family
 from conformance.methods import method_named
-from conformance.strategies.space import space
-from conformance.strategies.stratum import Stratum, drawn_from
+from conformance.strategies.space import drawn_from, space
+from conformance.strategies.stratum import Stratum
 from conformance.strategies.values import Values, assembled
 
 Drawer = Callable[[Any], Any]

@@ -12,9 +12,9 @@ from msgspec import Struct
 from conformance.core.case import Case
 from conformance.core.dimension import Dimension
 from conformance.core.dimensions import DIMENSIONS
+from conformance.strategies.beginning import SHARE
 from conformance.strategies.impossible import Impossible, Kind, reasons
-from conformance.strategies.space import space
-from conformance.strategies.stratum import drawn_from
+from conformance.strategies.space import drawn_from, space
 
 Combination = tuple[str, ...]
 """Classes of so many dimensions, in their order."""
@@ -76,6 +76,16 @@ def _unmade(dimensions: Iterable[Dimension], classes: Combination, kind: Kind) -
     wanted = dict(zip((dimension.name for dimension in dimensions), classes, strict=True))
     made = space(drawn_from(kind.family, kind.placed), kind.placed)
     return UNMADE if wanted.keys() <= made.classes.keys() and not made.possible(wanted) else ""
+
+
+def promised(size: int, arrays: int) -> float:
+    """The share of the possible combinations of ``size`` classes that so many arrays promise to reach within a family."""
+    return {1: 1.0, 2: SHARE if arrays == 1 else 1.0}.get(size, 0.0)
+
+
+def promised_of_union(size: int, every: bool) -> float:
+    """The same of several families together; of ``every`` one of models/ all pairs."""
+    return {1: 1.0, 2: 1.0 if every else 0.0}.get(size, 0.0)
 
 
 def union(coverages: Iterable[Coverage]) -> Coverage:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from conformance.families.family import Family
-from conformance.strategies.stratum import drawn_from
+from conformance.strategies.space import drawn_from
 
 
 class Kind(Struct, frozen=True):

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from itertools import product
 
+from msgspec.structs import replace
+
 from conformance.core.dimensions import DIMENSIONS, DRAWN
 from conformance.core.placed_dimensions import PLACED
-from conformance.families.family import Draw
+from conformance.families.family import Draw, Family
 from conformance.strategies.values import OF_MAPS, TABLES, Choices, Values, assembled, of_field
 
 STATES = frozenset(product((True, False), repeat=2))
@@ -120,3 +122,10 @@ class Space:
 def space(draw: Draw, placed: bool = False) -> Space:
     """The space of a family that draws from ``draw``."""
     return Space(draw, placed)
+
+
+def drawn_from(family: Family, placed: bool) -> Draw:
+    """What is drawn in ``family``: placed models are small, with two or three layers, which can be apart, if there are any."""
+    numbers = family.draw.layers
+    few = tuple(n for n in numbers if n in (2, 3)) or tuple(n for n in numbers if n > 1) or numbers
+    return replace(family.draw, layers=few) if placed else family.draw

@@ -192,4 +192,4 @@ def test_other_modules_do_not_change_what_is_drawn(tmp_path: Path) -> None:
 
 
 def test_every_shipped_family_can_be_drawn() -> None:
-    assert all(len(met(name, 0)) > 10 for name in families())
+    assert all(len(met(name, 0)) >= 9 for name in families())
