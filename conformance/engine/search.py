@@ -185,7 +185,7 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
     """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
     if state.clause.fixed_case:
         return _fixed_case(state, state.clause.own_case(family, method))
-    for stratum in _visited(state, family, budget):
+    for stratum in _visited(state, family, budget, method):
         ended = state.visit(drawn(family.name, stratum, budget.seed, method))
         if ended:
             strategy = cases(family, stratum, method)
@@ -193,10 +193,10 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
     return None
 
 
-def _visited(state: _Search, family: Family, budget: Budget) -> Iterator[Stratum]:
+def _visited(state: _Search, family: Family, budget: Budget, method: str) -> Iterator[Stratum]:
     """The rows that the budget says; of a claim that speaks of few Cases all others too, until enough is decided."""
     arrays, seed, placed = budget.examples, budget.seed, state.clause.placed
-    visited = tuple(strata(family, arrays, seed, placed))
+    visited = tuple(strata(family, arrays, seed, placed, method))
     yield from visited
     every = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays * FURTHER))
     further = (stratum for stratum in every if stratum not in visited)

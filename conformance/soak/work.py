@@ -86,7 +86,7 @@ def new_cases(work: Work) -> tuple[Case, ...]:
 
 
 def _drawn(work: Work, seed: int) -> Iterator[Case]:
-    for stratum in strata(family_named(work.family), work.examples, seed, work.placed):
+    for stratum in strata(family_named(work.family), work.examples, seed, work.placed, work.method):
         yield drawn(work.family, stratum, seed, work.method)
 
 

@@ -12,17 +12,34 @@ from itertools import accumulate, combinations
 
 from conformance.families import families, is_shipped
 from conformance.families.family import Draw, Family
+from conformance.methods import METHODS
 from conformance.strategies.arrays import Classes, array
 from conformance.strategies.space import drawn_from
 
 SHARE = 0.9
 """The share of a family's possible pairs of classes that its beginning holds at least."""
+FEW = 6
+"""How many rows each method visits at least: one more than the decisive examples that most claims want."""
 Pairs = frozenset[Classes]
 """Pairs of classes of two dimensions."""
 
 
+def dealt(family: Family, seed: int, placed: bool, method: str) -> tuple[int, ...]:
+    """The indices of the rows that ``method`` visits of the family's first array, in their order.
+
+    The first method visits the whole beginning. The others share it: each has the simplest row, and all together every row.
+    """
+    first, *rest = beginning(family, seed, placed)
+    _, *others = METHODS
+    if method not in others or not rest:
+        return (first, *rest)
+    count = min(len(rest), max(FEW - 1, -(-len(rest) // len(others))))
+    start = others.index(method) * count
+    return (first, *sorted(rest[index % len(rest)] for index in range(start, start + count)))
+
+
 def beginning(family: Family, seed: int, placed: bool) -> tuple[int, ...]:
-    """The indices of the rows that are visited of the family's first array, in their order."""
+    """The indices of the rows of the family's first array that are its beginning, in their order."""
     rows = _pairs_of_rows(drawn_from(family, placed), placed, salt(family, seed, 0))
     begun = _begun(rows)
     chosen = set(range(begun))
@@ -50,12 +67,14 @@ def _ordered(row: Classes) -> Classes:
     return tuple(sorted(row))
 
 
+@cache
 def _begun(rows: tuple[Pairs, ...]) -> int:
     """How many rows it takes, from the first, to hold the share of all pairs."""
     reached: list[Pairs] = list(accumulate(rows, lambda one, other: one | other))
     return next(count for count, pairs in enumerate(reached, 1) if len(pairs) >= SHARE * len(reached[-1]))
 
 
+@cache
 def _of_new_classes(rows: tuple[Pairs, ...], begun: int) -> Pairs:
     """A pair for each class that the rows after ``begun`` have and those before have not."""
     seen = {one for pair in _union(rows[:begun]) for one in pair}

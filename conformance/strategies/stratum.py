@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Family
 from conformance.strategies.arrays import Classes, array
-from conformance.strategies.beginning import beginning, salt
+from conformance.strategies.beginning import dealt, salt
 from conformance.strategies.space import drawn_from
 
 
@@ -22,13 +23,16 @@ class Stratum(Struct, frozen=True, kw_only=True):
     """Whether its simplest Case is wanted, not any."""
 
 
-def strata(family: Family, arrays: int, seed: int, placed: bool = False) -> Iterator[Stratum]:
+def strata(
+    family: Family, arrays: int, seed: int, placed: bool = False, method: str = DEFAULT_METHOD
+) -> Iterator[Stratum]:
     """The rows of so many covering arrays of ``family``, each with every possible pair of classes; the simplest row first.
 
-    Of a single one the beginning: nine tenths of the pairs, and all in the union of families.
+    Of a single one the beginning, nine tenths of the pairs, and all in the union of families; or what is dealt out of it to
+    a ``method`` that is not the first.
     """
     if arrays == 1:
-        visited = set(beginning(family, seed, placed))
+        visited = dealt(family, seed, placed, method)
         yield from (stratum for index, stratum in enumerate(one_array(family, 0, seed, placed)) if index in visited)
         return
     for number in range(arrays):

@@ -27,7 +27,7 @@ def test_the_sound_pair_decides_more_than_the_floor(item: str) -> None:
     name, _, judged = item.rstrip("]").partition("[")
     family, _, method = judged.partition("/")
     clause = clauses()[name]
-    rows = strata(family_named(family), PROFILES["quick"], 0, clause.placed)
+    rows = strata(family_named(family), PROFILES["quick"], 0, clause.placed, method or DEFAULT_METHOD)
     drawn_cases = [drawn(family, row, 0, method or DEFAULT_METHOD) for row in rows]
     asked = sum(not clause.missing(case) for fresh in drawn_cases for case in clause.cases(fresh))
     if clause.floor.may_refuse:
