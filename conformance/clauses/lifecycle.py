@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.lifecycle import answers_as_alone
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.state import equal_rows
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
 from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
-from conformance.core.relations import first_steps, other_prefix, without_prefix
+from conformance.core.relations import first_steps, other_length, other_prefix, without_prefix
 from conformance.core.signals import violation
-from conformance.core.sources import STORY
+from conformance.core.sources import PEFT_MODEL_DOC, STORY
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.runs.judged_code import guarded
@@ -50,12 +51,12 @@ def loaded_into_live(lab: Lab, case: Case) -> None:
     guarded("load_adapter", lambda: live.load_live(folder, ANOTHER))
     beside = lab.generate_on(live, own)
     identical(beside, lab.generate(own), "an adapter answers otherwise after another was loaded beside it")
-    guarded("set_adapter", lambda: live.switch(ANOTHER))
+    lab.switch(live, ANOTHER)
     same = agree if case.prefix.projection else identical
     same(
         lab.generate_on(live, short), saved, "loaded under another name and switched to, the adapter answers otherwise"
     )
-    guarded("set_adapter", lambda: live.switch(DEFAULT_ADAPTER))
+    lab.switch(live, DEFAULT_ADAPTER)
     guarded("load_adapter", lambda: live.load_live(folder))
     same(lab.generate_on(live, short), saved, "loaded over the live one, the adapter answers otherwise in generate")
     same(
@@ -63,6 +64,19 @@ def loaded_into_live(lab: Lab, case: Case) -> None:
         lab.forward(case),
         "loaded over the live one, the adapter answers otherwise in forward",
     )
+
+
+@clause(sources=("huggingface/peft#169", PEFT_MODEL_DOC), control="runs")
+def switched(lab: Lab, case: Case) -> None:
+    """Of two adapters with different numbers of virtual tokens the one that is switched to answers as if it were alone.
+
+    The second is added to the live model, answers, in generate and in forward, and then the first one does as before.
+    """
+    other, live = first_steps(other_length(case), 1), lab.new_subject(case)
+    lab.add_adapter(live, other, ANOTHER)
+    answers_as_alone(lab, live, other, lab.generate(other), "an adapter added beside one of another length")
+    lab.switch(live, DEFAULT_ADAPTER)
+    answers_as_alone(lab, live, case, lab.generate(case).steps(1), "switched back to, the first adapter")
 
 
 @clause(sources=("huggingface/peft#2043", "huggingface/peft#2256"), requires=(projection,), control="runs")

@@ -76,6 +76,12 @@ def other_prefix(case: Case) -> Case:
     return replace(case, prefix=replace(case.prefix, seed=(case.prefix.seed + 1) % 100))
 
 
+def other_length(case: Case) -> Case:
+    """A prefix with other contents and another number of virtual tokens: one less, or two in place of one."""
+    other = other_prefix(case)
+    return replace(other, prefix=replace(other.prefix, length=case.prefix.length - 1 or case.prefix.length + 1))
+
+
 def prefix_reversed(case: Case) -> Case:
     """The virtual tokens in the opposite order."""
     return replace(case, prefix=replace(case.prefix, order="reversed"))

@@ -6,6 +6,7 @@ STORY = ("huggingface/peft#2134",)
 """What this suite began with: trained well, and ignored by generate."""
 PREFIX_TUNING_DOC = "https://huggingface.co/docs/peft/package_reference/prefix_tuning"
 PROMPT_TUNING_DOC = "https://huggingface.co/docs/peft/package_reference/prompt_tuning"
+PEFT_MODEL_DOC = "https://huggingface.co/docs/peft/package_reference/peft_model"
 PROMPTING_DOC = "https://huggingface.co/docs/peft/conceptual_guides/prompting"
 DISPATCH_DOC = "https://huggingface.co/docs/accelerate/package_reference/big_modeling"
 KV_CACHE_DOC = "https://huggingface.co/docs/transformers/kv_cache"

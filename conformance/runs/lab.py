@@ -96,9 +96,24 @@ class Lab:
         if case.placement.adapter == "loaded":
             return self._loaded_onto(case)
         subject = guarded("get_peft_model", lambda: self.maker(case))
+        self._fill(subject, case)
+        return subject
+
+    def _fill(self, subject: Subject, case: Case) -> None:
+        """Give the active adapter of ``subject`` the parameters that ``case`` says."""
         raw, method = self.raw(case), method_named(case.method)
         subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
-        return subject
+
+    def add_adapter(self, subject: Subject, case: Case, name: str) -> None:
+        """Add the adapter of ``case`` to ``subject``, which nobody else holds, under ``name``, and switch to it."""
+        case = model_of(case)
+        guarded("add_adapter", lambda: subject.add(case, name))
+        self.switch(subject, name)
+        self._fill(subject, case)
+
+    def switch(self, subject: Subject, name: str) -> None:
+        """Switch ``subject`` to its adapter called ``name``."""
+        guarded("set_adapter", lambda: subject.switch(name))
 
     def _loaded_onto(self, case: Case) -> Subject:
         """The adapter was saved elsewhere, and is loaded onto the placed model; weights may then wait in its folder."""

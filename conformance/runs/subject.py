@@ -126,6 +126,10 @@ class Subject:
         """Load the adapter in ``folder`` into this very model, under ``name``."""
         raise NotApplicable("a bare model has no adapter to load")
 
+    def add(self, case: Case, name: str) -> None:
+        """Add the adapter that ``case`` says to this very model, under ``name``, with values of its maker's own."""
+        raise NotApplicable("a bare model has no adapter beside which there could be another")
+
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""
         raise NotApplicable("a bare model has no adapter to switch to")
@@ -174,6 +178,11 @@ class PeftSubject(Subject):
     def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
         """PEFT's ``load_adapter``."""
         self.model.load_adapter(str(folder), name)
+
+    def add(self, case: Case, name: str) -> None:
+        """PEFT's ``add_adapter``."""
+        self.model.add_adapter(name, self.method.peft_config(case, self.family))
+        self.model.eval()
 
     def switch(self, name: str) -> None:
         """PEFT's ``set_adapter``."""
@@ -246,9 +255,13 @@ class ReferenceSubject(Subject):
         """The wrapper's own way."""
         self.model.load(folder, name)
 
+    def add(self, case: Case, name: str) -> None:
+        """The wrapper's own way."""
+        self.model.add(name, case)
+
     def switch(self, name: str) -> None:
         """The wrapper's own switch."""
-        self.model.active = name
+        self.model.switch(name)
 
 
 MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}

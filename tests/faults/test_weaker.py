@@ -40,6 +40,7 @@ GROSS = {
     "parameters_close": "parameters_halved",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",
+    "switched_once": "other_names_never_answer",
     "trained_forward": "prefix_zero_in_training_mode",
     "twenty_virtual_tokens": "contents_ignored",
     "twice": "cache_reused",

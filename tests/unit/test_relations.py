@@ -39,6 +39,11 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     ),
     "with_attention": (lambda c: relations.with_attention(c, "eager"), {"attention": "eager"}),
     "other_prefix": (relations.other_prefix, {"prefix": replace(CASE.prefix, seed=0)}),
+    "other_length": (relations.other_length, {"prefix": replace(CASE.prefix, length=2, seed=0)}),
+    "other_length of one": (
+        lambda c: relations.other_length(replace(c, prefix=replace(c.prefix, length=1))),
+        {"prefix": replace(CASE.prefix, length=2, seed=0)},
+    ),
     "prefix_reversed": (
         lambda c: relations.prefix_reversed(relations.without_prefix(c)),
         {"prefix": replace(BARE, order="reversed")},

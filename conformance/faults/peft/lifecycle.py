@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from conformance.faults.common import rounded, without_second_half
-from conformance.faults.patching import CAUSAL, ENCODER, MODEL, both, prompt, saved
+from conformance.faults.patching import CAUSAL, ENCODER, MODEL, after, both, prompt, saved
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import lifecycle
 from conformance.runs.patching import Patched, around
@@ -131,5 +131,29 @@ def peft_other_names_never_answer(fired: Fired) -> Patched:
         first = next(iter(self.peft_config))
         fired(name != first)
         return original(self, first, *args, **kwargs)
+
+    return around(MODEL, "set_adapter", wrapper)
+
+
+@in_peft(clause="lifecycle.switched", weaker=lifecycle.switched_once)
+def peft_adding_overwrites(fired: Fired) -> Patched:
+    """An adapter that is added beside others takes the values of the first one away."""
+
+    def change(self: Any, result: Any) -> None:
+        first = next(iter(self.prompt_encoder.values()))
+        if fired(len(self.prompt_encoder) > 1):
+            with torch.no_grad():
+                first.embedding.weight.zero_()
+
+    return after(MODEL, "add_adapter", change)
+
+
+@in_peft(clause="lifecycle.switched", weaker=lifecycle.switched_once)
+def peft_never_switches_back(fired: Fired) -> Patched:
+    """set_adapter leaves the second adapter active where the first is asked for."""
+
+    def wrapper(original: Any, self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        back = fired(name == next(iter(self.peft_config)))
+        return original(self, self.active_adapter if back else name, *args, **kwargs)
 
     return around(MODEL, "set_adapter", wrapper)

@@ -163,7 +163,7 @@ class OtherNamesNeverAnswer(Planted):
         """Take the first one's rows."""
         if not self.fired(self.active != DEFAULT_ADAPTER):
             return super().flat()
-        return self.loaded.get(DEFAULT_ADAPTER, self.method.rows(self.named_raw()))
+        return self.rows_of(DEFAULT_ADAPTER)
 
 
 @in_reference(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_beside)
@@ -187,3 +187,25 @@ class TrainedProjectionStays(Planted):
         raw = self.named_raw()
         if self.fired(name == DEFAULT_ADAPTER and OUT_WEIGHT in raw and bool(raw[OUT_WEIGHT].any())):
             del self.loaded[name]
+
+
+@in_reference(clause="lifecycle.switched", weaker=lifecycle.loaded_beside)
+class LengthOfTheFirst(Planted):
+    """The mask is made for as many virtual tokens as the first adapter has, whichever is active."""
+
+    @property
+    def length(self) -> int:
+        """That of the first."""
+        first = self.cases[DEFAULT_ADAPTER].prefix.length
+        self.fired(first != self.shape_of.prefix.length)
+        return first if self.enabled else 0
+
+
+@in_reference(clause="lifecycle.switched", weaker=lifecycle.switched_once)
+class NeverSwitchesBack(Planted):
+    """Once another adapter was switched to, it answers for good."""
+
+    def switch(self, name: str) -> None:
+        """Leave the first one alone."""
+        if not self.fired(name == DEFAULT_ADAPTER):
+            super().switch(name)

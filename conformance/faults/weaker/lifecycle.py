@@ -41,3 +41,11 @@ def loaded_beside(lab: Lab, case: Case) -> None:
     live.load_live(lab.saved_folder(case), ANOTHER)
     live.switch(ANOTHER)
     agree(lab.generate_on(live, case), lab.generate(case))
+
+
+def switched_once(lab: Lab, case: Case) -> None:
+    """An adapter that is added beside another one answers once it is switched to, in generate and in forward."""
+    other, live = relations.first_steps(relations.other_length(case)), lab.new_subject(case)
+    lab.add_adapter(live, other, ANOTHER)
+    agree(lab.generate_on(live, other), lab.generate(other))
+    agree(lab.forward_on(live, other), lab.forward(other))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,7 +22,7 @@ from conformance.devices.place_model import execution_device, input_device
 from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
-from conformance.methods.method import DEFAULT_ADAPTER, Method
+from conformance.methods.method import DEFAULT_ADAPTER, Layout, Method
 
 FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
@@ -48,34 +48,46 @@ class ReferencePrefix(nn.Module):
 
     def __init__(self, base: nn.Module, case: Case, family: Family, method: Method) -> None:
         super().__init__()
-        self.base, self.family, self.shape_of, self.method = base, family, case, method
-        self.layout = method.layout(case)
+        self.base, self.family, self.method = base, family, method
         self.input_device = input_device(base)
-        self.shapes = method.shapes(case, self.layout)
-        self.raw = nn.ParameterDict(
-            {
-                name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=self.input_device))
-                for name, shape in self.shapes.items()
-            }
-        )
         self.enabled = True
+        # What each adapter is like, by its name, and its parameters.
+        self.cases: dict[str, Case] = {}
+        self.raw = nn.ModuleDict()
         # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
         self.loaded: dict[str, Tensor] = {}
         self.active = DEFAULT_ADAPTER
+        self.add(DEFAULT_ADAPTER, case)
 
     # -- the prefix ---------------------------------------------------------------------------------------------------
-    def named_raw(self) -> dict[str, nn.Parameter]:
-        """The raw parameters by their plain names."""
-        return {name: self.raw[name.replace(".", "_")] for name in self.shapes}
+    @property
+    def shape_of(self) -> Case:
+        """The Case that says what the active adapter is like."""
+        return self.cases[self.active]
+
+    @property
+    def layout(self) -> Layout:
+        """Which row of the active adapter serves which layer."""
+        return self.method.layout(self.shape_of)
+
+    def named_raw(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
+        """The raw parameters of ``adapter``, by default of the active one, by their plain names."""
+        name = adapter or self.active
+        case, held = self.cases[name], cast("nn.ParameterDict", self.raw[name])
+        return {name: held[name.replace(".", "_")] for name in self.method.shapes(case, self.method.layout(case))}
 
     @property
     def collapsed(self) -> Tensor | None:
         """The rows of the active adapter, if it was loaded."""
         return self.loaded.get(self.active)
 
+    def rows_of(self, adapter: str) -> Tensor:
+        """The flat rows of ``adapter``: those that were loaded, or what its parameters make."""
+        return self.loaded[adapter] if adapter in self.loaded else self.method.rows(self.named_raw(adapter))
+
     def flat(self) -> Tensor:
         """The flat rows that are in force."""
-        return self.loaded[self.active] if self.active in self.loaded else self.method.rows(self.named_raw())
+        return self.rows_of(self.active)
 
     def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
         """Keys and values for every layer, each ``(rows, kv_heads, n, head_dim)``."""
@@ -205,6 +217,17 @@ class ReferencePrefix(nn.Module):
         return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
+    def add(self, name: str, case: Case) -> None:
+        """Another adapter, of zeros, with as many virtual tokens as ``case`` says. The active one stays active."""
+        shapes = self.method.shapes(case, self.method.layout(case)).items()
+        zeros = {named.replace(".", "_"): torch.zeros(shape, device=self.input_device) for named, shape in shapes}
+        self.cases[name] = case
+        self.raw[name] = nn.ParameterDict({named: nn.Parameter(value) for named, value in zeros.items()})
+
+    def switch(self, name: str) -> None:
+        """From now on the adapter called ``name`` answers."""
+        self.active = name
+
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
         """Inside, the base model."""
@@ -215,12 +238,21 @@ class ReferencePrefix(nn.Module):
             self.enabled = before
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the flat rows: of a projection only the result is kept."""
-        save_file({"rows": self.method.rows(self.named_raw()).detach().cpu().contiguous()}, Path(folder) / FILE)
+        """Write the flat rows of each adapter: of a projection only the result is kept."""
+        for name in self.cases:
+            into = Path(folder) if name == DEFAULT_ADAPTER else Path(folder) / name
+            into.mkdir(exist_ok=True)
+            save_file({"rows": self.rows_of(name).detach().cpu().contiguous()}, into / FILE)
 
     def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
-        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone."""
-        self.loaded[name] = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
+        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone.
+
+        A new one has as many virtual tokens as the active one.
+        """
+        rows = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
+        if name not in self.cases:
+            self.add(name, self.shape_of)
+        self.loaded[name] = rows
 
 
 def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
