@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import identical
-from conformance.core.relations import first_steps
+from conformance.assertions.state import methods_put_back, state_unchanged
+from conformance.core.relations import first_steps, without_prefix
 from conformance.core.signals import violation
 
 if TYPE_CHECKING:
@@ -28,3 +29,25 @@ def answers_as_alone(lab: Lab, subject: Subject, case: Case, alone: Trace, which
     # As text, so that a loss that is not a number equals itself.
     if repr(got.loss) != repr(expected.loss):
         raise violation(f"the loss of forward with {which}", got.loss, expected.loss)
+
+
+def stopped_and_as_before(lab: Lab, case: Case, error: BaseException, when: str) -> None:
+    """After a generate that ``error`` has ended in its second step, which ``when`` says in words, all is as before."""
+    live = lab.new_subject(case)
+    before = live.contents()
+    lab.stop_midway(live, first_steps(case, 2), error)
+    as_before(lab, live, case, before, when)
+
+
+def as_before(lab: Lab, subject: Subject, case: Case, before: dict[str, object], when: str) -> None:
+    """After what ``when`` says base model and wrapped model are what they were, and answer to the bit as before.
+
+    ``before`` is what the subject was made of then. Nobody else holds ``subject``, whose answers are those of the shared one.
+    """
+    bare, short = first_steps(without_prefix(case)), first_steps(case, 1)
+    alone = lab.generate_on(subject.bare(), first_steps(bare, 1))
+    identical(alone, lab.generate(bare).steps(1), f"the base model answers otherwise after {when}")
+    # Before the wrapped model is called, which may put back what an earlier call did not.
+    methods_put_back(subject, when)
+    state_unchanged(before, subject, when)
+    identical(lab.generate_on(subject, short), lab.generate(case).steps(1), f"it answers otherwise after {when}")

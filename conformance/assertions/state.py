@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from conformance.runs.trace import Trace
 
 
-def state_unchanged(before: dict[str, object], subject: Subject) -> None:
-    """What the subject is made of is the same to the bit as ``before``."""
+def state_unchanged(before: dict[str, object], subject: Subject, when: str = "forward and generate") -> None:
+    """What the subject is made of is the same to the bit as ``before``; ``when`` says after what."""
     after = subject.contents()
     for name, held in before.items():
         if held != after.get(name):
-            raise violation(f"{name} after forward and generate", "changed", "as before")
+            raise violation(f"{name} after {when}", "changed", "as before")
+
+
+def methods_put_back(subject: Subject, when: str) -> None:
+    """No method of the base model is another than that of its class; ``when`` says after what."""
+    for name in subject.replaced_methods():
+        raise violation(f"{name} of the base model after {when}", "another method", "that of its class")
 
 
 def inputs_unmodified(trace: Trace, call: str) -> None:

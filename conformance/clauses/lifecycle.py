@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.lifecycle import answers_as_alone
+from conformance.assertions.lifecycle import answers_as_alone, stopped_and_as_before
 from conformance.assertions.logits import agree, identical
-from conformance.assertions.state import equal_rows
+from conformance.assertions.state import equal_rows, methods_put_back
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
 from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
@@ -98,6 +98,26 @@ def disabled(lab: Lab, case: Case) -> None:
         off = lab.forward_on(subject, short, base.tokens)
     agree(off, lab.forward(bare, tokens=base.tokens), "a disabled adapter still changes forward")
     identical(lab.generate_on(subject, short), first, "the adapter answers otherwise after it was disabled")
+
+
+@clause(sources=("huggingface/peft#169", "huggingface/peft#170"), control="runs")
+def restored(lab: Lab, case: Case) -> None:
+    """After generate, also after one in which an error was raised, base model and wrapped model are what they were.
+
+    No method of the base model is replaced, nothing that it is made of has changed, and both answer as before.
+    """
+    lab.generate(case)
+    methods_put_back(lab.subject(case), "generate")
+    stopped_and_as_before(lab, case, RuntimeError("a criterion of the user's own"), "a generate that raised an error")
+
+
+@clause(sources=("huggingface/peft#169", "huggingface/peft#3462", "https://peps.python.org/pep-0352/"), control="runs")
+def interrupted(lab: Lab, case: Case) -> None:
+    """After a generate that its user has interrupted, base model and wrapped model are what they were.
+
+    Ctrl-C, and the button that stops the cell of a notebook, raise KeyboardInterrupt, which is no Exception.
+    """
+    stopped_and_as_before(lab, case, KeyboardInterrupt(), "an interrupted generate")
 
 
 @clause(sources=STORY, fixed_case=taught_case, decisive=1, control="runs")

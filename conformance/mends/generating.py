@@ -106,3 +106,17 @@ def prefix_not_in_the_decoder_mask() -> Iterator[None]:
 
     with around(ENCODER_DECODER, PREPARE, mended):
         yield
+
+
+@contextmanager
+def generate_puts_back_what_it_replaced() -> Iterator[None]:
+    """However generate ends, the base model then has its own way to prepare inputs again."""
+
+    def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return generate(self, *args, **kwargs)
+        finally:
+            self.base_model.prepare_inputs_for_generation = self.base_model_prepare_inputs_for_generation
+
+    with around(CAUSAL, "generate", mended), around(ENCODER_DECODER, "generate", mended):
+        yield

@@ -29,6 +29,7 @@ from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
 from conformance.runs.judged_code import guarded
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
+from conformance.runs.stopping import stop_midway
 from conformance.runs.subject import MAKERS, Subject
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
@@ -199,6 +200,10 @@ class Lab:
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
+
+    def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
+        """Generate on ``subject``, which nobody else holds, until ``error`` ends it in the second step."""
+        stop_midway(subject, case, on_device(subject.input_device, self.request(case)), error)
 
     def repeats_itself(self, case: Case) -> bool:
         """Whether generate on two models that are built anew gives the same logits, to the last bit."""

@@ -105,6 +105,12 @@ class Subject:
         found["the generation config"] = self.base.generation_config.to_dict()
         return found
 
+    def replaced_methods(self) -> list[str]:
+        """The methods of the base model that are not those of its class: what was put in their place, and is there still."""
+        base, kind = self.base, type(self.base)
+        held = [name for name, value in vars(base).items() if callable(value) and hasattr(kind, name)]
+        return [name for name in held if getattr(base, name) != getattr(kind, name).__get__(base)]
+
     def disabled(self) -> AbstractContextManager[Any]:
         """Inside, the adapter is off."""
         return nullcontext()

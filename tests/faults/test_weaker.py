@@ -18,7 +18,9 @@ FINE = {id: fault for id, fault in faults().items() if fault.weaker and not name
 GROSS = {
     "all_kv_heads": "contents_ignored",
     "alone": "contents_ignored",
+    "answers_after_an_error": "off_after_an_error",
     "any_gradient": "no_gradient",
+    "base_after_generate": "peft_base_left_patched",
     "decoder_mask_of_ones": "decoder_mask_without_prefix",
     "default_attention": "contents_ignored",
     "disabled_in_forward": "not_disabled_in_forward",

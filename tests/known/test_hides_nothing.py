@@ -204,6 +204,15 @@ def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
     return load(self, state if self.training else {name: 2 * value for name, value in state.items()})
 
 
+def settings_left_where_it_is_stopped(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where generate is stopped the base model's generation config keeps what was set for the call."""
+    try:
+        return generate(self, *args, **kwargs)
+    except BaseException:
+        self.base_model.generation_config.output_scores = True
+        raise
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -228,6 +237,9 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
     "loaded-over-a-projection": doubled,
+    "interrupted-generate-stays-in-the-base-model": settings_left_where_it_is_stopped,
+    "interrupted-generate-stays-in-an-encoder-decoder": settings_left_where_it_is_stopped,
+    "prompt-stays-in-the-base-model": settings_left_where_it_is_stopped,
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,

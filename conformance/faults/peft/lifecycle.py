@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -157,3 +158,38 @@ def peft_never_switches_back(fired: Fired) -> Patched:
         return original(self, self.active_adapter if back else name, *args, **kwargs)
 
     return around(MODEL, "set_adapter", wrapper)
+
+
+def _when_stopped(by: type[BaseException], leave: Callable[[Any], None]) -> Patched:
+    """Within the block ``leave(peft_model)`` is called where ``by`` ends generate."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        except by:
+            leave(self)
+            raise
+
+    return around(CAUSAL, "generate", wrapper)
+
+
+@in_peft(clause="lifecycle.restored", weaker=lifecycle.base_after_generate)
+def peft_base_left_patched_after_an_error(fired: Fired) -> Patched:
+    """Where generate raises an error the base model keeps PEFT's prepare_inputs_for_generation."""
+
+    def leave(self: Any) -> None:
+        fired()
+        self.base_model.prepare_inputs_for_generation = self.prepare_inputs_for_generation
+
+    return _when_stopped(Exception, leave)
+
+
+@in_peft(clause="lifecycle.interrupted", weaker=lifecycle.answers_after_an_error)
+def peft_settings_left_after_an_interrupt(fired: Fired) -> Patched:
+    """Where generate is interrupted the base model's generation config keeps what was set for the call."""
+
+    def leave(self: Any) -> None:
+        fired()
+        self.base_model.generation_config.output_scores = True
+
+    return _when_stopped(KeyboardInterrupt, leave)

@@ -209,3 +209,48 @@ class NeverSwitchesBack(Planted):
         """Leave the first one alone."""
         if not self.fired(name == DEFAULT_ADAPTER):
             super().switch(name)
+
+
+class WhenStopped(Planted):
+    """Leaves something behind where generate is stopped in the middle."""
+
+    by: ClassVar[type[BaseException]] = Exception
+
+    def leave(self) -> None:
+        """What it does then."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Leave it, and raise."""
+        try:
+            return super().generate(max_new_tokens=max_new_tokens, **request)
+        except self.by:
+            self.fired()
+            self.leave()
+            raise
+
+
+@in_reference(clause="lifecycle.restored", weaker=lifecycle.base_after_generate)
+class OffAfterAnError(WhenStopped):
+    """Where generate raises an error the adapter stays off."""
+
+    def leave(self) -> None:
+        """Switch it off."""
+        self.enabled = False
+
+
+@in_reference(clause="lifecycle.restored", weaker=lifecycle.answers_after_an_error)
+class SettingsLeftAfterAnError(WhenStopped):
+    """Where generate raises an error the base model's generation config keeps what was set for the call."""
+
+    def leave(self) -> None:
+        """Keep it."""
+        self.base.generation_config.output_scores = True  # type: ignore[union-attr]
+
+
+@in_reference(clause="lifecycle.interrupted", weaker=lifecycle.answers_after_an_error)
+class OffAfterAnInterrupt(OffAfterAnError):
+    """Where generate is interrupted the adapter stays off."""
+
+    by = KeyboardInterrupt

@@ -49,3 +49,18 @@ def switched_once(lab: Lab, case: Case) -> None:
     lab.add_adapter(live, other, ANOTHER)
     agree(lab.generate_on(live, other), lab.generate(other))
     agree(lab.forward_on(live, other), lab.forward(other))
+
+
+def base_after_generate(lab: Lab, case: Case) -> None:
+    """After a generate that ends well the base model answers as before."""
+    lab.generate(case)
+    bare = relations.first_steps(relations.without_prefix(case))
+    agree(lab.generate_on(lab.subject(case).bare(), bare), lab.generate(bare))
+
+
+def answers_after_an_error(lab: Lab, case: Case) -> None:
+    """After a generate that raised an error base model and wrapped model answer as before."""
+    live, bare = lab.new_subject(case), relations.without_prefix(case)
+    lab.stop_midway(live, case, RuntimeError("a criterion of the user's own"))
+    agree(lab.generate_on(live.bare(), bare), lab.generate(bare))
+    agree(lab.generate_on(live, case), lab.generate(case))
