@@ -49,5 +49,5 @@ def as_before(lab: Lab, subject: Subject, case: Case, before: dict[str, object],
     identical(alone, lab.generate(bare).steps(1), f"the base model answers otherwise after {when}")
     # Before the wrapped model is called, which may put back what an earlier call did not.
     methods_put_back(subject, when)
-    state_unchanged(before, subject, when)
     identical(lab.generate_on(subject, short), lab.generate(case).steps(1), f"it answers otherwise after {when}")
+    state_unchanged(before, subject, when)

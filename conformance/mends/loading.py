@@ -27,3 +27,29 @@ def loaded_over_a_projection() -> Iterator[None]:
 
     with around("peft:PrefixEncoder", "_load_adapter_state_dict", mended):
         yield
+
+
+@contextmanager
+def failed_loading_leaves_nothing() -> Iterator[None]:
+    """Where loading an adapter under a new name fails, that name is not there afterwards."""
+
+    def mended(load: Any, self: Any, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
+        new = adapter_name not in self.peft_config
+        try:
+            return load(self, model_id, adapter_name, *args, **kwargs)
+        except Exception:
+            if new and adapter_name in self.peft_config:
+                _forget(self, adapter_name)
+            raise
+
+    with around("peft:PeftModel", "load_adapter", mended):
+        yield
+
+
+def _forget(model: Any, name: str) -> None:
+    # Before 0.21 delete_adapter does not work with virtual tokens.
+    if not model.peft_config[name].is_prompt_learning:
+        model.delete_adapter(name)
+        return
+    for held in (model.peft_config, model.prompt_encoder, model.prompt_tokens):
+        del held[name]

@@ -29,7 +29,7 @@ from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
 from conformance.runs.judged_code import guarded
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
-from conformance.runs.stopping import stop_midway
+from conformance.runs.stopping import cut_short, must_fail, stop_midway
 from conformance.runs.subject import MAKERS, Subject
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
@@ -204,6 +204,19 @@ class Lab:
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
         """Generate on ``subject``, which nobody else holds, until ``error`` ends it in the second step."""
         stop_midway(subject, case, on_device(subject.input_device, self.request(case)), error)
+
+    def fail_in_every_way(self, subject: Subject, case: Case, name: str) -> None:
+        """Ask ``subject``, which nobody else holds, for what cannot work; it has no adapter called ``name``.
+
+        A generate of no tokens, a switch to an adapter that is not there, and loading one of which half is missing: beside its
+        own, and over it.
+        """
+        given = on_device(subject.input_device, self.request(case))
+        must_fail("generate with max_new_tokens=0", lambda: subject.generate(**given, max_new_tokens=0))
+        must_fail("set_adapter to one that is not there", lambda: subject.switch(name))
+        with cut_short(self.saved_folder(case)) as folder:
+            must_fail("load_adapter of half a file", lambda: subject.load_live(folder, name))
+            must_fail("load_adapter of half a file", lambda: subject.load_live(folder))
 
     def repeats_itself(self, case: Case) -> bool:
         """Whether generate on two models that are built anew gives the same logits, to the last bit."""

@@ -105,6 +105,10 @@ class Subject:
         found["the generation config"] = self.base.generation_config.to_dict()
         return found
 
+    def adapters(self) -> list[str]:
+        """The names of its adapters."""
+        return []
+
     def replaced_methods(self) -> list[str]:
         """The methods of the base model that are not those of its class: what was put in their place, and is there still."""
         base, kind = self.base, type(self.base)
@@ -164,6 +168,10 @@ class PeftSubject(Subject):
     def parameters(self) -> dict[str, nn.Parameter]:
         """PEFT's own parameters of the active adapter."""
         return dict(self.model.prompt_encoder[self.model.active_adapter].named_parameters())
+
+    def adapters(self) -> list[str]:
+        """Those of which PEFT has a config."""
+        return list(self.model.peft_config)
 
     def disabled(self) -> AbstractContextManager[Any]:
         """PEFT's ``disable_adapter``."""
@@ -236,6 +244,10 @@ class ReferenceSubject(Subject):
         """The wrapper's parameters."""
         named: dict[str, nn.Parameter] = self.model.named_raw()
         return named
+
+    def adapters(self) -> list[str]:
+        """Those that were added or loaded."""
+        return list(self.model.cases)
 
     def collapsed(self) -> Tensor:
         """The rows that were loaded."""

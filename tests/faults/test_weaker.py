@@ -20,6 +20,7 @@ GROSS = {
     "alone": "contents_ignored",
     "answers_after_an_error": "off_after_an_error",
     "any_gradient": "no_gradient",
+    "as_before_a_refused_request": "off_after_a_refusal",
     "base_after_generate": "peft_base_left_patched",
     "decoder_mask_of_ones": "decoder_mask_without_prefix",
     "default_attention": "contents_ignored",

@@ -213,6 +213,17 @@ def settings_left_where_it_is_stopped(generate: Any, self: Any, *args: Any, **kw
         raise
 
 
+def live_adapter_lost_where_loading_fails(load: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where loading fails the values of every adapter are gone."""
+    try:
+        return load(self, *args, **kwargs)
+    except Exception:
+        with torch.no_grad():
+            for parameter in self.prompt_encoder.parameters():
+                parameter.zero_()
+        raise
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -239,6 +250,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "loaded-over-a-projection": doubled,
     "interrupted-generate-stays-in-the-base-model": settings_left_where_it_is_stopped,
     "interrupted-generate-stays-in-an-encoder-decoder": settings_left_where_it_is_stopped,
+    "half-loaded-adapter-stays": live_adapter_lost_where_loading_fails,
     "prompt-stays-in-the-base-model": settings_left_where_it_is_stopped,
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,

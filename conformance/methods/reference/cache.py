@@ -213,6 +213,8 @@ class ReferencePrefix(nn.Module):
         self, *, max_new_tokens: int, cache_implementation: str = "dynamic", use_cache: bool = True, **request: Any
     ) -> Any:
         """Greedy decoding, step by step; without a cache each step reads everything anew."""
+        if max_new_tokens < 1:
+            raise ValueError(f"`max_new_tokens` is {max_new_tokens}: there is nothing to answer")
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
         return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
 
@@ -226,6 +228,8 @@ class ReferencePrefix(nn.Module):
 
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""
+        if name not in self.cases:
+            raise ValueError(f"there is no adapter called `{name}`")
         self.active = name
 
     @contextmanager
