@@ -10,6 +10,8 @@ from conformance.core.relations import first_steps, without_prefix
 from conformance.core.signals import violation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
     from conformance.runs.subject import Subject
@@ -29,6 +31,20 @@ def answers_as_alone(lab: Lab, subject: Subject, case: Case, alone: Trace, which
     # As text, so that a loss that is not a number equals itself.
     if repr(got.loss) != repr(expected.loss):
         raise violation(f"the loss of forward with {which}", got.loss, expected.loss)
+
+
+def saved_as_alone(lab: Lab, subject: Subject, case: Case) -> None:
+    """The weights that ``subject`` saves are, to the bit, those of a model that has only the adapter of ``case``."""
+    with lab.saved(subject) as folder:
+        got, expected = _weights(folder), _weights(lab.saved_folder(case))
+    if len(got) != len(expected):
+        raise violation("files of weights that are saved", len(got), len(expected))
+    if got != expected:
+        raise violation("the weights that are saved", "others", "those of the only adapter")
+
+
+def _weights(folder: Path) -> list[bytes]:
+    return sorted(path.read_bytes() for path in folder.rglob("*.safetensors"))
 
 
 def stopped_and_as_before(lab: Lab, case: Case, error: BaseException, when: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.lifecycle import answers_as_alone, stopped_and_as_before
+from conformance.assertions.lifecycle import answers_as_alone, saved_as_alone, stopped_and_as_before
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.state import equal_rows, methods_put_back
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
@@ -98,6 +98,23 @@ def disabled(lab: Lab, case: Case) -> None:
         off = lab.forward_on(subject, short, base.tokens)
     agree(off, lab.forward(bare, tokens=base.tokens), "a disabled adapter still changes forward")
     identical(lab.generate_on(subject, short), first, "the adapter answers otherwise after it was disabled")
+
+
+@clause(sources=("huggingface/peft#3638", "huggingface/peft#3639"), control="runs")
+def removed(lab: Lab, case: Case) -> None:
+    """After the first of two adapters was deleted the other one answers, and is saved, as if alone; then its name is free.
+
+    An adapter that is added under that name answers with its own values.
+    """
+    other, anew = first_steps(other_length(case), 1), first_steps(other_prefix(case), 1)
+    live = lab.new_subject(case)
+    lab.add_adapter(live, other, ANOTHER)
+    guarded("delete_adapter", lambda: live.remove(DEFAULT_ADAPTER))
+    answers_as_alone(lab, live, other, lab.generate(other), "the adapter that is left")
+    saved_as_alone(lab, live, other)
+    lab.add_adapter(live, anew, DEFAULT_ADAPTER)
+    got = lab.generate_on(live, anew)
+    identical(got, lab.generate(anew), "an adapter answers otherwise under the name of a deleted one")
 
 
 @clause(sources=("huggingface/peft#169", "huggingface/peft#170"), control="runs")

@@ -144,6 +144,10 @@ class Subject:
         """From now on the adapter called ``name`` answers."""
         raise NotApplicable("a bare model has no adapter to switch to")
 
+    def remove(self, name: str) -> None:
+        """Delete the adapter called ``name``, of several."""
+        raise NotApplicable("a bare model has no adapter to delete")
+
 
 class PeftSubject(Subject):
     """What is judged: ``get_peft_model`` over the base model."""
@@ -201,6 +205,10 @@ class PeftSubject(Subject):
     def switch(self, name: str) -> None:
         """PEFT's ``set_adapter``."""
         self.model.set_adapter(name)
+
+    def remove(self, name: str) -> None:
+        """PEFT's ``delete_adapter``."""
+        self.model.delete_adapter(name)
 
 
 def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
@@ -280,6 +288,10 @@ class ReferenceSubject(Subject):
     def switch(self, name: str) -> None:
         """The wrapper's own switch."""
         self.model.switch(name)
+
+    def remove(self, name: str) -> None:
+        """The wrapper's own way."""
+        self.model.remove(name)
 
 
 MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}

@@ -40,6 +40,7 @@ GROSS = {
     "loaded_here_unprojected": "saves_half",
     "one_virtual_token": "contents_ignored",
     "omitted_is_ones": "omitted_mask_hides_prefix",
+    "other_answers_after_removal": "peft_removing_clears_the_other",
     "parameters_close": "parameters_halved",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",

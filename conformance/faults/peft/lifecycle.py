@@ -193,3 +193,30 @@ def peft_settings_left_after_an_interrupt(fired: Fired) -> Patched:
         self.base_model.generation_config.output_scores = True
 
     return _when_stopped(KeyboardInterrupt, leave)
+
+
+@in_peft(clause="lifecycle.removed", weaker=lifecycle.other_answers_after_removal)
+def peft_removed_is_still_saved(fired: Fired) -> Patched:
+    """delete_adapter leaves all of the adapter in the model, and only makes another one active."""
+
+    def wrapper(original: Any, self: Any, name: str) -> Any:
+        held = [(kept, kept[name]) for kept in (self.peft_config, self.prompt_encoder, self.prompt_tokens)]
+        original(self, name)
+        for kept, value in held:
+            kept[name] = value
+        fired()
+
+    return around(MODEL, "delete_adapter", wrapper)
+
+
+@in_peft(clause="lifecycle.removed")
+def peft_removing_clears_the_other(fired: Fired) -> Patched:
+    """delete_adapter takes the values of the adapter that is left away."""
+
+    def change(self: Any, result: Any) -> None:
+        fired()
+        with torch.no_grad():
+            for parameter in self.prompt_encoder.parameters():
+                parameter.zero_()
+
+    return after(MODEL, "delete_adapter", change)

@@ -254,3 +254,34 @@ class OffAfterAnInterrupt(OffAfterAnError):
     """Where generate is interrupted the adapter stays off."""
 
     by = KeyboardInterrupt
+
+
+@in_reference(clause="lifecycle.removed", weaker=lifecycle.other_answers_after_removal)
+class RemovedIsStillSaved(Planted):
+    """A deleted adapter no longer answers, and is saved all the same."""
+
+    def remove(self, name: str) -> None:
+        """Keep its rows."""
+        self.deleted = self.rows_of(name).detach().clone()
+        super().remove(name)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save them, too."""
+        super().save_pretrained(folder)
+        if self.fired(hasattr(self, "deleted")):
+            save_file({"rows": self.deleted}, Path(folder) / FILE)
+
+
+@in_reference(clause="lifecycle.removed", weaker=lifecycle.other_answers_after_removal)
+class DeletedAnswersUnderItsName(Planted):
+    """An adapter that is added under the name of a deleted one answers with the values of that."""
+
+    def remove(self, name: str) -> None:
+        """Keep its rows."""
+        self.deleted = {name: self.rows_of(name).detach().clone()}
+        super().remove(name)
+
+    def flat(self) -> Tensor:
+        """Take them."""
+        deleted: dict[str, Tensor] = getattr(self, "deleted", {})
+        return deleted[self.active] if self.fired(self.active in deleted) else super().flat()

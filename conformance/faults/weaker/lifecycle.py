@@ -8,6 +8,7 @@ from conformance.assertions.logits import agree
 from conformance.clauses.lifecycle import ANOTHER
 from conformance.core import relations
 from conformance.core.case import Case
+from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.runs.lab import Lab
 
 
@@ -64,3 +65,11 @@ def answers_after_an_error(lab: Lab, case: Case) -> None:
     lab.stop_midway(live, case, RuntimeError("a criterion of the user's own"))
     agree(lab.generate_on(live.bare(), bare), lab.generate(bare))
     agree(lab.generate_on(live, case), lab.generate(case))
+
+
+def other_answers_after_removal(lab: Lab, case: Case) -> None:
+    """After the first of two adapters was deleted the other one answers as if alone."""
+    other, live = relations.other_length(case), lab.new_subject(case)
+    lab.add_adapter(live, other, ANOTHER)
+    live.remove(DEFAULT_ADAPTER)
+    agree(lab.generate_on(live, other), lab.generate(other))

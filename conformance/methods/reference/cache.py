@@ -226,6 +226,13 @@ class ReferencePrefix(nn.Module):
         self.cases[name] = case
         self.raw[name] = nn.ParameterDict({named: nn.Parameter(value) for named, value in zeros.items()})
 
+    def remove(self, name: str) -> None:
+        """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""
+        del self.cases[name], self.raw[name]
+        self.loaded.pop(name, None)
+        if name == self.active:
+            self.active = next(iter(self.cases))
+
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""
         if name not in self.cases:
