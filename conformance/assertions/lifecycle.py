@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conformance.core.case import Case
+    from conformance.runs.configuring import Way
     from conformance.runs.lab import Lab
     from conformance.runs.subject import Subject
     from conformance.runs.trace import Trace
@@ -45,6 +46,18 @@ def saved_as_alone(lab: Lab, subject: Subject, case: Case) -> None:
 
 def _weights(folder: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in folder.rglob("*.safetensors"))
+
+
+def answers_as_told(lab: Lab, subject: Subject, case: Case, way: Way) -> None:
+    """The answer is as long as a generation config says that was put there in this ``way``, and the base model keeps its own."""
+    config = subject.base.generation_config.to_dict()
+    got, expected = lab.answer_as_told(subject, case, way), lab.generate(case).tokens
+    if got.shape != expected.shape:
+        raise violation(f"rows and new tokens with a generation config {way}", tuple(got.shape), tuple(expected.shape))
+    if not got.equal(expected):
+        raise violation(f"the answer with a generation config {way}", got.tolist(), expected.tolist())
+    if subject.base.generation_config.to_dict() != config:
+        raise violation(f"the base model's generation config after one was {way}", "another one", "as before")
 
 
 def stopped_and_as_before(lab: Lab, case: Case, error: BaseException, when: str) -> None:

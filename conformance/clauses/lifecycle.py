@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.lifecycle import answers_as_alone, saved_as_alone, stopped_and_as_before
+from conformance.assertions.lifecycle import answers_as_alone, answers_as_told, saved_as_alone, stopped_and_as_before
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.state import equal_rows, methods_put_back
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
@@ -12,7 +12,7 @@ from conformance.clauses.preconditions import projection
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, other_length, other_prefix, without_prefix
 from conformance.core.signals import violation
-from conformance.core.sources import PEFT_MODEL_DOC, STORY
+from conformance.core.sources import GENERATION_DOC, PEFT_MODEL_DOC, STORY
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.runs.judged_code import guarded
@@ -135,6 +135,19 @@ def interrupted(lab: Lab, case: Case) -> None:
     Ctrl-C, and the button that stops the cell of a notebook, raise KeyboardInterrupt, which is no Exception.
     """
     stopped_and_as_before(lab, case, KeyboardInterrupt(), "an interrupted generate")
+
+
+@clause(sources=("huggingface/peft#1401", GENERATION_DOC))
+def configured(lab: Lab, case: Case) -> None:
+    """A generation config is honoured: passed to the call, changed in place, given to the base model or to the wrapped one.
+
+    It says how many tokens are answered. One that the wrapped model is given is not the base model's.
+    """
+    live, short = lab.new_subject(case), first_steps(case, 2)
+    answers_as_told(lab, live, short, "passed to the call")
+    answers_as_told(lab, live, short, "changed in place")
+    answers_as_told(lab, live, short, "given to the base model")
+    answers_as_told(lab, live, short, "given to the wrapped model")
 
 
 @clause(sources=STORY, fixed_case=taught_case, decisive=1, control="runs")

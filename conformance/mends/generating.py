@@ -120,3 +120,20 @@ def generate_puts_back_what_it_replaced() -> Iterator[None]:
 
     with around(CAUSAL, "generate", mended), around(ENCODER_DECODER, "generate", mended):
         yield
+
+
+@contextmanager
+def own_generation_config() -> Iterator[None]:
+    """While a PEFT model that was given a generation config generates, the base model has that one, and then its own again."""
+
+    def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        base = self.get_base_model()
+        kept = base.generation_config
+        base.generation_config = vars(self).get("generation_config", kept)
+        try:
+            return generate(self, *args, **kwargs)
+        finally:
+            base.generation_config = kept
+
+    with around(CAUSAL, "generate", mended), around(ENCODER_DECODER, "generate", mended):
+        yield

@@ -21,9 +21,18 @@ class Generated(NamedTuple):
     logits: Tensor
 
 
-def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder | None = None) -> Generated:
-    """Generate as ``case`` says, from the arguments ``given``, which lie on the subject's device."""
-    asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
+def generate(
+    subject: Subject,
+    case: Case,
+    given: dict[str, Tensor],
+    seen: Recorder | None = None,
+    told: dict[str, Any] | None = None,
+) -> Generated:
+    """Generate as ``case`` says, from the arguments ``given``, which lie on the subject's device.
+
+    ``told`` are the arguments that say how long the answer is, by default ``max_new_tokens`` alone.
+    """
+    asked = {**({"max_new_tokens": case.new_tokens} if told is None else told), **decoding(case)}
     with torch.no_grad(), subject.in_mode_of(case):
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)

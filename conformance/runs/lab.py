@@ -26,6 +26,7 @@ from conformance.oracles.real_tokens import injected_of_text
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
+from conformance.runs.configuring import Way, answer_as_told
 from conformance.runs.judged_code import guarded
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
@@ -204,6 +205,10 @@ class Lab:
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
         """Generate on ``subject``, which nobody else holds, until ``error`` ends it in the second step."""
         stop_midway(subject, case, on_device(subject.input_device, self.request(case)), error)
+
+    def answer_as_told(self, subject: Subject, case: Case, way: Way) -> Tensor:
+        """The tokens ``(rows, steps)`` that ``subject`` answers, where a generation config alone says how many, put there so."""
+        return answer_as_told(subject, case, on_device(subject.input_device, self.request(case)), way)
 
     def fail_in_every_way(self, subject: Subject, case: Case, name: str) -> None:
         """Ask ``subject``, which nobody else holds, for what cannot work; it has no adapter called ``name``.

@@ -53,6 +53,10 @@ class Subject:
     def generate(self, **request: Any) -> Any:
         """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
         settings = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True, "output_logits": True}
+        if "generation_config" in request:
+            # Whoever passes a config says all of it there: both is deprecated.
+            request["generation_config"].update(**settings)
+            return self.model.generate(**request)
         return self.model.generate(**(settings | request))
 
     @contextmanager
@@ -246,6 +250,8 @@ class ReferenceSubject(Subject):
             raise NotApplicable("the reference wrapper decodes greedily")
         if "cache_implementation" in request and not static_layers():
             raise NotApplicable("this release has no static cache that the reference wrapper could fill by hand")
+        if "max_new_tokens" not in request:
+            request["max_new_tokens"] = self.model.steps_told(request.pop("generation_config", None))
         return self.model.generate(**request)
 
     def parameters(self) -> dict[str, nn.Parameter]:

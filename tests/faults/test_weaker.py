@@ -42,6 +42,7 @@ GROSS = {
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "other_answers_after_removal": "peft_removing_clears_the_other",
     "parameters_close": "parameters_halved",
+    "passed_config": "passed_config_is_ignored",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",
     "switched_once": "other_names_never_answer",

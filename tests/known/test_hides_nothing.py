@@ -224,6 +224,13 @@ def live_adapter_lost_where_loading_fails(load: Any, self: Any, *args: Any, **kw
         raise
 
 
+def passed_config_says_nothing_of_the_length(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A generation config that is passed to generate does not count for the length of the answer."""
+    if "generation_config" in kwargs:
+        kwargs["generation_config"].max_new_tokens = None
+    return generate(self, *args, **kwargs)
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -250,6 +257,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "loaded-over-a-projection": doubled,
     "interrupted-generate-stays-in-the-base-model": settings_left_where_it_is_stopped,
     "interrupted-generate-stays-in-an-encoder-decoder": settings_left_where_it_is_stopped,
+    "generation-config-of-the-wrapped-model": passed_config_says_nothing_of_the_length,
+    "generation-config-of-a-wrapped-encoder-decoder": passed_config_says_nothing_of_the_length,
     "half-loaded-adapter-stays": live_adapter_lost_where_loading_fails,
     "prompt-stays-in-the-base-model": settings_left_where_it_is_stopped,
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,

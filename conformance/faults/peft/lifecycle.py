@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import torch
 
 from conformance.faults.common import rounded, without_second_half
-from conformance.faults.patching import CAUSAL, ENCODER, MODEL, after, both, prompt, saved
+from conformance.faults.patching import CAUSAL, ENCODER, MODEL, after, arguments, both, prompt, saved
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import lifecycle
 from conformance.runs.patching import Patched, around
@@ -220,3 +221,28 @@ def peft_removing_clears_the_other(fired: Fired) -> Patched:
                 parameter.zero_()
 
     return after(MODEL, "delete_adapter", change)
+
+
+@in_peft(clause="lifecycle.configured")
+def peft_passed_config_is_ignored(fired: Fired) -> Patched:
+    """A generation config that is passed to generate counts for everything but the length of the answer."""
+
+    def change(self: Any, given: dict[str, Any]) -> None:
+        if fired("generation_config" in given):
+            given["generation_config"].max_new_tokens = None
+
+    return arguments("generate", change)
+
+
+@in_peft(clause="lifecycle.configured", weaker=lifecycle.passed_config)
+def peft_base_config_is_ignored(fired: Fired) -> Patched:
+    """Generate forgets how long an answer the base model's generation config says."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        config = self.base_model.generation_config
+        if not fired(config.max_new_tokens):
+            return original(self, *args, **kwargs)
+        with mock.patch.object(config, "max_new_tokens", None):
+            return original(self, *args, **kwargs)
+
+    return around(CAUSAL, "generate", wrapper)

@@ -18,6 +18,9 @@ from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.prefix_tuning import EMBEDDING, IN_BIAS, IN_WEIGHT, OUT_BIAS, OUT_WEIGHT
 from conformance.methods.reference.cache import FILE
 
+UNTOLD = 3
+"""More tokens than any clause tells by a config."""
+
 
 class Saves(Planted):
     """Saves something else than the right rows."""
@@ -285,3 +288,24 @@ class DeletedAnswersUnderItsName(Planted):
         """Take them."""
         deleted: dict[str, Tensor] = getattr(self, "deleted", {})
         return deleted[self.active] if self.fired(self.active in deleted) else super().flat()
+
+
+@in_reference(clause="lifecycle.configured", weaker=lifecycle.passed_config)
+class ItsOwnConfigIsIgnored(Planted):
+    """A generation config that the wrapper is given has no effect: the base model's is taken, which says nothing."""
+
+    def steps_told(self, passed: Any) -> int:
+        """Ask the base model."""
+        self.fired(self.own_config)
+        config: Any = passed or self.base.generation_config
+        return config.max_new_tokens or UNTOLD
+
+
+@in_reference(clause="lifecycle.configured")
+class PassedConfigIsIgnored(Planted):
+    """A generation config that is passed to the call has no effect."""
+
+    def steps_told(self, passed: Any) -> int:
+        """Take another."""
+        self.fired(passed)
+        return self.generation_config.max_new_tokens or UNTOLD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from conformance.assertions.lifecycle import answers_as_told
 from conformance.assertions.logits import agree
 from conformance.clauses.lifecycle import ANOTHER
 from conformance.core import relations
@@ -73,3 +74,8 @@ def other_answers_after_removal(lab: Lab, case: Case) -> None:
     lab.add_adapter(live, other, ANOTHER)
     live.remove(DEFAULT_ADAPTER)
     agree(lab.generate_on(live, other), lab.generate(other))
+
+
+def passed_config(lab: Lab, case: Case) -> None:
+    """A generation config that is passed to the call says how long the answer is."""
+    answers_as_told(lab, lab.new_subject(case), relations.first_steps(case, 2), "passed to the call")

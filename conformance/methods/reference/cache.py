@@ -51,6 +51,8 @@ class ReferencePrefix(nn.Module):
         self.base, self.family, self.method = base, family, method
         self.input_device = input_device(base)
         self.enabled = True
+        # Like a model of transformers it may be given a generation config; until then it has the base model's.
+        self.own_config: Any = None
         # What each adapter is like, by its name, and its parameters.
         self.cases: dict[str, Case] = {}
         self.raw = nn.ModuleDict()
@@ -217,6 +219,25 @@ class ReferencePrefix(nn.Module):
             raise ValueError(f"`max_new_tokens` is {max_new_tokens}: there is nothing to answer")
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
         return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
+
+    @property
+    def generation_config(self) -> Any:
+        """Its own, or that of the base model."""
+        return self.own_config or self.base.generation_config
+
+    @generation_config.setter
+    def generation_config(self, config: Any) -> None:
+        self.own_config = config
+
+    @generation_config.deleter
+    def generation_config(self) -> None:
+        self.own_config = None
+
+    def steps_told(self, passed: Any) -> int:
+        """How many tokens a call is to answer that does not say so itself: as the config ``passed`` to it says, or its own."""
+        config = passed or self.generation_config
+        steps: int = config.max_new_tokens
+        return steps
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     def add(self, name: str, case: Case) -> None:
