@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from conformance.runs.trace import Trace
 
 
-def state_unchanged(before: dict[str, object], subject: Subject) -> None:
-    """What the subject is made of is the same to the bit as ``before``."""
+def state_unchanged(before: dict[str, object], subject: Subject, then: str = "forward and generate") -> None:
+    """What the subject is made of is the same to the bit as ``before``, of which nothing else is looked at."""
     after = subject.contents()
     for name, held in before.items():
         if held != after.get(name):
-            raise violation(f"{name} after forward and generate", "changed", "as before")
+            raise violation(f"{name} after {then}", "changed", "as before")
 
 
 def inputs_unmodified(trace: Trace, call: str) -> None:

@@ -173,6 +173,13 @@ def decoder_masks(case: Case) -> tuple[Case, ...]:
     return (with_decoder_mask(case, "ones"), *padded)
 
 
+@precondition(otherwise="No token has a label: one is read, and none answers it")
+def labels(case: Case) -> bool:
+    """A text and answer in which some token has a label."""
+    # Of a decoder neither the first token that it reads nor the last of the answer has one.
+    return case.roles.encoder_layers > 0 or case.longest + case.new_tokens > 2  # noqa: PLR2004
+
+
 def training_mode(case: Case) -> tuple[Case, ...]:
     """The model in training mode."""
     return (in_mode(case, "train"),)

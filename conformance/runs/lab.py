@@ -29,7 +29,7 @@ from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
 from conformance.runs.judged_code import guarded
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
-from conformance.runs.subject import MAKERS, Subject
+from conformance.runs.subject import MAKERS, Before, Subject, as_it_is
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
 from conformance.runs.training_batch import TrainingBatch, embedded_request, training_batch
@@ -88,14 +88,14 @@ class Lab:
         """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
         return self.once(("subject", model_of(case)), lambda: self.new_subject(case))
 
-    def new_subject(self, case: Case) -> Subject:
-        """A wrapped model that nobody else holds."""
+    def new_subject(self, case: Case, before: Before = as_it_is) -> Subject:
+        """A wrapped model that nobody else holds; ``before`` it is wrapped that is done with its base model."""
         case = model_of(case)
         if case.prefix.length == 0:
-            return Subject(case)
+            return Subject(case, before)
         if case.placement.adapter == "loaded":
             return self._loaded_onto(case)
-        subject = guarded("get_peft_model", lambda: self.maker(case))
+        subject = guarded("get_peft_model", lambda: self.maker(case, before=before))
         raw, method = self.raw(case), method_named(case.method)
         subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
         return subject
@@ -256,6 +256,7 @@ class Lab:
             lambda: self.error(case, forced),
             seen.finished(),
             loss=loss,
+            loss_to_learn=out.loss if grad else None,
             modified_inputs=modified,
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )

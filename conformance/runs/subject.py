@@ -21,6 +21,13 @@ from conformance.families.build import build
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
 
+Before = Callable[[Any], object]
+"""What is done with the base model before anything is wrapped around it."""
+
+
+def as_it_is(base: Any) -> None:
+    """Nothing."""
+
 
 class Subject:
     """A base model, wrapped or (with a prefix of length 0) bare, as the user's code would hold it.
@@ -34,10 +41,11 @@ class Subject:
     mended: tuple[str, ...] = ()
     """The known failures that are mended in its subjects."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, before: Before = as_it_is) -> None:
         self.case, self.family = case, family_named(case.family)
         self.method = method_named(case.method)
         self.base: Any = place_model(build(case), case, self.family)
+        before(self.base)
         self.model: Any = self.base
 
     @classmethod
@@ -136,8 +144,8 @@ class PeftSubject(Subject):
 
     maker = "peft"
 
-    def __init__(self, case: Case, folder: Path | None = None) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
+        super().__init__(case, before)
         self.model = self._wrapped() if folder is None else _loaded(self.base, folder, case)
         self.model.eval()
 
@@ -202,8 +210,8 @@ class ReferenceSubject(Subject):
     maker = "reference"
     wrapper: type[nn.Module] | None = None
 
-    def __init__(self, case: Case, folder: Path | None = None) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
+        super().__init__(case, before)
         wrapper = self.wrapper or resolve_name(self.method.reference)
         self.model = wrapper(self.base, case, self.family, self.method).eval()
         if folder is not None:

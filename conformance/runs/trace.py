@@ -33,6 +33,7 @@ class Trace:
 
     * ``error``: how far right computations of this Case may be apart, in logits (``None``: over the cap), when asked for;
     * ``final``: the returned cache; ``loss``: the training loss where labels were given;
+    * ``loss_to_learn``: the same with its graph, where gradients were asked for;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
@@ -46,6 +47,7 @@ class Trace:
     forwards: tuple[Forward, ...] = ()
     final: tuple[caches.LayerCache, ...] = ()
     loss: float | None = None
+    loss_to_learn: Tensor | None = None
     modified_inputs: tuple[str, ...] = ()
     layer_devices: tuple[str, ...] = ()
 

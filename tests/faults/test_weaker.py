@@ -30,6 +30,7 @@ GROSS = {
     "first_token_without_cache": "no_prefix_without_cache",
     "forward_is_current": "no_gradient",
     "forward_logits_alone": "mask_one_short_on_the_wrong_side",
+    "frozen_after_wrapping": "head_left_unfrozen",
     "full_table": "contents_ignored",
     "greedy_tokens": "contents_ignored",
     "loaded_beside": "saves_half",

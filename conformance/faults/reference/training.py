@@ -77,3 +77,38 @@ class GradientOfTheLastRowOnly(Planted):
         self.fired(len(held[0]) > 1)
         keys, values = (torch.cat([part[:-1].detach(), part[-1:]]) for part in held)
         return keys, values
+
+
+@in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
+class HeadLeftUnfrozen(Planted):
+    """Everything of the base model is frozen but the parameter that it has last."""
+
+    def freeze(self) -> None:
+        """Leave it out."""
+        super().freeze()
+        self.fired()
+        *_, last = self.base.parameters()
+        last.requires_grad = True
+
+
+@in_reference(clause="training.only_the_prefix_learns", weaker=training.frozen_after_wrapping)
+class ThawsInTrainingMode(Planted):
+    """train() makes the base model learn, too."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Thaw it."""
+        if self.fired(mode):
+            self.base.requires_grad_(True)
+        return super().train(mode)
+
+
+@in_reference(clause="training.only_the_prefix_learns", weaker=training.frozen_after_wrapping)
+class MovesTheModelInTrainingMode(Planted):
+    """No parameter of the base model requires a gradient, but each training forward moves one a little."""
+
+    def forward(self, **request: Any) -> Any:
+        """Move it."""
+        if self.fired(self.training):
+            with torch.no_grad():
+                next(self.base.parameters()).mul_(1.001)
+        return super().forward(**request)

@@ -58,10 +58,15 @@ class ReferencePrefix(nn.Module):
                 for name, shape in self.shapes.items()
             }
         )
+        self.freeze()
         self.enabled = True
         # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
         self.loaded: dict[str, Tensor] = {}
         self.active = DEFAULT_ADAPTER
+
+    def freeze(self) -> None:
+        """Nothing of the base model learns."""
+        self.base.requires_grad_(False)
 
     # -- the prefix ---------------------------------------------------------------------------------------------------
     def named_raw(self) -> dict[str, nn.Parameter]:
