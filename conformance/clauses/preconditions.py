@@ -14,9 +14,12 @@ from conformance.core.relations import (
     one_token,
     row_alone,
     spelled_plainly,
+    streamed,
+    told_by_length,
     with_beams,
     with_cache,
     with_decoder_mask,
+    with_ends,
     with_mask,
     with_padding,
     with_real_tokens,
@@ -188,6 +191,12 @@ def training_mode(case: Case) -> tuple[Case, ...]:
 def other_caches(case: Case) -> tuple[Case, ...]:
     """Three steps with each other kind of cache that transformers has on every machine."""
     return (with_cache(first_steps(case), "static"),)
+
+
+def limits(case: Case) -> tuple[Case, ...]:
+    """Three steps whose end is said in each way: for text and answer together, by the least and by the most."""
+    short = first_steps(case)
+    return (streamed(told_by_length(short)), with_ends(told_by_length(short)), with_ends(short))
 
 
 def no_cache(case: Case) -> tuple[Case, ...]:

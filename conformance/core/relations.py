@@ -101,6 +101,26 @@ def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:
     return replace(case, cache=cache)
 
 
+def told_by_length(case: Case) -> Case:
+    """How long the answer is at most, and at least, is said together with the text."""
+    return replace(case, told="length")
+
+
+def told_by_tokens(case: Case) -> Case:
+    """How long the answer is at most is said of the answer alone; no token ends it, and nobody is told of it."""
+    return replace(case, told="new_tokens", ends=False, streamed=False)
+
+
+def with_ends(case: Case) -> Case:
+    """Most tokens end an answer, but none before the last step."""
+    return replace(case, ends=True)
+
+
+def streamed(case: Case) -> Case:
+    """Whoever asks is told of each token as it comes."""
+    return replace(case, streamed=True)
+
+
 def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded"]) -> Case:
     """Another ``decoder_attention_mask``."""
     return replace(case, decoder_mask=mask)

@@ -1,4 +1,4 @@
-"""Mends of what generate is asked for: a static cache, none at all, a mask of the decoder's own."""
+"""Mends of what generate is asked for: a static cache, none at all, a mask of the decoder's own, a streamer."""
 
 from __future__ import annotations
 
@@ -105,4 +105,27 @@ def prefix_not_in_the_decoder_mask() -> Iterator[None]:
         return given
 
     with around(ENCODER_DECODER, PREPARE, mended):
+        yield
+
+
+class _NotToBeCopied:
+    """What is copied as a streamer is the streamer itself."""
+
+    def __init__(self, streamer: Any) -> None:
+        self.streamer = streamer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.streamer
+
+
+@contextmanager
+def streamer_is_not_copied() -> Iterator[None]:
+    """Where the arguments of generate are copied, the streamer among them is not."""
+
+    def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if virtual_tokens(self) and kwargs.get("streamer") is not None:
+            kwargs["streamer"] = _NotToBeCopied(kwargs["streamer"])
+        return generate(self, *args, **kwargs)
+
+    with around(ENCODER_DECODER, "generate", mended):
         yield

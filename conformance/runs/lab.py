@@ -173,14 +173,16 @@ class Lab:
         given = on_device(subject.input_device, self.request(case))
         before = copies(given)
         with recording(subject.base, subject.family, case) as seen:
-            out, tokens, logits = generate(subject, case, given, seen)
+            got = generate(subject, case, given, seen)
         return Trace(
             case,
-            tokens,
-            logits,
-            lambda: self.error(case, tokens),
+            got.tokens,
+            got.logits,
+            lambda: self.error(case, got.tokens),
             seen.finished(),
-            caches.snapshot(caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
+            caches.snapshot(caches.read_cache(caches.returned(got.out), case.roles.layers, case.roles.kv_heads)),
+            sequences=got.sequences,
+            streamed=got.streamed,
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )

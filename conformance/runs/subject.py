@@ -223,7 +223,7 @@ class ReferenceSubject(Subject):
             raise NotApplicable("the reference wrapper decodes greedily")
         if "cache_implementation" in request and not static_layers():
             raise NotApplicable("this release has no static cache that the reference wrapper could fill by hand")
-        return self.model.generate(**request)
+        return self.model.generate(**self.model.in_new_tokens(request))
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The wrapper's parameters."""

@@ -41,6 +41,7 @@ GROSS = {
     "parameters_close": "parameters_halved",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",
+    "told_by_length": "virtual_tokens_count_in_max_length",
     "trained_forward": "prefix_zero_in_training_mode",
     "twenty_virtual_tokens": "contents_ignored",
     "twice": "cache_reused",

@@ -185,6 +185,27 @@ def other_text_where_it_is_disabled(generate: Any, self: Any, *args: Any, **kwar
     return generate(self, *args, **kwargs)
 
 
+class Twice:
+    """A streamer that is told of everything twice."""
+
+    def __init__(self, streamer: Any) -> None:
+        self.streamer = streamer
+
+    def put(self, tokens: torch.Tensor) -> None:
+        for _ in range(2):
+            self.streamer.put(tokens)
+
+    def end(self) -> None:
+        self.streamer.end()
+
+
+def streamed_twice(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A streamer is told of everything twice."""
+    if "streamer" in kwargs:
+        kwargs["streamer"] = Twice(kwargs["streamer"])
+    return generate(self, *args, **kwargs)
+
+
 def rolled_in_training_mode(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """In training mode the logits are those of other tokens."""
     out = forward(self, *args, **kwargs)
@@ -233,6 +254,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-drops-positions": positions_off_by_one_behind_pads,
     "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
+    "prompt-copies-the-streamer": streamed_twice,
     "prompt-on-another-device": doubled_where_weights_wait,
     "image-mask-without-virtual-tokens": prompt_lost,
     "image-mask-without-virtual-tokens-in-training": rolled_in_training_mode,

@@ -113,6 +113,9 @@ parts = st.builds(
     beams=st.integers(1, 8),
     cache=st.sampled_from(("dynamic", "static")),
     decoder_mask=st.sampled_from(("omitted", "ones", "padded")),
+    told=st.sampled_from(("new_tokens", "length")),
+    ends=st.booleans(),
+    streamed=st.booleans(),
     mode=st.sampled_from(("eval", "train")),
     placement=placements,
 )
@@ -229,6 +232,9 @@ RICHER = replace(
     beams=2,
     cache="static",
     decoder_mask="padded",
+    told="length",
+    ends=True,
+    streamed=True,
     mode="train",
     placement=Placement(way="dispatched"),
 )

@@ -47,6 +47,13 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "in_double": (relations.in_double, {"dtype": "float64"}),
     "with_beams": (relations.with_beams, {"beams": 2}),
     "with_cache": (lambda c: relations.with_cache(c, "static"), {"cache": "static"}),
+    "told_by_length": (relations.told_by_length, {"told": "length"}),
+    "told_by_tokens": (
+        lambda c: relations.told_by_tokens(replace(c, told="length", ends=True, streamed=True)),
+        {},
+    ),
+    "with_ends": (relations.with_ends, {"ends": True}),
+    "streamed": (relations.streamed, {"streamed": True}),
     "with_decoder_mask": (lambda c: relations.with_decoder_mask(c, "padded"), {"decoder_mask": "padded"}),
     "in_mode": (lambda c: relations.in_mode(c, "train"), {"mode": "train"}),
     "unplaced": (relations.unplaced, {"placement": Placement()}),

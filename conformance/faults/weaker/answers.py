@@ -118,3 +118,8 @@ def decoder_mask_of_ones(lab: Lab, case: Case) -> None:
     ones = relations.with_decoder_mask(case, "ones")
     agree(lab.generate(ones), lab.generate(case))
     agree(lab.forward(ones), lab.forward(case))
+
+
+def told_by_length(lab: Lab, case: Case) -> None:
+    """max_length gives the answer that max_new_tokens gives; nobody looks at what is returned beside it, or may end it."""
+    agree(lab.generate(relations.told_by_length(case)), lab.generate(case))

@@ -23,10 +23,15 @@ from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
 from conformance.methods.method import DEFAULT_ADAPTER, Method
+from conformance.methods.reference.answer import TokenByToken
 
 FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
 """The arguments that say what is read, and how."""
+
+
+COUNTED = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
+"""The arguments that count the text, too, and those that say the same of the answer alone."""
 
 
 class Read(NamedTuple):
@@ -209,6 +214,11 @@ class ReferencePrefix(nn.Module):
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
         return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
 
+    def in_new_tokens(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``request`` with how many tokens an answer has, in place of how many it has together with the text."""
+        read = 1 if self.family.encoder_decoder else text_of(request)[1].shape[1]
+        return {COUNTED.get(name, name): value - read if name in COUNTED else value for name, value in request.items()}
+
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
@@ -244,24 +254,27 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: b
     step, mask, positions, beside, _ = wrapper.read(request)
     rows, inputs = len(mask), inputs_of(wrapper.family)
     slots = mask.shape[1] + steps if static else 0
-    cache, logits, tokens = wrapper.cache(rows, slots), [], []
+    cache, logits = wrapper.cache(rows, slots), []
+    answer = TokenByToken(wrapper.choose, request, request.get("input_ids", mask[:, :0]))
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number))
+        token = answer.next(logits[-1], number)
+        if answer.over:
+            break
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         following = positions[:, -1:] + 1
         if remembers:
-            cache, step, positions = caches.returned(out), {"input_ids": tokens[-1]}, following
+            cache, step, positions = caches.returned(out), {"input_ids": token}, following
             beside = inputs.for_next_token(beside, out, parameters_of_forward(wrapper.base)) if beside else {}
         else:
-            cache, step = wrapper.cache(rows), wrapper.lengthened(step, tokens[-1])
+            cache, step = wrapper.cache(rows), wrapper.lengthened(step, token)
             positions = torch.cat([positions, following], dim=1)
             beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
-    held = cache if remembers else None
-    return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=held)
+    held = caches.returned(out) if remembers else None
+    return SimpleNamespace(sequences=answer.finished(), logits=tuple(logits), past_key_values=held)
 
 
 def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
@@ -270,9 +283,9 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers
     mask, rows = text["attention_mask"], len(text["attention_mask"])
     encoded = base.get_encoder()(**text, return_dict=True)
     cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
-    tokens = [torch.full((rows, 1), START, device=wrapper.input_device)]
+    answer = TokenByToken(wrapper.choose, request, torch.full((rows, 1), START, device=wrapper.input_device))
     for number in range(steps):
-        read = tokens[-1] if remembers else torch.cat(tokens, 1)
+        read = answer.tokens[-1] if remembers else torch.cat(answer.tokens, 1)
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
         if own is not None:
             given["decoder_attention_mask"] = own
@@ -280,6 +293,8 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number))
+        answer.next(logits[-1], number)
+        if answer.over:
+            break
     held = cache if remembers else None
-    return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=held)
+    return SimpleNamespace(sequences=answer.finished(), logits=tuple(logits), past_key_values=held)
