@@ -8,6 +8,7 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
+    checkpointed,
     first_steps,
     in_mode,
     nothing_waits,
@@ -186,6 +187,11 @@ def labels(case: Case) -> bool:
 def training_mode(case: Case) -> tuple[Case, ...]:
     """The model in training mode."""
     return (in_mode(case, "train"),)
+
+
+def checkpointings(case: Case) -> tuple[Case, ...]:
+    """Gradient checkpointing, switched on before wrapping, and after."""
+    return (checkpointed(case, "before"), checkpointed(case, "after"))
 
 
 def other_caches(case: Case) -> tuple[Case, ...]:

@@ -166,6 +166,7 @@ class Case(Part, frozen=True):
     is told of each token as it comes.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
     the right of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or ``train()``.
+    ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     """
 
     family: str
@@ -187,6 +188,7 @@ class Case(Part, frozen=True):
     streamed: bool = False
     decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
+    checkpointing: Literal["off", "before", "after"] = "off"
     dtype: Literal["float32", "float64"] = "float32"
     placement: Placement = _PLACEMENT
     seed: Small = 0
@@ -237,8 +239,8 @@ OF_REQUEST = frozenset(
     | {"decoder_mask", "mode", "told", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
-OF_WRAPPER = frozenset({"method", "prefix", "placement"})
-"""Fields that say what is put around the base model, or where it lies. What is left says what the base model is."""
+OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})
+"""Fields that say what is put around the base model, or where it lies, or what is switched on. What is left says what it is."""
 
 
 def model_of(case: Case) -> Case:

@@ -176,6 +176,9 @@ ASKED = (
     by_field("streamed", "asked", not_streamed=False, streamed=True),
     by_field("mode", "asked", evaluation_mode="eval", training_mode="train"),
     by_field(
+        "checkpointing", "asked", nothing_checkpointed="off", checkpointed_before="before", checkpointed_after="after"
+    ),
+    by_field(
         "decoder_mask",
         "asked",
         decoder_mask_omitted="omitted",

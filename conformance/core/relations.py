@@ -131,6 +131,16 @@ def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:
     return replace(case, mode=mode)
 
 
+def checkpointed(case: Case, when: Literal["before", "after"]) -> Case:
+    """In training, with gradient checkpointing, switched on before the base model is wrapped, or after."""
+    return replace(case, mode="train", checkpointing=when)
+
+
+def not_checkpointed(case: Case) -> Case:
+    """Without gradient checkpointing."""
+    return replace(case, checkpointing="off")
+
+
 def unplaced(case: Case) -> Case:
     """The whole model in one place, without any hook."""
     return replace(case, placement=Placement())

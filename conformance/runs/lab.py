@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from conformance.compat import caches
+from conformance.compat import caches, checkpointing
 from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Signal, Undecided, violation
@@ -92,10 +92,13 @@ class Lab:
         """A wrapped model that nobody else holds; ``before`` it is wrapped that is done with its base model."""
         case = model_of(case)
         if case.prefix.length == 0:
-            return Subject(case, before)
+            return Subject(case, checkpointing.enable if case.checkpointing != "off" else before)
         if case.placement.adapter == "loaded":
             return self._loaded_onto(case)
-        subject = guarded("get_peft_model", lambda: self.maker(case, before=before))
+        prepared = checkpointing.enable if case.checkpointing == "before" else before
+        subject = guarded("get_peft_model", lambda: self.maker(case, before=prepared))
+        if case.checkpointing == "after":
+            checkpointing.enable(subject.model)
         raw, method = self.raw(case), method_named(case.method)
         subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
         return subject

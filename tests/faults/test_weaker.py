@@ -19,6 +19,7 @@ GROSS = {
     "all_kv_heads": "contents_ignored",
     "alone": "contents_ignored",
     "any_gradient": "no_gradient",
+    "checkpointed_forward": "checkpointed_without_the_prefix",
     "decoder_mask_of_ones": "decoder_mask_without_prefix",
     "default_attention": "contents_ignored",
     "disabled_in_forward": "not_disabled_in_forward",

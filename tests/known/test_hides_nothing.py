@@ -61,6 +61,14 @@ def one_layer_more(sizing: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
     return config
 
 
+def wider_where_layers_are_told(sizing: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+    """Whoever says how many layers there are has a prefix twice as wide as the cache."""
+    told = config.num_layers is not None
+    config = sizing(config, *args, **kwargs)
+    config.token_dim *= 1 + told
+    return config
+
+
 def values_lost(get_prompt: Any, *args: Any, **kwargs: Any) -> Any:
     """The values of the first layer are lost."""
     cache = get_prompt(*args, **kwargs)
@@ -185,6 +193,14 @@ def other_text_where_it_is_disabled(generate: Any, self: Any, *args: Any, **kwar
     return generate(self, *args, **kwargs)
 
 
+def rolled_where_layers_may_be_checkpointed(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where gradient checkpointing was ever switched on, the logits are those of other tokens."""
+    out = forward(self, *args, **kwargs)
+    if any(hasattr(module, "_gradient_checkpointing_func") for module in self.modules()):
+        out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
 class Twice:
     """A streamer that is told of everything twice."""
 
@@ -233,6 +249,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "encoder-decoder-head-size": sized_wrongly,
     "encoder-decoder-layers-share-rows": values_lost,
     "prefix-sized-by-the-encoder": one_layer_more,
+    "prefix-ends-with-the-encoder": wider_where_layers_are_told,
     "map-keys-above-the-layers": no_map_at_all,
     "map-keys-of-other-layers": all_on_the_first_device,
     "map-counts-the-encoders-layers": on_another_device,
@@ -254,6 +271,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-drops-positions": positions_off_by_one_behind_pads,
     "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
+    "checkpointed-layers-drop-the-prefix": rolled_where_layers_may_be_checkpointed,
     "prompt-copies-the-streamer": streamed_twice,
     "prompt-on-another-device": doubled_where_weights_wait,
     "image-mask-without-virtual-tokens": prompt_lost,

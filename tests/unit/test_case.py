@@ -117,6 +117,7 @@ parts = st.builds(
     ends=st.booleans(),
     streamed=st.booleans(),
     mode=st.sampled_from(("eval", "train")),
+    checkpointing=st.sampled_from(("off", "before", "after")),
     placement=placements,
 )
 NAMES = ("Case", "Placement", "Prefix", "Roles", "Row")
@@ -236,6 +237,7 @@ RICHER = replace(
     ends=True,
     streamed=True,
     mode="train",
+    checkpointing="after",
     placement=Placement(way="dispatched"),
 )
 

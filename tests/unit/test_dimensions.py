@@ -8,6 +8,7 @@ from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.dimensions import DIMENSIONS
 from conformance.core.features import FEATURES, features
 from conformance.core.relations import (
+    checkpointed,
     first_steps,
     in_double,
     in_mode,
@@ -120,6 +121,9 @@ WRITTEN = {
     "streamed": streamed(PLAIN),
     "evaluation_mode": PLAIN,
     "training_mode": in_mode(PLAIN, "train"),
+    "nothing_checkpointed": PLAIN,
+    "checkpointed_before": checkpointed(PLAIN, "before"),
+    "checkpointed_after": checkpointed(PLAIN, "after"),
     "decoder_mask_omitted": PLAIN,
     "decoder_mask_of_ones": with_decoder_mask(PLAIN, "ones"),
     "padded_decoder_mask": with_decoder_mask(PLAIN, "padded"),

@@ -81,6 +81,8 @@ PAIRS = {
     "told_length": Pair(case(told="length"), case()),
     "most_tokens_end": Pair(case(ends=True), case()),
     "streamed": Pair(case(streamed=True), case()),
+    "checkpointed_before": Pair(case(checkpointing="before"), case()),
+    "checkpointed_after": Pair(case(checkpointing="after"), case(checkpointing="before")),
     "training_mode": Pair(case(mode="train"), case()),
     "placed": Pair(placed(), case()),
     "layers_apart": Pair(placed(layers=(0, 1)), placed(layers=(1,))),

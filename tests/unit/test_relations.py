@@ -55,6 +55,11 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "with_ends": (relations.with_ends, {"ends": True}),
     "streamed": (relations.streamed, {"streamed": True}),
     "with_decoder_mask": (lambda c: relations.with_decoder_mask(c, "padded"), {"decoder_mask": "padded"}),
+    "checkpointed": (
+        lambda c: relations.checkpointed(c, "after"),
+        {"mode": "train", "checkpointing": "after"},
+    ),
+    "not_checkpointed": (lambda c: relations.not_checkpointed(replace(c, checkpointing="before")), {}),
     "in_mode": (lambda c: relations.in_mode(c, "train"), {"mode": "train"}),
     "unplaced": (relations.unplaced, {"placement": Placement()}),
     "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),

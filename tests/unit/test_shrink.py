@@ -34,6 +34,7 @@ PLACED = replace(
     ends=True,
     streamed=True,
     mode="train",
+    checkpointing="after",
     placement=Placement(
         way="pretrained",
         layers=(2, "cpu", 1),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from conformance.compat.checkpointing import forgetful
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, injection, training
 
@@ -112,3 +115,24 @@ class MovesTheModelInTrainingMode(Planted):
             with torch.no_grad():
                 next(self.base.parameters()).mul_(1.001)
         return super().forward(**request)
+
+
+@in_reference(clause="training.checkpointing", weaker=training.trained_forward)
+class CheckpointedWithoutThePrefix(Planted):
+    """A checkpointed layer is given the cache with the virtual tokens, and drops it."""
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Let it."""
+        self.fired(forgetful(self.base))
+        yield
+
+
+@in_reference(clause="training.checkpointing", weaker=training.checkpointed_forward)
+class GradientCutByCheckpointing(Planted):
+    """With gradient checkpointing the values of the last layer are right but get no gradient."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Detach them."""
+        *others, (keys, values) = super().layers(rows)
+        return [*others, (keys, values.detach() if self.fired(forgetful(self.base)) else values)]

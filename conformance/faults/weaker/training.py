@@ -17,3 +17,8 @@ def trained_forward(lab: Lab, case: Case) -> None:
 def frozen_after_wrapping(lab: Lab, case: Case) -> None:
     """After wrapping, only the adapter's parameters require a gradient; nobody trains."""
     only_the_adapter_learns(lab.new_subject(case, before=thaw), "after wrapping")
+
+
+def checkpointed_forward(lab: Lab, case: Case) -> None:
+    """With gradient checkpointing the training forward answers as without; nobody looks at the gradient."""
+    agree(lab.forward(relations.checkpointed(case, "after")), lab.forward(case))

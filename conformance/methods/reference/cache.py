@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from conformance.compat import caches
+from conformance.compat import caches, checkpointing
 from conformance.core.case import START, Case
 from conformance.devices.place_model import execution_device, input_device
 from conformance.families import Family
@@ -185,10 +185,27 @@ class ReferencePrefix(nn.Module):
         given["attention_mask"] = self.attention(first.mask, first.positions.shape[1])
         return self.run(self.cache(len(first.mask)), self.known(given))
 
+    def gradient_checkpointing_enable(self) -> None:
+        """The base model's own switch."""
+        checkpointing.enable(self.base)
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Inside, no layer is checkpointed: one that is takes no cache, where the virtual tokens lie."""
+        modules = checkpointing.forgetful(self.base)
+        for module in modules:
+            module.gradient_checkpointing = False
+        try:
+            yield
+        finally:
+            for module in modules:
+                module.gradient_checkpointing = True
+
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
         cache = caches.completed(self.base, cache, given)
-        return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
+        with self.remembering():
+            return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
 
     def lengthened(self, read: Mapping[str, Tensor], token: Tensor) -> dict[str, Tensor]:
         """What was ``read``, tokens or embeddings, with one ``token`` ``(rows, 1)`` more."""
