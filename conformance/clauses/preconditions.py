@@ -28,6 +28,9 @@ from conformance.core.relations import (
 from conformance.families import family_named
 from conformance.methods import method_named
 
+TWO_TURNS = 6
+"""Tokens of an answer, of a further text, and of the answer to it: two of each."""
+
 
 @precondition(otherwise="The method puts nothing into the cache")
 def in_the_cache(case: Case) -> bool:
@@ -169,6 +172,18 @@ def spelled_otherwise(case: Case) -> bool:
 def encoder_decoder(case: Case) -> bool:
     """An encoder-decoder."""
     return case.roles.encoder_layers > 0
+
+
+@precondition(otherwise="It is an encoder-decoder, whose answer begins with one start token")
+def decoder_only(case: Case) -> bool:
+    """A model that answers behind the text, in the same columns."""
+    return case.roles.encoder_layers == 0
+
+
+@precondition(otherwise="The model has no positions for a second turn")
+def room_for_two_turns(case: Case) -> bool:
+    """Positions for a further text and another answer."""
+    return case.prefix.length + case.longest + TWO_TURNS <= case.roles.positions
 
 
 def decoder_masks(case: Case) -> tuple[Case, ...]:

@@ -108,6 +108,30 @@ def prefix_not_in_the_decoder_mask() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def all_that_is_new_is_read() -> Iterator[None]:
+    """Where generate goes on from a cache, all that is not in it is read: the virtual tokens there are not of the text."""
+
+    def mended(prepare: Any, self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
+        config, left = self.active_peft_config, kwargs.get("next_sequence_length")
+        if not (
+            config.is_prompt_learning and kwargs.get("is_first_iteration") and left is not None and _goes_on(kwargs)
+        ):
+            return prepare(self, input_ids, *args, **kwargs)
+        kwargs["next_sequence_length"] = left + config.num_virtual_tokens
+        given = prepare(self, input_ids, *args, **kwargs)
+        return {**given, "input_ids": input_ids[:, -kwargs["next_sequence_length"] :]}
+
+    with around(CAUSAL, PREPARE, mended):
+        yield
+
+
+def _goes_on(kwargs: dict[str, Any]) -> bool:
+    """Whether there is a cache in which something is."""
+    given = [kwargs[name] for name in (caches.OLD, caches.NEW) if kwargs.get(name) is not None]
+    return any(cache.get_seq_length() for cache in given)
+
+
 class _NotToBeCopied:
     """What is copied as a streamer is the streamer itself."""
 

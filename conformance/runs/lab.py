@@ -33,6 +33,7 @@ from conformance.runs.subject import MAKERS, Before, Subject, as_it_is
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
 from conformance.runs.training_batch import TrainingBatch, embedded_request, training_batch
+from conformance.runs.turns import FURTHER, second_answer
 
 T = TypeVar("T")
 
@@ -222,6 +223,11 @@ class Lab:
             out = guarded("generate", lambda: subject.generate(**given, **cache, max_new_tokens=2))
         found: Tensor = out.sequences.cpu()
         return found
+
+    def second_answer(self, case: Case, *, from_cache: bool, further: tuple[int, ...] = FURTHER) -> Trace:
+        """The answer to a further text, going on from the first one's cache or not; see :mod:`conformance.runs.turns`."""
+        key = ("second answer", case, from_cache, further)
+        return self.once(key, lambda: second_answer(self, case, from_cache, further))
 
     def again(self, case: Case) -> Trace:
         """A second, shorter call of generate on the shared subject, after the first one and one of another batch."""

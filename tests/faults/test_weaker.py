@@ -20,6 +20,7 @@ GROSS = {
     "alone": "contents_ignored",
     "any_gradient": "no_gradient",
     "checkpointed_forward": "checkpointed_without_the_prefix",
+    "continued_by_its_own_answer": "prefix_hidden_in_a_second_turn",
     "decoder_mask_of_ones": "decoder_mask_without_prefix",
     "default_attention": "contents_ignored",
     "disabled_in_forward": "not_disabled_in_forward",

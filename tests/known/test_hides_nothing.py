@@ -142,6 +142,17 @@ def hidden_in_the_first_call(prepare: Any, self: Any, *args: Any, **kwargs: Any)
     return {**given, "decoder_attention_mask" if decoder else "attention_mask": mask}
 
 
+def hidden_in_a_second_turn(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where generate goes on from a cache, it cannot see the first virtual token."""
+    cache = kwargs.get("past_key_values")
+    goes_on = kwargs.get("is_first_iteration") and cache is not None and cache.get_seq_length() > 0
+    given = prepare(self, *args, **kwargs)
+    if goes_on:
+        given["attention_mask"] = given["attention_mask"].clone()
+        given["attention_mask"][:, 0] = 0
+    return given
+
+
 def start_token_hidden(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """Where a decoder_attention_mask is given, generate cannot see the start token."""
     given = prepare(self, *args, **kwargs)
@@ -262,6 +273,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "whole-model-on-disk": nothing_extracted,
     "static-cache-with-a-prefix": hidden_in_the_first_call,
     "static-masks-of-encoder-decoders": hidden_in_the_first_call,
+    "only-the-last-token-of-a-second-turn": hidden_in_a_second_turn,
     "a-cache-that-nobody-asked-for": hidden_in_the_first_call,
     "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,

@@ -160,6 +160,10 @@ class ReferencePrefix(nn.Module):
         beside = {name: value for name, value in request.items() if name in inputs_of(self.family).arguments}
         return Read(dict([text]), mask, positions, beside, request.get("labels"))
 
+    def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
+        """Where generate begins."""
+        return _begun(self, first, request, slots)
+
     def encoded(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What an encoder reads, with its mask."""
         name, text = text_of(request)
@@ -267,11 +271,32 @@ def text_of(request: Mapping[str, Any]) -> tuple[str, Tensor]:
     return name, request[name]
 
 
+class Begun(NamedTuple):
+    """Where generate begins: the cache, and what is read first of tokens or embeddings, positions, and what stands beside."""
+
+    cache: Any
+    text: dict[str, Tensor]
+    positions: Tensor
+    beside: dict[str, Tensor]
+
+
+def _begun(wrapper: ReferencePrefix, first: Read, request: Mapping[str, Any], slots: int) -> Begun:
+    """A fresh cache and all that is to be read; or the cache of an earlier call, and what is not in it yet."""
+    given, roles = request.get(caches.argument(wrapper.base)), wrapper.shape_of.roles
+    if given is None:
+        return Begun(wrapper.cache(len(first.mask), slots), first.text, first.positions, first.beside)
+    left = first.mask.shape[1] - caches.read_cache(given, roles.layers, roles.kv_heads)[0].length
+    beside = inputs_of(wrapper.family).for_the_last(first.beside, left) if first.beside else {}
+    text = {name: read[:, -left:] for name, read in first.text.items()}
+    return Begun(given, text, first.positions[:, -left:], beside)
+
+
 def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
-    step, mask, positions, beside, _ = wrapper.read(request)
-    rows, inputs = len(mask), inputs_of(wrapper.family)
+    first, inputs = wrapper.read(request), inputs_of(wrapper.family)
+    mask, rows = first.mask, len(first.mask)
     slots = mask.shape[1] + steps if static else 0
-    cache, logits = wrapper.cache(rows, slots), []
+    cache, step, positions, beside = wrapper.begun(first, request, slots)
+    logits = []
     answer = TokenByToken(wrapper.choose, request, request.get("input_ids", mask[:, :0]))
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
