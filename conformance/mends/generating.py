@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -112,24 +113,37 @@ def prefix_not_in_the_decoder_mask() -> Iterator[None]:
 def all_that_is_new_is_read() -> Iterator[None]:
     """Where generate goes on from a cache, all that is not in it is read: the virtual tokens there are not of the text."""
 
-    def mended(prepare: Any, self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
-        config, left = self.active_peft_config, kwargs.get("next_sequence_length")
-        if not (
-            config.is_prompt_learning and kwargs.get("is_first_iteration") and left is not None and _goes_on(kwargs)
-        ):
-            return prepare(self, input_ids, *args, **kwargs)
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        config, left, cache = self.active_peft_config, kwargs.get("next_sequence_length"), _taken_up(kwargs)
+        if not config.is_prompt_learning or left is None or cache is None:
+            return prepare(self, *args, **kwargs)
         kwargs["next_sequence_length"] = left + config.num_virtual_tokens
-        given = prepare(self, input_ids, *args, **kwargs)
-        return {**given, "input_ids": input_ids[:, -kwargs["next_sequence_length"] :]}
+        with _told_of_one_slot(self, cache):
+            return prepare(self, *args, **kwargs)
 
     with around(CAUSAL, PREPARE, mended):
         yield
 
 
-def _goes_on(kwargs: dict[str, Any]) -> bool:
-    """Whether there is a cache in which something is."""
-    given = [kwargs[name] for name in (caches.OLD, caches.NEW) if kwargs.get(name) is not None]
-    return any(cache.get_seq_length() for cache in given)
+def _taken_up(kwargs: dict[str, Any]) -> Any:
+    """The cache of an earlier call, where generate begins with one; else ``None``."""
+    cache = kwargs.get(caches.OLD, kwargs.get(caches.NEW))
+    return cache if kwargs.get("is_first_iteration") and cache is not None and cache.get_seq_length() else None
+
+
+@contextmanager
+def _told_of_one_slot(model: Any, cache: Any) -> Iterator[None]:
+    """PEFT, which keeps the last token alone where ``cache`` is as long as the text, is told of one slot; transformers of all."""
+    inner = model.base_model_prepare_inputs_for_generation
+    with ExitStack() as stack:
+
+        def prepared(*args: Any, **kwargs: Any) -> Any:
+            given = inner(*args, **kwargs)
+            stack.enter_context(mock.patch.object(cache, "get_seq_length", return_value=1))
+            return given
+
+        stack.enter_context(mock.patch.object(model, "base_model_prepare_inputs_for_generation", prepared))
+        yield
 
 
 class _NotToBeCopied:
