@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree
-from conformance.clauses.preconditions import no_cache, other_caches
+from conformance.clauses.preconditions import decoder_only, no_cache, other_caches, room_for_two_turns
 from conformance.clauses.registry import clause
 from conformance.core.relations import with_cache
 from conformance.core.sources import KV_CACHE_DOC
@@ -37,3 +37,17 @@ def without_cache(lab: Lab, case: Case) -> None:
     the virtual tokens, which come as a cache, must be there anew, too.
     """
     agree(lab.generate(case), lab.generate(with_cache(case, "dynamic")), "generate answers otherwise without a cache")
+
+
+@clause(sources=(KV_CACHE_DOC,), requires=(decoder_only, room_for_two_turns))
+def continued(lab: Lab, case: Case) -> None:
+    """Going on from the returned cache with a further text answers as starting afresh with all that was said.
+
+    As the source shows for conversations, generate is given text, answer and further text, and the cache that the answer came
+    with. The virtual tokens are in that cache, and in none of the columns that are given.
+    """
+    agree(
+        lab.second_answer(case, from_cache=True),
+        lab.second_answer(case, from_cache=False),
+        "going on from the cache answers otherwise than starting afresh",
+    )

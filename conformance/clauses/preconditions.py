@@ -8,21 +8,28 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
+    checkpointed,
     first_steps,
     in_mode,
     nothing_waits,
     one_token,
     row_alone,
     spelled_plainly,
+    streamed,
+    told_by_length,
     with_beams,
     with_cache,
     with_decoder_mask,
+    with_ends,
     with_mask,
     with_padding,
     with_real_tokens,
 )
 from conformance.families import family_named
 from conformance.methods import method_named
+
+TWO_TURNS = 6
+"""Tokens of an answer, of a further text, and of the answer to it: two of each."""
 
 
 @precondition(otherwise="The method puts nothing into the cache")
@@ -167,10 +174,29 @@ def encoder_decoder(case: Case) -> bool:
     return case.roles.encoder_layers > 0
 
 
+@precondition(otherwise="It is an encoder-decoder, whose answer begins with one start token")
+def decoder_only(case: Case) -> bool:
+    """A model that answers behind the text, in the same columns."""
+    return case.roles.encoder_layers == 0
+
+
+@precondition(otherwise="The model has no positions for a second turn")
+def room_for_two_turns(case: Case) -> bool:
+    """Positions for a further text and another answer."""
+    return case.prefix.length + case.longest + TWO_TURNS <= case.roles.positions
+
+
 def decoder_masks(case: Case) -> tuple[Case, ...]:
     """The same batch with a mask of ones for the decoder, and with one that has pads, for which it takes several rows."""
     padded = (with_decoder_mask(case, "padded"),) if len(case.rows) > 1 else ()
     return (with_decoder_mask(case, "ones"), *padded)
+
+
+@precondition(otherwise="No token has a label: one is read, and none answers it")
+def labels(case: Case) -> bool:
+    """A text and answer in which some token has a label."""
+    # Of a decoder neither the first token that it reads nor the last of the answer has one.
+    return case.roles.encoder_layers > 0 or case.longest + case.new_tokens > 2  # noqa: PLR2004
 
 
 def training_mode(case: Case) -> tuple[Case, ...]:
@@ -178,9 +204,20 @@ def training_mode(case: Case) -> tuple[Case, ...]:
     return (in_mode(case, "train"),)
 
 
+def checkpointings(case: Case) -> tuple[Case, ...]:
+    """Gradient checkpointing, switched on before wrapping, and after."""
+    return (checkpointed(case, "before"), checkpointed(case, "after"))
+
+
 def other_caches(case: Case) -> tuple[Case, ...]:
     """Three steps with each other kind of cache that transformers has on every machine."""
     return (with_cache(first_steps(case), "static"),)
+
+
+def limits(case: Case) -> tuple[Case, ...]:
+    """Three steps whose end is said in each way: for text and answer together, by the least and by the most."""
+    short = first_steps(case)
+    return (streamed(told_by_length(short)), with_ends(told_by_length(short)), with_ends(short))
 
 
 def no_cache(case: Case) -> tuple[Case, ...]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.gradients import close_gradients, gradients, predicted_gradients, trained
+from conformance.assertions.learning import backpropagated, frozen_contents, learn_once, only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
+from conformance.assertions.state import state_unchanged
 from conformance.assertions.training import same_loss
-from conformance.clauses.preconditions import training_mode
-from conformance.clauses.registry import COUNTING_PADS, clause
-from conformance.core.relations import first_steps, in_mode
+from conformance.clauses.preconditions import checkpointings, labels, training_mode
+from conformance.clauses.registry import COUNTING_PADS, Floor, clause
+from conformance.core.relations import first_steps, in_mode, not_checkpointed
+from conformance.core.sources import PROMPT_TUNING_DOC, PROMPTING_DOC
 from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
@@ -50,3 +53,43 @@ def gradient_agrees(lab: Lab, case: Case) -> None:
         )
         return
     close_gradients(gradients(lab, case, tokens)[1], predicted_gradients(lab, case, tokens), "by the manual forward")
+
+
+@clause(
+    sources=("arXiv:2101.00190", PROMPTING_DOC, PROMPT_TUNING_DOC),
+    requires=(labels,),
+    follow_ups=training_mode,
+    control="runs",
+)
+def only_the_prefix_learns(lab: Lab, case: Case) -> None:
+    """The loss of a training batch reaches the adapter's parameters and nothing else, and a step moves nothing else.
+
+    The base model is wrapped as it was loaded, with parameters that all require a gradient. Afterwards only the adapter's do, in
+    evaluation and in training mode, so that an optimiser over all that do leaves the base model as it was, to the bit.
+    """
+    subject = lab.new_subject(case, before=thaw)
+    only_the_adapter_learns(subject, "after wrapping")
+    before = frozen_contents(subject)
+    seen = lab.forward_on(subject, case, lab.some_tokens(case), grad=True)
+    with subject.in_mode_of(case):
+        learn_once(subject, only_the_adapter_learns(subject, "in training mode"), seen)
+    state_unchanged(before, subject, "one step of training")
+
+
+@clause(
+    sources=("huggingface/peft#869", "huggingface/peft#2191"),
+    requires=(labels,),
+    follow_ups=checkpointings,
+    floor=Floor(may_refuse=True),
+)
+def checkpointing(lab: Lab, case: Case) -> None:
+    """With gradient checkpointing, switched on before or after wrapping, all learns as without, or it is refused in words.
+
+    A checkpointed layer gives up its cache, in which the virtual tokens may lie. Logits, loss and the gradient of every parameter
+    of the adapter are those without. Of a base model alone all parameters are trained.
+    """
+    got, mine = backpropagated(lab, case)
+    expected, its_gradients = backpropagated(lab, not_checkpointed(case))
+    agree(got, expected, "the training forward answers otherwise with gradient checkpointing")
+    same_loss(got, expected)
+    close_gradients(mine, its_gradients, "without gradient checkpointing")

@@ -20,6 +20,8 @@ VOCABULARY = 97
 """Size of every vocabulary, a prime: PEFT finds the word embedding by looking for a parameter of this many rows."""
 PAD, START, FIRST_TEXT_TOKEN = 0, 1, 3
 """Token ids. Texts are drawn from ``FIRST_TEXT_TOKEN`` up, so that no text holds the pad id."""
+FIRST_END_TOKEN = 13
+"""Where a Case has tokens that end an answer, this one and all above do: nearly any token would end it."""
 IGNORED = -100
 """The label of positions that do not count towards the loss."""
 
@@ -159,8 +161,12 @@ class Case(Part, frozen=True):
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
     ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, or none of
     any kind: ``use_cache=False``.
+    ``told``: how long an answer may be is said as ``max_new_tokens``, or as ``max_length``, which counts the text too. ``ends``:
+    most tokens end an answer, but none may before the last step (``min_new_tokens``, or ``min_length``). ``streamed``: a streamer
+    is told of each token as it comes.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
     the right of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or ``train()``.
+    ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     """
 
     family: str
@@ -177,8 +183,12 @@ class Case(Part, frozen=True):
     attention: Literal["default", "eager"] = "default"
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
     cache: Literal["dynamic", "static", "none"] = "dynamic"
+    told: Literal["new_tokens", "length"] = "new_tokens"
+    ends: bool = False
+    streamed: bool = False
     decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
+    checkpointing: Literal["off", "before", "after"] = "off"
     dtype: Literal["float32", "float64"] = "float32"
     placement: Placement = _PLACEMENT
     seed: Small = 0
@@ -226,11 +236,11 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "mode"}
+    | {"decoder_mask", "mode", "told", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
-OF_WRAPPER = frozenset({"method", "prefix", "placement"})
-"""Fields that say what is put around the base model, or where it lies. What is left says what the base model is."""
+OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})
+"""Fields that say what is put around the base model, or where it lies, or what is switched on. What is left says what it is."""
 
 
 def model_of(case: Case) -> Case:

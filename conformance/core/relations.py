@@ -107,6 +107,26 @@ def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:
     return replace(case, cache=cache)
 
 
+def told_by_length(case: Case) -> Case:
+    """How long the answer is at most, and at least, is said together with the text."""
+    return replace(case, told="length")
+
+
+def told_by_tokens(case: Case) -> Case:
+    """How long the answer is at most is said of the answer alone; no token ends it, and nobody is told of it."""
+    return replace(case, told="new_tokens", ends=False, streamed=False)
+
+
+def with_ends(case: Case) -> Case:
+    """Most tokens end an answer, but none before the last step."""
+    return replace(case, ends=True)
+
+
+def streamed(case: Case) -> Case:
+    """Whoever asks is told of each token as it comes."""
+    return replace(case, streamed=True)
+
+
 def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded"]) -> Case:
     """Another ``decoder_attention_mask``."""
     return replace(case, decoder_mask=mask)
@@ -115,6 +135,16 @@ def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded"]) ->
 def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:
     """The model in training mode, or not."""
     return replace(case, mode=mode)
+
+
+def checkpointed(case: Case, when: Literal["before", "after"]) -> Case:
+    """In training, with gradient checkpointing, switched on before the base model is wrapped, or after."""
+    return replace(case, mode="train", checkpointing=when)
+
+
+def not_checkpointed(case: Case) -> Case:
+    """Without gradient checkpointing."""
+    return replace(case, checkpointing="off")
 
 
 def unplaced(case: Case) -> Case:

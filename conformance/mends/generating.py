@@ -1,10 +1,11 @@
-"""Mends of what generate is asked for: a static cache, none at all, a mask of the decoder's own."""
+"""Mends of what generate is asked for: a static cache, none at all, a mask of the decoder's own, a streamer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -136,4 +137,64 @@ def own_generation_config() -> Iterator[None]:
             base.generation_config = kept
 
     with around(CAUSAL, "generate", mended), around(ENCODER_DECODER, "generate", mended):
+        yield
+
+
+@contextmanager
+def all_that_is_new_is_read() -> Iterator[None]:
+    """Where generate goes on from a cache, all that is not in it is read: the virtual tokens there are not of the text."""
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        config, left, cache = self.active_peft_config, kwargs.get("next_sequence_length"), _taken_up(kwargs)
+        if not config.is_prompt_learning or left is None or cache is None:
+            return prepare(self, *args, **kwargs)
+        kwargs["next_sequence_length"] = left + config.num_virtual_tokens
+        with _told_of_one_slot(self, cache):
+            return prepare(self, *args, **kwargs)
+
+    with around(CAUSAL, PREPARE, mended):
+        yield
+
+
+def _taken_up(kwargs: dict[str, Any]) -> Any:
+    """The cache of an earlier call, where generate begins with one; else ``None``."""
+    cache = kwargs.get(caches.OLD, kwargs.get(caches.NEW))
+    return cache if kwargs.get("is_first_iteration") and cache is not None and cache.get_seq_length() else None
+
+
+@contextmanager
+def _told_of_one_slot(model: Any, cache: Any) -> Iterator[None]:
+    """PEFT, which keeps the last token alone where ``cache`` is as long as the text, is told of one slot; transformers of all."""
+    inner = model.base_model_prepare_inputs_for_generation
+    with ExitStack() as stack:
+
+        def prepared(*args: Any, **kwargs: Any) -> Any:
+            given = inner(*args, **kwargs)
+            stack.enter_context(mock.patch.object(cache, "get_seq_length", return_value=1))
+            return given
+
+        stack.enter_context(mock.patch.object(model, "base_model_prepare_inputs_for_generation", prepared))
+        yield
+
+
+class _NotToBeCopied:
+    """What is copied as a streamer is the streamer itself."""
+
+    def __init__(self, streamer: Any) -> None:
+        self.streamer = streamer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.streamer
+
+
+@contextmanager
+def streamer_is_not_copied() -> Iterator[None]:
+    """Where the arguments of generate are copied, the streamer among them is not."""
+
+    def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if virtual_tokens(self) and kwargs.get("streamer") is not None:
+            kwargs["streamer"] = _NotToBeCopied(kwargs["streamer"])
+        return generate(self, *args, **kwargs)
+
+    with around(ENCODER_DECODER, "generate", mended):
         yield

@@ -7,18 +7,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from conformance.core.case import Case
+from conformance.core.case import FIRST_END_TOKEN, VOCABULARY, Case
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
 
 
 class Generated(NamedTuple):
-    """What generate returned, its new tokens ``(rows, steps)``, and its logits ``(rows, steps, vocabulary)``."""
+    """What generate returned, its new tokens ``(rows, steps)``, and its logits ``(rows, steps, vocabulary)``.
+
+    ``sequences`` ``(rows, columns)`` are text and answer as they were returned, ``streamed`` as a streamer was told.
+    """
 
     out: Any
     tokens: Tensor
     logits: Tensor
+    sequences: Tensor
+    streamed: Tensor | None
 
 
 def generate(
@@ -30,13 +35,57 @@ def generate(
 ) -> Generated:
     """Generate as ``case`` says, from the arguments ``given``, which lie on the subject's device.
 
-    ``told`` are the arguments that say how long the answer is, by default ``max_new_tokens`` alone.
+    ``told`` are the arguments that say how long the answer is, where it is not the Case that says it.
     """
-    asked = {**({"max_new_tokens": case.new_tokens} if told is None else told), **decoding(case)}
+    streamer = Streamer() if case.streamed else None
+    asked = {
+        **(lengths(case, read_first(subject, given)) if told is None else told),
+        **decoding(case),
+        **({"streamer": streamer} if streamer else {}),
+    }
     with torch.no_grad(), subject.in_mode_of(case):
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
-    return Generated(out, on_cpu("generate", out.sequences)[:, -logits.shape[1] :], logits)
+    sequences = on_cpu("generate", out.sequences)
+    return Generated(
+        out, sequences[:, -logits.shape[1] :], logits, sequences, None if streamer is None else streamer.told()
+    )
+
+
+class Streamer:
+    """What is told of each token as it comes: of the text's first, all rows at once, and at last of the end."""
+
+    def __init__(self) -> None:
+        self.heard: list[Tensor] = []
+        self.ended = False
+
+    def put(self, tokens: Tensor) -> None:
+        """Hear the text ``(rows, columns)``, and then one token of each row ``(rows,)``."""
+        self.heard.append(tokens.reshape(len(tokens), -1))
+
+    def end(self) -> None:
+        """Hear that this was all."""
+        self.ended = True
+
+    def told(self) -> Tensor:
+        """All that was heard, ``(rows, columns)``; nothing, if not that it has ended."""
+        return torch.cat(self.heard, dim=1) if self.heard and self.ended else torch.empty(0, 0, dtype=torch.long)
+
+
+def read_first(subject: Subject, given: dict[str, Tensor]) -> int:
+    """How many columns ``max_length`` counts beside the answer: those of the text, or a decoder's start token."""
+    if subject.family.encoder_decoder:
+        return 1
+    return given["input_ids" if "input_ids" in given else "inputs_embeds"].shape[1]
+
+
+def lengths(case: Case, read: int) -> dict[str, Any]:
+    """How generate is told when to stop: after so many tokens, or, of several that end an answer, not before the last step."""
+    most, least = case.new_tokens, case.new_tokens - 1
+    ends = {"eos_token_id": list(range(FIRST_END_TOKEN, VOCABULARY))} if case.ends else {}
+    if case.told == "length":
+        return {"max_length": read + most, **ends, **({"min_length": read + least} if ends else {})}
+    return {"max_new_tokens": most, **ends, **({"min_new_tokens": least} if ends else {})}
 
 
 def decoding(case: Case) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from conformance.compat import caches
+from conformance.compat import caches, checkpointing
 from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Signal, Undecided, violation
@@ -31,10 +31,11 @@ from conformance.runs.judged_code import guarded
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
 from conformance.runs.stopping import cut_short, must_fail, stop_midway
-from conformance.runs.subject import MAKERS, Subject
+from conformance.runs.subject import MAKERS, Before, Subject, as_it_is
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
 from conformance.runs.training_batch import TrainingBatch, embedded_request, training_batch
+from conformance.runs.turns import FURTHER, second_answer
 
 T = TypeVar("T")
 
@@ -90,14 +91,17 @@ class Lab:
         """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
         return self.once(("subject", model_of(case)), lambda: self.new_subject(case))
 
-    def new_subject(self, case: Case) -> Subject:
-        """A wrapped model that nobody else holds."""
+    def new_subject(self, case: Case, before: Before = as_it_is) -> Subject:
+        """A wrapped model that nobody else holds; ``before`` it is wrapped that is done with its base model."""
         case = model_of(case)
         if case.prefix.length == 0:
-            return Subject(case)
+            return Subject(case, checkpointing.enable if case.checkpointing != "off" else before)
         if case.placement.adapter == "loaded":
             return self._loaded_onto(case)
-        subject = guarded("get_peft_model", lambda: self.maker(case))
+        prepared = checkpointing.enable if case.checkpointing == "before" else before
+        subject = guarded("get_peft_model", lambda: self.maker(case, before=prepared))
+        if case.checkpointing == "after":
+            checkpointing.enable(subject.model)
         self._fill(subject, case)
         return subject
 
@@ -190,14 +194,16 @@ class Lab:
         given = on_device(subject.input_device, self.request(case))
         before = copies(given)
         with recording(subject.base, subject.family, case) as seen:
-            out, tokens, logits = generate(subject, case, given, seen)
+            got = generate(subject, case, given, seen)
         return Trace(
             case,
-            tokens,
-            logits,
-            lambda: self.error(case, tokens),
+            got.tokens,
+            got.logits,
+            lambda: self.error(case, got.tokens),
             seen.finished(),
-            caches.snapshot(caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
+            caches.snapshot(caches.read_cache(caches.returned(got.out), case.roles.layers, case.roles.kv_heads)),
+            sequences=got.sequences,
+            streamed=got.streamed,
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
@@ -256,6 +262,11 @@ class Lab:
         found: Tensor = out.sequences.cpu()
         return found
 
+    def second_answer(self, case: Case, *, from_cache: bool, further: tuple[int, ...] = FURTHER) -> Trace:
+        """The answer to a further text, going on from the first one's cache or not; see :mod:`conformance.runs.turns`."""
+        key = ("second answer", case, from_cache, further)
+        return self.once(key, lambda: second_answer(self, case, from_cache, further))
+
     def again(self, case: Case) -> Trace:
         """A second, shorter call of generate on the shared subject, after the first one and one of another batch."""
         return self.once(("again", case), lambda: self._again(case))
@@ -294,6 +305,7 @@ class Lab:
             lambda: self.error(case, forced),
             seen.finished(),
             loss=loss,
+            loss_to_learn=out.loss if grad else None,
             modified_inputs=modified,
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )

@@ -21,6 +21,13 @@ from conformance.families.build import build
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
 
+Before = Callable[[Any], object]
+"""What is done with the base model before anything is wrapped around it."""
+
+
+def as_it_is(base: Any) -> None:
+    """Nothing."""
+
 
 class Subject:
     """A base model, wrapped or (with a prefix of length 0) bare, as the user's code would hold it.
@@ -34,10 +41,11 @@ class Subject:
     mended: tuple[str, ...] = ()
     """The known failures that are mended in its subjects."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, before: Before = as_it_is) -> None:
         self.case, self.family = case, family_named(case.family)
         self.method = method_named(case.method)
         self.base: Any = place_model(build(case), case, self.family)
+        before(self.base)
         self.model: Any = self.base
 
     @classmethod
@@ -158,8 +166,8 @@ class PeftSubject(Subject):
 
     maker = "peft"
 
-    def __init__(self, case: Case, folder: Path | None = None) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
+        super().__init__(case, before)
         self.model = self._wrapped() if folder is None else _loaded(self.base, folder, case)
         self.model.eval()
 
@@ -237,8 +245,8 @@ class ReferenceSubject(Subject):
     maker = "reference"
     wrapper: type[nn.Module] | None = None
 
-    def __init__(self, case: Case, folder: Path | None = None) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
+        super().__init__(case, before)
         wrapper = self.wrapper or resolve_name(self.method.reference)
         self.model = wrapper(self.base, case, self.family, self.method).eval()
         if folder is not None:
@@ -250,6 +258,7 @@ class ReferenceSubject(Subject):
             raise NotApplicable("the reference wrapper decodes greedily")
         if "cache_implementation" in request and not static_layers():
             raise NotApplicable("this release has no static cache that the reference wrapper could fill by hand")
+        request = self.model.in_new_tokens(request)
         if "max_new_tokens" not in request:
             request["max_new_tokens"] = self.model.steps_told(request.pop("generation_config", None))
         return self.model.generate(**request)

@@ -33,6 +33,8 @@ class Trace:
 
     * ``error``: how far right computations of this Case may be apart, in logits (``None``: over the cap), when asked for;
     * ``final``: the returned cache; ``loss``: the training loss where labels were given;
+    * ``loss_to_learn``: the same with its graph, where gradients were asked for;
+    * ``sequences``: text and answer ``(rows, columns)`` as generate returned them; ``streamed``: as a streamer was told, if any;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
@@ -46,6 +48,9 @@ class Trace:
     forwards: tuple[Forward, ...] = ()
     final: tuple[caches.LayerCache, ...] = ()
     loss: float | None = None
+    loss_to_learn: Tensor | None = None
+    sequences: Tensor | None = None
+    streamed: Tensor | None = None
     modified_inputs: tuple[str, ...] = ()
     layer_devices: tuple[str, ...] = ()
 

@@ -61,6 +61,14 @@ def one_layer_more(sizing: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
     return config
 
 
+def wider_where_layers_are_told(sizing: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+    """Whoever says how many layers there are has a prefix twice as wide as the cache."""
+    told = config.num_layers is not None
+    config = sizing(config, *args, **kwargs)
+    config.token_dim *= 1 + told
+    return config
+
+
 def values_lost(get_prompt: Any, *args: Any, **kwargs: Any) -> Any:
     """The values of the first layer are lost."""
     cache = get_prompt(*args, **kwargs)
@@ -134,6 +142,17 @@ def hidden_in_the_first_call(prepare: Any, self: Any, *args: Any, **kwargs: Any)
     return {**given, "decoder_attention_mask" if decoder else "attention_mask": mask}
 
 
+def hidden_in_a_second_turn(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where generate goes on from a cache, it cannot see the first virtual token."""
+    cache = kwargs.get("past_key_values")
+    goes_on = kwargs.get("is_first_iteration") and cache is not None and cache.get_seq_length() > 0
+    given = prepare(self, *args, **kwargs)
+    if goes_on:
+        given["attention_mask"] = given["attention_mask"].clone()
+        given["attention_mask"][:, 0] = 0
+    return given
+
+
 def start_token_hidden(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """Where a decoder_attention_mask is given, generate cannot see the start token."""
     given = prepare(self, *args, **kwargs)
@@ -182,6 +201,35 @@ def other_text_where_it_is_disabled(generate: Any, self: Any, *args: Any, **kwar
     """A disabled adapter answers another text."""
     if self._adapters_disabled:
         kwargs["input_ids"] = kwargs["input_ids"] + 1
+    return generate(self, *args, **kwargs)
+
+
+def rolled_where_layers_may_be_checkpointed(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where gradient checkpointing was ever switched on, the logits are those of other tokens."""
+    out = forward(self, *args, **kwargs)
+    if any(hasattr(module, "_gradient_checkpointing_func") for module in self.modules()):
+        out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
+class Twice:
+    """A streamer that is told of everything twice."""
+
+    def __init__(self, streamer: Any) -> None:
+        self.streamer = streamer
+
+    def put(self, tokens: torch.Tensor) -> None:
+        for _ in range(2):
+            self.streamer.put(tokens)
+
+    def end(self) -> None:
+        self.streamer.end()
+
+
+def streamed_twice(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A streamer is told of everything twice."""
+    if "streamer" in kwargs:
+        kwargs["streamer"] = Twice(kwargs["streamer"])
     return generate(self, *args, **kwargs)
 
 
@@ -239,6 +287,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "encoder-decoder-head-size": sized_wrongly,
     "encoder-decoder-layers-share-rows": values_lost,
     "prefix-sized-by-the-encoder": one_layer_more,
+    "prefix-ends-with-the-encoder": wider_where_layers_are_told,
     "map-keys-above-the-layers": no_map_at_all,
     "map-keys-of-other-layers": all_on_the_first_device,
     "map-counts-the-encoders-layers": on_another_device,
@@ -251,6 +300,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "whole-model-on-disk": nothing_extracted,
     "static-cache-with-a-prefix": hidden_in_the_first_call,
     "static-masks-of-encoder-decoders": hidden_in_the_first_call,
+    "only-the-last-token-of-a-second-turn": hidden_in_a_second_turn,
     "a-cache-that-nobody-asked-for": hidden_in_the_first_call,
     "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
@@ -266,6 +316,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-drops-positions": positions_off_by_one_behind_pads,
     "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
+    "checkpointed-layers-drop-the-prefix": rolled_where_layers_may_be_checkpointed,
+    "prompt-copies-the-streamer": streamed_twice,
     "prompt-on-another-device": doubled_where_weights_wait,
     "image-mask-without-virtual-tokens": prompt_lost,
     "image-mask-without-virtual-tokens-in-training": rolled_in_training_mode,

@@ -113,7 +113,11 @@ parts = st.builds(
     beams=st.integers(1, 8),
     cache=st.sampled_from(("dynamic", "static")),
     decoder_mask=st.sampled_from(("omitted", "ones", "padded")),
+    told=st.sampled_from(("new_tokens", "length")),
+    ends=st.booleans(),
+    streamed=st.booleans(),
     mode=st.sampled_from(("eval", "train")),
+    checkpointing=st.sampled_from(("off", "before", "after")),
     placement=placements,
 )
 NAMES = ("Case", "Placement", "Prefix", "Roles", "Row")
@@ -229,7 +233,11 @@ RICHER = replace(
     beams=2,
     cache="static",
     decoder_mask="padded",
+    told="length",
+    ends=True,
+    streamed=True,
     mode="train",
+    checkpointing="after",
     placement=Placement(way="dispatched"),
 )
 

@@ -41,6 +41,10 @@ class Idefics(Inputs):
             later[ENCODED] = encoded
         return later
 
+    def for_the_last(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+        """What the last tokens see."""
+        return {**beside, SEES: beside[SEES][:, -count:]}
+
     def with_virtual_tokens(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
         """Zeros on the left."""
         return {**beside, SEES: pad(beside[SEES], (0, 0, count, 0))}

@@ -90,6 +90,10 @@ class Inputs:
         """For the forward over one more token, after one that returned ``out``; ``accepted`` are forward's arguments."""
         return beside
 
+    def for_the_last(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+        """For a forward over the last ``count`` tokens, the others being in the cache."""
+        return beside
+
     def with_virtual_tokens(self, beside: dict[str, Tensor], count: int) -> dict[str, Tensor]:
         """For a text with ``count`` columns more on the left: virtual tokens, which see no image."""
         return beside

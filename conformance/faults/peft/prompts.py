@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conformance.compat.checkpointing import forgetful
 from conformance.faults.common import rounded
 from conformance.faults.patching import MODEL, both, returning, running
 from conformance.faults.registry import Fired, in_peft
+from conformance.faults.weaker import training
 from conformance.runs.patching import Patched
 
 planted = partial(in_peft, method="PROMPT_TUNING")
@@ -67,6 +69,14 @@ def peft_prompt_partly_detached(fired: Fired) -> Patched:
 def peft_prompt_learns_half(fired: Fired) -> Patched:
     """Half of the gradient reaches the embeddings."""
     return embeddings(lambda model, held: 0.5 * held + 0.5 * held.detach() if fired() else held)
+
+
+@planted(clause="training.checkpointing", weaker=training.checkpointed_forward)
+def peft_prompt_learns_half_when_checkpointed(fired: Fired) -> Patched:
+    """With gradient checkpointing half of the gradient reaches the embeddings."""
+    return embeddings(
+        lambda model, held: 0.5 * held + 0.5 * held.detach() if fired(forgetful(model.base_model)) else held
+    )
 
 
 @planted(clause="placement.split")

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from conformance.faults.patching import CAUSAL, encoded, prompt
+from conformance.faults.patching import CAUSAL, MODEL, after, encoded, prompt
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers, training
+from conformance.faults.weaker import answers, injection, training
 from conformance.runs.patching import Patched, around
 
 
@@ -43,3 +43,26 @@ def peft_generates_bare_in_training_mode(fired: Fired) -> Patched:
         return original(self, *args, **kwargs)
 
     return around(CAUSAL, "generate", wrapper)
+
+
+@in_peft(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
+def peft_head_left_unfrozen(fired: Fired) -> Patched:
+    """Everything of the base model is frozen but the parameter that it has last."""
+
+    def thaw(self: Any, result: None) -> None:
+        fired()
+        *_, last = self.base_model.parameters()
+        last.requires_grad = True
+
+    return after(MODEL, "_setup_prompt_encoder", thaw)
+
+
+@in_peft(clause="training.only_the_prefix_learns", weaker=training.frozen_after_wrapping)
+def peft_thaws_in_training_mode(fired: Fired) -> Patched:
+    """train() makes the base model learn, too."""
+
+    def thaw(self: Any, result: Any) -> None:
+        if fired(self.training):
+            self.base_model.requires_grad_(True)
+
+    return after(MODEL, "train", thaw)

@@ -11,6 +11,7 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
+from conformance.methods.reference.cache import Begun, Read
 
 
 class KnowsTheCache(Planted):
@@ -80,3 +81,27 @@ class PrefixOnceWithoutCache(KnowsTheCache):
         if self.fired(self.without and self.enabled and bool(step)):
             cache = caches.filled_cache(self.base, [])
         return super().run(cache, given, step)
+
+
+@in_reference(clause="caches.continued", weaker=answers.continued_by_its_own_answer)
+class LastTokenOfASecondTurn(Planted):
+    """Of what is not in the cache of an earlier call the last token is read, and nothing else."""
+
+    def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
+        """Leave out what is before it."""
+        found = super().begun(first, request, slots)
+        if not self.fired(caches.argument(self.base) in request):
+            return found
+        text = {name: read[:, -1:] for name, read in found.text.items()}
+        return found._replace(text=text, positions=found.positions[:, -1:])
+
+
+@in_reference(clause="caches.continued", weaker=answers.step_logits)
+class PrefixHiddenInASecondTurn(Planted):
+    """Where generate goes on from a cache, the virtual tokens in it are masked out."""
+
+    def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
+        """Mask them out."""
+        if self.fired(caches.argument(self.base) in request):
+            first.mask[:, : self.length] = 0
+        return super().begun(first, request, slots)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from conformance.compat.checkpointing import forgetful
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, injection, training
 
@@ -77,3 +80,59 @@ class GradientOfTheLastRowOnly(Planted):
         self.fired(len(held[0]) > 1)
         keys, values = (torch.cat([part[:-1].detach(), part[-1:]]) for part in held)
         return keys, values
+
+
+@in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
+class HeadLeftUnfrozen(Planted):
+    """Everything of the base model is frozen but the parameter that it has last."""
+
+    def freeze(self) -> None:
+        """Leave it out."""
+        super().freeze()
+        self.fired()
+        *_, last = self.base.parameters()
+        last.requires_grad = True
+
+
+@in_reference(clause="training.only_the_prefix_learns", weaker=training.frozen_after_wrapping)
+class ThawsInTrainingMode(Planted):
+    """train() makes the base model learn, too."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Thaw it."""
+        if self.fired(mode):
+            self.base.requires_grad_(True)
+        return super().train(mode)
+
+
+@in_reference(clause="training.only_the_prefix_learns", weaker=training.frozen_after_wrapping)
+class MovesTheModelInTrainingMode(Planted):
+    """No parameter of the base model requires a gradient, but each training forward moves one a little."""
+
+    def forward(self, **request: Any) -> Any:
+        """Move it."""
+        if self.fired(self.training):
+            with torch.no_grad():
+                next(self.base.parameters()).mul_(1.001)
+        return super().forward(**request)
+
+
+@in_reference(clause="training.checkpointing", weaker=training.trained_forward)
+class CheckpointedWithoutThePrefix(Planted):
+    """A checkpointed layer is given the cache with the virtual tokens, and drops it."""
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Let it."""
+        self.fired(forgetful(self.base))
+        yield
+
+
+@in_reference(clause="training.checkpointing", weaker=training.checkpointed_forward)
+class GradientCutByCheckpointing(Planted):
+    """With gradient checkpointing the values of the last layer are right but get no gradient."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Detach them."""
+        *others, (keys, values) = super().layers(rows)
+        return [*others, (keys, values.detach() if self.fired(forgetful(self.base)) else values)]

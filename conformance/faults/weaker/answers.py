@@ -118,3 +118,14 @@ def decoder_mask_of_ones(lab: Lab, case: Case) -> None:
     ones = relations.with_decoder_mask(case, "ones")
     agree(lab.generate(ones), lab.generate(case))
     agree(lab.forward(ones), lab.forward(case))
+
+
+def told_by_length(lab: Lab, case: Case) -> None:
+    """max_length gives the answer that max_new_tokens gives; nobody looks at what is returned beside it, or may end it."""
+    agree(lab.generate(relations.told_by_length(case)), lab.generate(case))
+
+
+def continued_by_its_own_answer(lab: Lab, case: Case) -> None:
+    """Going on from the returned cache without any further text answers as starting afresh with text and answer."""
+    afresh = lab.second_answer(case, from_cache=False, further=())
+    agree(lab.second_answer(case, from_cache=True, further=()), afresh)

@@ -16,17 +16,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from conformance.compat import caches
+from conformance.compat import caches, checkpointing
 from conformance.core.case import START, Case
 from conformance.devices.place_model import execution_device, input_device
 from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
 from conformance.methods.method import DEFAULT_ADAPTER, Layout, Method
+from conformance.methods.reference.answer import TokenByToken
 
 FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
 """The arguments that say what is read, and how."""
+
+
+COUNTED = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
+"""The arguments that count the text, too, and those that say the same of the answer alone."""
 
 
 class Read(NamedTuple):
@@ -50,6 +55,7 @@ class ReferencePrefix(nn.Module):
         super().__init__()
         self.base, self.family, self.method = base, family, method
         self.input_device = input_device(base)
+        self.freeze()
         self.enabled = True
         # Like a model of transformers it may be given a generation config; until then it has the base model's.
         self.own_config: Any = None
@@ -60,6 +66,10 @@ class ReferencePrefix(nn.Module):
         self.loaded: dict[str, Tensor] = {}
         self.active = DEFAULT_ADAPTER
         self.add(DEFAULT_ADAPTER, case)
+
+    def freeze(self) -> None:
+        """Nothing of the base model learns."""
+        self.base.requires_grad_(False)
 
     # -- the prefix ---------------------------------------------------------------------------------------------------
     @property
@@ -164,6 +174,10 @@ class ReferencePrefix(nn.Module):
         beside = {name: value for name, value in request.items() if name in inputs_of(self.family).arguments}
         return Read(dict([text]), mask, positions, beside, request.get("labels"))
 
+    def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
+        """Where generate begins."""
+        return _begun(self, first, request, slots)
+
     def encoded(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What an encoder reads, with its mask."""
         name, text = text_of(request)
@@ -189,10 +203,27 @@ class ReferencePrefix(nn.Module):
         given["attention_mask"] = self.attention(first.mask, first.positions.shape[1])
         return self.run(self.cache(len(first.mask)), self.known(given))
 
+    def gradient_checkpointing_enable(self) -> None:
+        """The base model's own switch."""
+        checkpointing.enable(self.base)
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Inside, no layer is checkpointed: one that is takes no cache, where the virtual tokens lie."""
+        modules = checkpointing.forgetful(self.base)
+        for module in modules:
+            module.gradient_checkpointing = False
+        try:
+            yield
+        finally:
+            for module in modules:
+                module.gradient_checkpointing = True
+
     def run(self, cache: Any, given: Mapping[str, Any], step: int | None = None) -> Any:
         """One forward of the base model over ``cache``: the training path's, or number ``step`` of a generate call."""
         cache = caches.completed(self.base, cache, given)
-        return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
+        with self.remembering():
+            return self.base(**given, **{caches.argument(self.base): cache}, use_cache=True, return_dict=True)
 
     def lengthened(self, read: Mapping[str, Tensor], token: Tensor) -> dict[str, Tensor]:
         """What was ``read``, tokens or embeddings, with one ``token`` ``(rows, 1)`` more."""
@@ -238,6 +269,11 @@ class ReferencePrefix(nn.Module):
         config = passed or self.generation_config
         steps: int = config.max_new_tokens
         return steps
+
+    def in_new_tokens(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``request`` with how many tokens an answer has, in place of how many it has together with the text."""
+        read = 1 if self.family.encoder_decoder else text_of(request)[1].shape[1]
+        return {COUNTED.get(name, name): value - read if name in COUNTED else value for name, value in request.items()}
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     def add(self, name: str, case: Case) -> None:
@@ -299,28 +335,52 @@ def text_of(request: Mapping[str, Any]) -> tuple[str, Tensor]:
     return name, request[name]
 
 
+class Begun(NamedTuple):
+    """Where generate begins: the cache, and what is read first of tokens or embeddings, positions, and what stands beside."""
+
+    cache: Any
+    text: dict[str, Tensor]
+    positions: Tensor
+    beside: dict[str, Tensor]
+
+
+def _begun(wrapper: ReferencePrefix, first: Read, request: Mapping[str, Any], slots: int) -> Begun:
+    """A fresh cache and all that is to be read; or the cache of an earlier call, and what is not in it yet."""
+    given, roles = request.get(caches.argument(wrapper.base)), wrapper.shape_of.roles
+    if given is None:
+        return Begun(wrapper.cache(len(first.mask), slots), first.text, first.positions, first.beside)
+    left = first.mask.shape[1] - caches.read_cache(given, roles.layers, roles.kv_heads)[0].length
+    beside = inputs_of(wrapper.family).for_the_last(first.beside, left) if first.beside else {}
+    text = {name: read[:, -left:] for name, read in first.text.items()}
+    return Begun(given, text, first.positions[:, -left:], beside)
+
+
 def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
-    step, mask, positions, beside, _ = wrapper.read(request)
-    rows, inputs = len(mask), inputs_of(wrapper.family)
+    first, inputs = wrapper.read(request), inputs_of(wrapper.family)
+    mask, rows = first.mask, len(first.mask)
     slots = mask.shape[1] + steps if static else 0
-    cache, logits, tokens = wrapper.cache(rows, slots), [], []
+    cache, step, positions, beside = wrapper.begun(first, request, slots)
+    logits = []
+    answer = TokenByToken(wrapper.choose, request, request.get("input_ids", mask[:, :0]))
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number))
+        token = answer.next(logits[-1], number)
+        if answer.over:
+            break
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         following = positions[:, -1:] + 1
         if remembers:
-            cache, step, positions = caches.returned(out), {"input_ids": tokens[-1]}, following
+            cache, step, positions = caches.returned(out), {"input_ids": token}, following
             beside = inputs.for_next_token(beside, out, parameters_of_forward(wrapper.base)) if beside else {}
         else:
-            cache, step = wrapper.cache(rows), wrapper.lengthened(step, tokens[-1])
+            cache, step = wrapper.cache(rows), wrapper.lengthened(step, token)
             positions = torch.cat([positions, following], dim=1)
             beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
-    held = cache if remembers else None
-    return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=held)
+    held = caches.returned(out) if remembers else None
+    return SimpleNamespace(sequences=answer.finished(), logits=tuple(logits), past_key_values=held)
 
 
 def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
@@ -329,9 +389,9 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers
     mask, rows = text["attention_mask"], len(text["attention_mask"])
     encoded = base.get_encoder()(**text, return_dict=True)
     cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
-    tokens = [torch.full((rows, 1), START, device=wrapper.input_device)]
+    answer = TokenByToken(wrapper.choose, request, torch.full((rows, 1), START, device=wrapper.input_device))
     for number in range(steps):
-        read = tokens[-1] if remembers else torch.cat(tokens, 1)
+        read = answer.tokens[-1] if remembers else torch.cat(answer.tokens, 1)
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
         if own is not None:
             given["decoder_attention_mask"] = own
@@ -339,6 +399,8 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number))
+        answer.next(logits[-1], number)
+        if answer.over:
+            break
     held = cache if remembers else None
-    return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=held)
+    return SimpleNamespace(sequences=answer.finished(), logits=tuple(logits), past_key_values=held)

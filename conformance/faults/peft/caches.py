@@ -1,0 +1,23 @@
+"""Faults with a cache that is handed in, as patches of PEFT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.compat import caches
+from conformance.faults.patching import arguments
+from conformance.faults.registry import Fired, in_peft
+from conformance.faults.weaker import answers
+from conformance.runs.patching import Patched
+
+
+@in_peft(clause="caches.continued", weaker=answers.step_logits)
+def peft_values_lost_in_a_second_turn(fired: Fired) -> Patched:
+    """A cache that is handed in loses the values of its first layer."""
+
+    def change(self: Any, given: dict[str, Any]) -> None:
+        cache = given.get(caches.argument(self.get_base_model()))
+        if cache is not None and fired():
+            cache.layers[0].values.zero_()
+
+    return arguments("generate", change)
