@@ -17,6 +17,7 @@ from conformance.core.relations import (
     with_beams,
     with_cache,
     with_decoder_mask,
+    with_decoding,
     with_mask,
     with_padding,
     with_real_tokens,
@@ -196,6 +197,11 @@ def greedy(case: Case) -> tuple[Case, ...]:
 def greedy_and_beams(case: Case) -> tuple[Case, ...]:
     """Three steps, and three with two beams."""
     return (first_steps(case), with_beams(first_steps(case)))
+
+
+def sampled(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, sampled."""
+    return (with_decoding(first_steps(case), "sampled"),)
 
 
 def decodings(case: Case) -> tuple[Case, ...]:

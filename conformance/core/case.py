@@ -98,6 +98,9 @@ class Row(Part, frozen=True):
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
 
 
+Decoding = Literal["plain", "sampled"]
+"""How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
+
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""
 
@@ -157,6 +160,7 @@ class Case(Part, frozen=True):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
+    ``decoding`` names arguments of generate (:mod:`conformance.core.decodings`); sampling begins with the random ``seed``.
     ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, or none of
     any kind: ``use_cache=False``.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
@@ -176,6 +180,7 @@ class Case(Part, frozen=True):
     position_shift: Small = 0
     attention: Literal["default", "eager"] = "default"
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
+    decoding: Decoding = "plain"
     cache: Literal["dynamic", "static", "none"] = "dynamic"
     decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
@@ -226,7 +231,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "mode"}
+    | {"decoder_mask", "mode", "decoding"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement"})

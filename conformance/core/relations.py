@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Device, Placement, Row
+from conformance.core.case import Case, Decoding, Device, Placement, Row
 
 
 def without_prefix(case: Case) -> Case:
@@ -94,6 +94,11 @@ def in_double(case: Case) -> Case:
 def with_beams(case: Case) -> Case:
     """Decoded with two beams."""
     return replace(case, beams=2)
+
+
+def with_decoding(case: Case, decoding: Decoding) -> Case:
+    """Decoded in another way."""
+    return replace(case, decoding=decoding)
 
 
 def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:

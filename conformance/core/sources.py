@@ -9,4 +9,5 @@ PROMPT_TUNING_DOC = "https://huggingface.co/docs/peft/package_reference/prompt_t
 PROMPTING_DOC = "https://huggingface.co/docs/peft/conceptual_guides/prompting"
 DISPATCH_DOC = "https://huggingface.co/docs/accelerate/package_reference/big_modeling"
 KV_CACHE_DOC = "https://huggingface.co/docs/transformers/kv_cache"
+GENERATION_DOC = "https://huggingface.co/docs/transformers/generation_strategies"
 GLOSSARY = "https://huggingface.co/docs/transformers/glossary"

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from conformance.core.case import Case
+from conformance.core.decodings import DECODINGS
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
 
 
 class Generated(NamedTuple):
-    """What generate returned, its new tokens ``(rows, steps)``, and its logits ``(rows, steps, vocabulary)``."""
+    """What generate returned, its new tokens ``(rows, steps)``, and its logits ``(rows, steps, vocabulary)``.
+
+    ``random`` is the state in which a call that samples left torch's generator of random numbers.
+    """
 
     out: Any
     tokens: Tensor
     logits: Tensor
+    random: Tensor | None
 
 
 def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder | None = None) -> Generated:
     """Generate as ``case`` says, from the arguments ``given``, which lie on the subject's device."""
     asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
-    with torch.no_grad(), subject.in_mode_of(case):
+    with torch.no_grad(), subject.in_mode_of(case), _seeded(case) as state:
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
+        random = state()
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
-    return Generated(out, on_cpu("generate", out.sequences)[:, -logits.shape[1] :], logits)
+    return Generated(out, on_cpu("generate", out.sequences)[:, -logits.shape[1] :], logits, random)
+
+
+@contextmanager
+def _seeded(case: Case) -> Iterator[Callable[[], Tensor | None]]:
+    """If ``case`` samples, random numbers begin with its seed inside, and afterwards go on as if none had been drawn.
+
+    What it gives says in which state the generator is. A call that does not sample has no seed: what is random there would be
+    hidden by one.
+    """
+    if not DECODINGS[case.decoding].get("do_sample"):
+        yield lambda: None
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(case.seed)
+        yield torch.default_generator.get_state
 
 
 def decoding(case: Case) -> dict[str, Any]:
     """How generate is told to decode, beyond the defaults."""
     beams = {"num_beams": case.beams} if case.beams > 1 else {}
-    return beams | _CACHES[case.cache]
+    return {**beams, **DECODINGS[case.decoding], **_CACHES[case.cache]}
 
 
 _CACHES: dict[str, dict[str, Any]] = {

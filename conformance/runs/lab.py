@@ -173,7 +173,7 @@ class Lab:
         given = on_device(subject.input_device, self.request(case))
         before = copies(given)
         with recording(subject.base, subject.family, case) as seen:
-            out, tokens, logits = generate(subject, case, given, seen)
+            out, tokens, logits, random = generate(subject, case, given, seen)
         return Trace(
             case,
             tokens,
@@ -183,6 +183,7 @@ class Lab:
             caches.snapshot(caches.read_cache(caches.returned(out), case.roles.layers, case.roles.kv_heads)),
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
+            random=random,
         )
 
     def repeats_itself(self, case: Case) -> bool:

@@ -34,6 +34,7 @@ class Trace:
     * ``error``: how far right computations of this Case may be apart, in logits (``None``: over the cap), when asked for;
     * ``final``: the returned cache; ``loss``: the training loss where labels were given;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
+    * ``random``: the state in which a call that samples left torch's generator of random numbers;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -48,6 +49,7 @@ class Trace:
     loss: float | None = None
     modified_inputs: tuple[str, ...] = ()
     layer_devices: tuple[str, ...] = ()
+    random: Tensor | None = None
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""

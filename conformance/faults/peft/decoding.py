@@ -1,11 +1,14 @@
-"""Faults in what one call leaves behind for the next, as patches of PEFT."""
+"""Faults in how an answer is decoded, and in what one call leaves behind for the next, as patches of PEFT."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from conformance.faults.patching import hide, inputs
+import torch
+
+from conformance.faults.patching import hide, inputs, prompt
 from conformance.faults.registry import Fired, in_peft
+from conformance.faults.weaker import answers
 from conformance.runs.patching import Patched
 
 
@@ -22,3 +25,14 @@ def peft_largest_batch_remembered(fired: Fired) -> Patched:
             hide(given, self.active_peft_config.num_virtual_tokens - 1)
 
     return inputs(change)
+
+
+@in_peft(clause="decoding.sampling", weaker=answers.step_logits)
+def peft_draws_before(fired: Fired) -> Patched:
+    """A random number is drawn whenever the virtual tokens are made, as by a dropout that drops nothing."""
+
+    def change(self: Any, cache: Any) -> None:
+        fired()
+        torch.rand(1)
+
+    return prompt(change)

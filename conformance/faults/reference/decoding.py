@@ -1,12 +1,16 @@
-"""Faults in what one call leaves behind for the next, on the reference wrapper."""
+"""Faults in how an answer is decoded, and in what one call leaves behind for the next, on the reference wrapper."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from conformance.faults.registry import in_reference
-from conformance.faults.weaker import answers
-from conformance.faults.wrappers import HidesVirtualToken
+from conformance.faults.registry import Planted, in_reference
+from conformance.faults.weaker import answers, decoding
+from conformance.faults.wrappers import ChangesAfterGenerate, HidesVirtualToken
 
 
 @in_reference(clause="decoding.repeatable", weaker=answers.twice)
@@ -19,3 +23,24 @@ class LargestBatchRemembered(HidesVirtualToken):
         """The last, once a larger batch was seen."""
         self.largest = max(rows, self.largest)
         return self.length - 1 if rows < self.largest else None
+
+
+@in_reference(clause="decoding.sampling", weaker=answers.step_logits)
+class DrawsBefore(Planted):
+    """A random number is drawn whenever the virtual tokens are made, as by a dropout that drops nothing."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Draw one."""
+        self.fired()
+        torch.rand(1)
+        return super().layers(rows)
+
+
+@in_reference(clause="decoding.sampling", weaker=decoding.sampled_tokens)
+class DrawsAfterwards(ChangesAfterGenerate):
+    """A random number is drawn when the answer is ready: it is right, and the next call's is another one than without."""
+
+    def change(self, out: Any, request: Mapping[str, Any]) -> None:
+        """Draw one."""
+        self.fired()
+        torch.rand(1)

@@ -23,6 +23,7 @@ from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
 from conformance.methods.method import DEFAULT_ADAPTER, Method
+from conformance.methods.reference.decoding import Decoding, asked_of
 
 FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
@@ -187,9 +188,9 @@ class ReferencePrefix(nn.Module):
         base: Any = self.base
         return {"inputs_embeds": torch.cat([read["inputs_embeds"], base.get_input_embeddings()(token)], dim=1)}
 
-    def choose(self, logits: Tensor, step: int) -> Tensor:
+    def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
         """The token that each row goes on with, ``(rows, 1)``."""
-        return logits.argmax(-1, keepdim=True)
+        return decoding.next_token(logits)
 
     def known(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The part of ``request`` that this base model's forward accepts."""
@@ -200,9 +201,10 @@ class ReferencePrefix(nn.Module):
     def generate(
         self, *, max_new_tokens: int, cache_implementation: str = "dynamic", use_cache: bool = True, **request: Any
     ) -> Any:
-        """Greedy decoding, step by step; without a cache each step reads everything anew."""
+        """Decoding step by step; without a cache each step reads everything anew."""
+        decoding, given = asked_of(request)
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
-        return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
+        return steps(self, max_new_tokens, cache_implementation == "static", use_cache, given, decoding)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     @contextmanager
@@ -235,7 +237,9 @@ def text_of(request: Mapping[str, Any]) -> tuple[str, Tensor]:
     return name, request[name]
 
 
-def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
+def _text_steps(
+    wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any], decoding: Decoding
+) -> Any:
     step, mask, positions, beside, _ = wrapper.read(request)
     rows, inputs = len(mask), inputs_of(wrapper.family)
     slots = mask.shape[1] + steps if static else 0
@@ -245,7 +249,7 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: b
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number))
+        tokens.append(wrapper.choose(logits[-1], number, decoding))
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         following = positions[:, -1:] + 1
         if remembers:
@@ -259,7 +263,9 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: b
     return SimpleNamespace(sequences=torch.cat(tokens, 1), logits=tuple(logits), past_key_values=held)
 
 
-def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
+def _decoder_steps(
+    wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any], decoding: Decoding
+) -> Any:
     base: Any = wrapper.base
     own, text = wrapper.decoder_mask(request.get("decoder_attention_mask")), wrapper.encoded(request)
     mask, rows = text["attention_mask"], len(text["attention_mask"])
@@ -275,6 +281,6 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number))
+        tokens.append(wrapper.choose(logits[-1], number, decoding))
     held = cache if remembers else None
     return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=held)

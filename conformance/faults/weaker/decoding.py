@@ -1,0 +1,17 @@
+"""Checks of how answers are decoded, which look at less of it."""
+
+from __future__ import annotations
+
+from conformance.assertions.decoding import same_tokens
+from conformance.clauses.preconditions import sampled
+from conformance.core.case import Case
+from conformance.core.decodings import DECODINGS
+from conformance.oracles.sampling import sample
+from conformance.runs.lab import Lab
+
+
+def sampled_tokens(lab: Lab, case: Case) -> None:
+    """The tokens are those that sampling by hand gives; nobody looks at what else was drawn."""
+    (follow,) = sampled(case)
+    got = lab.generate(follow)
+    same_tokens(got, sample(got.logits, DECODINGS[follow.decoding], follow.seed).tokens, "another token was sampled")
