@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.decoding import sampled_by_hand
+from conformance.assertions.decoding import processed_by_hand, sampled_by_hand, told_text_only
 from conformance.assertions.logits import agree, identical
-from conformance.clauses.preconditions import sampled
+from conformance.clauses.preconditions import processed, sampled
 from conformance.clauses.registry import clause
-from conformance.core.sources import GENERATION_DOC
+from conformance.core.sources import GENERATION_DOC, PROCESSORS_DOC
 from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
@@ -32,3 +32,17 @@ def sampling(lab: Lab, case: Case) -> None:
     got = lab.generate(case)
     agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
     sampled_by_hand(got)
+
+
+@clause(sources=(PROCESSORS_DOC, "huggingface/transformers#36642"), follow_ups=processed)
+def processors_see_text_only(lab: Lab, case: Case) -> None:
+    """Penalties, bans, forced and suppressed tokens, ends and stopping criteria act on text and answer, never on virtual tokens.
+
+    Processors and criteria are given the tokens of text and answer, as the base model gives them, and the answer is what
+    processing the manual forward's logits by hand gives. That a penalty is for what the user passed as text, too, is said in the
+    second source.
+    """
+    got = lab.generate(case)
+    told_text_only(got, lab.request(case))
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
+    processed_by_hand(got, lab.request(case))

@@ -204,6 +204,11 @@ def sampled(case: Case) -> tuple[Case, ...]:
     return (with_decoding(first_steps(case), "sampled"),)
 
 
+def processed(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, under processors of logits."""
+    return (with_decoding(first_steps(case), "processed"),)
+
+
 def decodings(case: Case) -> tuple[Case, ...]:
     """Three steps, three with two beams, three with a static cache; where weights wait, three steps with nothing waiting."""
     if not by_hand(case) or not away_or_loaded(case):

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.core.case import Decoding
+from conformance.core.case import PAD, VOCABULARY, Decoding
 
 DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
     "plain": {},
     # Warm enough that tiny models are not sure of one token, with few enough left that each limit takes some away.
     "sampled": {"do_sample": True, "temperature": 1.5, "top_k": 20, "top_p": 0.9},
+    # Half of the vocabulary ends an answer, so that there is something to forbid in its first step. A pad is suppressed, since
+    # releases differ in whether those of the text are penalised.
+    "processed": {
+        "encoder_repetition_penalty": 4.0,
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 2,
+        "min_new_tokens": 1,
+        "eos_token_id": list(range(VOCABULARY // 2, VOCABULARY)),
+        "forced_eos_token_id": 2,
+        "suppress_tokens": [PAD, *range(3, VOCABULARY, 3)],
+        "begin_suppress_tokens": list(range(4, VOCABULARY, 5)),
+    },
 }

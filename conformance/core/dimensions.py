@@ -196,7 +196,7 @@ ASKED = (
         classes={"greedy": lambda c: c.beams == 1, "beams": lambda c: c.beams > 1},
         unsaid="greedy",
     ),
-    by_field("decoding", "asked", plainly_decoded="plain", sampled="sampled"),
+    by_field("decoding", "asked", plainly_decoded="plain", sampled="sampled", processed="processed"),
     Dimension(
         name="new tokens",
         of="asked",

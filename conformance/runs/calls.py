@@ -14,28 +14,35 @@ from conformance.core.decodings import DECODINGS
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
+from conformance.runs.watching import Told, Watching
 
 
 class Generated(NamedTuple):
     """What generate returned, its new tokens ``(rows, steps)``, and its logits ``(rows, steps, vocabulary)``.
 
-    ``random`` is the state in which a call that samples left torch's generator of random numbers.
+    ``random`` is the state in which a call that samples left torch's generator of random numbers. ``told`` are the real tokens
+    that our own processor of logits, and our own stopping criterion, were given in each step, where there are processors.
     """
 
     out: Any
     tokens: Tensor
     logits: Tensor
     random: Tensor | None
+    told: tuple[Told, Told]
 
 
 def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder | None = None) -> Generated:
     """Generate as ``case`` says, from the arguments ``given``, which lie on the subject's device."""
+    watching = Watching()
     asked = {"max_new_tokens": case.new_tokens, **decoding(case)}
+    if case.decoding == "processed":
+        asked |= watching.arguments()
     with torch.no_grad(), subject.in_mode_of(case), _seeded(case) as state:
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
         random = state()
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
-    return Generated(out, on_cpu("generate", out.sequences)[:, -logits.shape[1] :], logits, random)
+    tokens = on_cpu("generate", out.sequences)[:, -logits.shape[1] :]
+    return Generated(out, tokens, logits, random, watching.told)
 
 
 @contextmanager

@@ -173,7 +173,7 @@ class Lab:
         given = on_device(subject.input_device, self.request(case))
         before = copies(given)
         with recording(subject.base, subject.family, case) as seen:
-            out, tokens, logits, random = generate(subject, case, given, seen)
+            out, tokens, logits, random, told = generate(subject, case, given, seen)
         return Trace(
             case,
             tokens,
@@ -184,6 +184,8 @@ class Lab:
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
             random=random,
+            told_to_processor=told[0],
+            told_to_criterion=told[1],
         )
 
     def repeats_itself(self, case: Case) -> bool:

@@ -35,6 +35,7 @@ class Trace:
     * ``final``: the returned cache; ``loss``: the training loss where labels were given;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
     * ``random``: the state in which a call that samples left torch's generator of random numbers;
+    * ``told_to_processor``, ``told_to_criterion``: the tokens ``(rows, length)`` that ours were given in each step;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -50,6 +51,8 @@ class Trace:
     modified_inputs: tuple[str, ...] = ()
     layer_devices: tuple[str, ...] = ()
     random: Tensor | None = None
+    told_to_processor: tuple[Tensor, ...] = ()
+    told_to_criterion: tuple[Tensor, ...] = ()
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""

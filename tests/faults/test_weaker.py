@@ -38,6 +38,7 @@ GROSS = {
     "one_virtual_token": "contents_ignored",
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "parameters_close": "parameters_halved",
+    "processed_tokens": "virtual_tokens_are_the_text",
     "sampled_tokens": "draws_before",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",

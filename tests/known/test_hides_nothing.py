@@ -204,6 +204,12 @@ def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
     return load(self, state if self.training else {name: 2 * value for name, value in state.items()})
 
 
+def ends_at_once(generate: Any, *args: Any, **kwargs: Any) -> Any:
+    """An answer may end at once, however long it is asked to be."""
+    kwargs.pop("min_new_tokens", None)
+    return generate(*args, **kwargs)
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -231,6 +237,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,
+    "prompt-hides-the-text-from-penalties": ends_at_once,
     "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
     "prompt-on-another-device": doubled_where_weights_wait,

@@ -124,6 +124,7 @@ WRITTEN = {
     "beams": with_beams(PLAIN),
     "plainly_decoded": PLAIN,
     "sampled": with_decoding(PLAIN, "sampled"),
+    "processed": with_decoding(PLAIN, "processed"),
     "many_new_tokens": PLAIN,
     "one_new_token": first_steps(PLAIN, 1),
     "dispatched": placed(),

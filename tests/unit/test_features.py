@@ -75,6 +75,7 @@ PAIRS = {
     "crosses_window": Pair(case(SLIDING, n=1, new_tokens=2), case(SLIDING, n=1, lengths=(1,), new_tokens=2)),
     "beams": Pair(case(beams=2), case()),
     "sampled": Pair(case(decoding="sampled"), case()),
+    "processed": Pair(case(decoding="processed"), case(decoding="sampled")),
     "static_cache": Pair(case(cache="static"), case()),
     "without_cache": Pair(case(cache="none"), case()),
     "decoder_mask": Pair(case(decoder_mask="ones"), case()),

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from conformance.faults.patching import hide, inputs, prompt
+from conformance.core.case import PAD
+from conformance.faults.patching import arguments, hide, inputs, prompt
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers
+from conformance.faults.weaker import answers, decoding
 from conformance.runs.patching import Patched
 
 
@@ -36,3 +37,22 @@ def peft_draws_before(fired: Fired) -> Patched:
         torch.rand(1)
 
     return prompt(change)
+
+
+@in_peft(clause="decoding.processors_see_text_only", weaker=decoding.processed_tokens)
+def peft_pads_for_virtual_tokens(fired: Fired) -> Patched:
+    """A user's processors are given a pad for each virtual token in front of the text; all others are given the text."""
+
+    def change(self: Any, given: dict[str, Any]) -> None:
+        n = self.active_peft_config.num_virtual_tokens
+        given["logits_processor"] = [_behind_pads(one, n, fired) for one in given.get("logits_processor") or []]
+
+    return arguments("generate", change)
+
+
+def _behind_pads(processor: Any, n: int, fired: Fired) -> Any:
+    def called(input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        fired()
+        return processor(torch.nn.functional.pad(input_ids, (n, 0), value=PAD), scores)
+
+    return called

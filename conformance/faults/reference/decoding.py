@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conformance.core.case import PAD
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, decoding
 from conformance.faults.wrappers import ChangesAfterGenerate, HidesVirtualToken
@@ -44,3 +45,14 @@ class DrawsAfterwards(ChangesAfterGenerate):
         """Draw one."""
         self.fired()
         torch.rand(1)
+
+
+@in_reference(clause="decoding.processors_see_text_only", weaker=decoding.processed_tokens)
+class PadsForVirtualTokens(Planted):
+    """Processors are given a pad for each virtual token in front of the text, which changes no answer, but what users see."""
+
+    def told(self, request: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Put them there."""
+        ids, text = super().told(request)
+        self.fired(self.length)
+        return torch.nn.functional.pad(ids, (self.length, 0), value=PAD), text

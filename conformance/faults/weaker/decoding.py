@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conformance.assertions.decoding import same_tokens
-from conformance.clauses.preconditions import sampled
+from conformance.assertions.decoding import processed_by_hand, same_tokens
+from conformance.clauses.preconditions import processed, sampled
 from conformance.core.case import Case
 from conformance.core.decodings import DECODINGS
 from conformance.oracles.sampling import sample
@@ -15,3 +15,9 @@ def sampled_tokens(lab: Lab, case: Case) -> None:
     (follow,) = sampled(case)
     got = lab.generate(follow)
     same_tokens(got, sample(got.logits, DECODINGS[follow.decoding], follow.seed).tokens, "another token was sampled")
+
+
+def processed_tokens(lab: Lab, case: Case) -> None:
+    """The answer is what processing by hand gives; nobody looks at what processors are given."""
+    (follow,) = processed(case)
+    processed_by_hand(lab.generate(follow), lab.request(follow))

@@ -188,6 +188,12 @@ class ReferencePrefix(nn.Module):
         base: Any = self.base
         return {"inputs_embeds": torch.cat([read["inputs_embeds"], base.get_input_embeddings()(token)], dim=1)}
 
+    def told(self, request: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The real tokens that the answer goes on from, and those of the text, each ``(rows, width)``; none of embeddings."""
+        name, text = text_of(request)
+        ids = text if name == "input_ids" else torch.zeros(len(text), 0, dtype=torch.long, device=text.device)
+        return (torch.full((len(ids), 1), START, device=ids.device) if self.family.encoder_decoder else ids), ids
+
     def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
         """The token that each row goes on with, ``(rows, 1)``."""
         return decoding.next_token(logits)
@@ -203,6 +209,7 @@ class ReferencePrefix(nn.Module):
     ) -> Any:
         """Decoding step by step; without a cache each step reads everything anew."""
         decoding, given = asked_of(request)
+        decoding.begin(*self.told(given), max_new_tokens)
         steps = _decoder_steps if self.family.encoder_decoder else _text_steps
         return steps(self, max_new_tokens, cache_implementation == "static", use_cache, given, decoding)
 
@@ -249,7 +256,9 @@ def _text_steps(
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number, decoding))
+        tokens.append(decoding.accepted(wrapper.choose(logits[-1], number, decoding)))
+        if decoding.ended.all():
+            break
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         following = positions[:, -1:] + 1
         if remembers:
@@ -281,6 +290,8 @@ def _decoder_steps(
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
-        tokens.append(wrapper.choose(logits[-1], number, decoding))
+        tokens.append(decoding.accepted(wrapper.choose(logits[-1], number, decoding)))
+        if decoding.ended.all():
+            break
     held = cache if remembers else None
     return SimpleNamespace(sequences=torch.cat(tokens[1:], 1), logits=tuple(logits), past_key_values=held)
