@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from conformance.assertions.logits import NOT_A_NUMBER, spread_of
 from conformance.core.case import START
 from conformance.core.decodings import DECODINGS
-from conformance.core.signals import violation
+from conformance.core.finding import Difference
+from conformance.core.signals import Undecided, Violation, violation
+from conformance.runs.tolerance import CLEAR, ERROR_FLOOR
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from conformance.oracles.beams import Searched
     from conformance.runs.trace import Trace
 
 
@@ -78,3 +83,81 @@ def _real_tokens(got: Trace, request: Mapping[str, Tensor]) -> tuple[Tensor, Ten
 
     text = request["input_ids"]
     return (torch.full((len(text), 1), START) if got.case.roles.encoder_layers else text), text
+
+
+def searched_by_hand(got: Trace, rows: Sequence[Searched]) -> None:
+    """The returned answers, their order and scores are those that a beam search by hand finds.
+
+    Where a decision of that search is so close that the error could turn it, other answers may be right; their scores must be.
+    """
+    from conformance.oracles.beams import score_of
+
+    if got.scores is None:
+        raise violation("scores of the answers that a beam search returns", "none", "one for each answer")
+    scores = iter(got.scores.tolist())
+    for row, (searched, answers) in enumerate(zip(rows, _answers(got, rows), strict=True)):
+        for answer in answers:
+            _same_score(got, row, answer, next(scores), score_of(answer, searched.following, searched.asked))
+    same_answers(got, rows)
+
+
+def same_answers(got: Trace, rows: Sequence[Searched]) -> None:
+    """The returned answers and their order are those that a beam search by hand finds."""
+    for row, (searched, answers) in enumerate(zip(rows, _answers(got, rows), strict=True)):
+        best, margin = [one.answer for one in searched.found.best], searched.found.margin
+        if answers == best:
+            continue
+        if margin <= _doubt(got):
+            raise Undecided(f"hypotheses of row {row} are as close as {margin:.3g}, which the error could turn")
+        raise violation("the answers that a beam search returns", answers, best, row=row)
+
+
+def _answers(got: Trace, rows: Sequence[Searched]) -> list[list[tuple[int, ...]]]:
+    """For every row the answers that were returned, each up to its end."""
+    each = [rows[0].asked.returned] * len(rows)
+    if len(got.tokens) != sum(each):
+        raise violation("how many answers a beam search returns", len(got.tokens), sum(each))
+    returned = got.tokens.split(each)
+    return [
+        [_until_end(told, row.asked.ends) for told in some.tolist()] for row, some in zip(rows, returned, strict=True)
+    ]
+
+
+def _until_end(tokens: Sequence[int], ends: Container[int]) -> tuple[int, ...]:
+    """An answer up to the token that ends it; what fills the row behind that says nothing."""
+    last = next((at for at, token in enumerate(tokens) if token in ends), len(tokens))
+    return tuple(tokens[: last + 1])
+
+
+def _same_score(got: Trace, row: int, answer: tuple[int, ...], score: float, expected: float) -> None:
+    """The score of one answer; each of its tokens adds a logit and the logarithm of a sum, each off by the error at most."""
+    margin, most = abs(score - expected), 2 * len(answer)
+    if margin <= most * ERROR_FLOOR * spread_of(got):
+        return
+    error = _error(got)
+    if margin <= most * error:
+        return
+    if margin <= CLEAR * most * error:
+        raise Undecided(f"a difference of scores of {margin:.3g} is within {CLEAR:g} errors of {most * error:.3g}")
+    raise Violation(
+        Difference(
+            what="the score of an answer",
+            got=f"{list(answer)}: {score:.5f}",
+            expected=f"{expected:.5f}",
+            row=row,
+            margin=margin if math.isfinite(margin) else NOT_A_NUMBER,
+            error=most * error,
+        )
+    )
+
+
+def _doubt(got: Trace) -> float:
+    """How close two hypotheses may be, in log-probabilities, so that the error of both could change their order."""
+    return 4 * got.case.new_tokens * _error(got)
+
+
+def _error(got: Trace) -> float:
+    error = got.error()
+    if error is None:
+        raise Undecided("two right computations are too far apart to say")
+    return error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.decoding import processed_by_hand, sampled_by_hand, told_text_only
+from conformance.assertions.decoding import processed_by_hand, sampled_by_hand, searched_by_hand, told_text_only
 from conformance.assertions.logits import agree, identical
-from conformance.clauses.preconditions import processed, sampled
+from conformance.clauses.preconditions import processed, sampled, searched
 from conformance.clauses.registry import clause
 from conformance.core.sources import GENERATION_DOC, PROCESSORS_DOC
 from conformance.oracles.table import handmade_cache
@@ -46,3 +46,14 @@ def processors_see_text_only(lab: Lab, case: Case) -> None:
     told_text_only(got, lab.request(case))
     agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
     processed_by_hand(got, lab.request(case))
+
+
+@clause(sources=(GENERATION_DOC, "huggingface/transformers#20901"), follow_ups=searched)
+def beams(lab: Lab, case: Case) -> None:
+    """A beam search returns the answers, in the order and with the scores, that a beam search by hand finds.
+
+    Two beams that stop early, or three that do not, with two answers returned, end tokens and a length penalty, for which
+    virtual tokens are no part of the answer. By hand the manual forward reads every hypothesis anew. The second source says when
+    a search may end.
+    """
+    searched_by_hand(lab.generate(case), lab.searched(case))

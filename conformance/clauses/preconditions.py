@@ -8,6 +8,7 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
+    beam_searched,
     first_steps,
     in_mode,
     nothing_waits,
@@ -207,6 +208,11 @@ def sampled(case: Case) -> tuple[Case, ...]:
 def processed(case: Case) -> tuple[Case, ...]:
     """Three steps of it, under processors of logits."""
     return (with_decoding(first_steps(case), "processed"),)
+
+
+def searched(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, with several beams."""
+    return (beam_searched(first_steps(case)),)
 
 
 def decodings(case: Case) -> tuple[Case, ...]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from conformance.core.case import PAD, VOCABULARY, Decoding
 
+_ENDS = list(range(2 * VOCABULARY // 3, VOCABULARY))
+_SEARCHED = {"num_return_sequences": 2, "output_scores": True, "eos_token_id": _ENDS}
+
 DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
     "plain": {},
     # Warm enough that tiny models are not sure of one token, with few enough left that each limit takes some away.
@@ -23,4 +26,7 @@ DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
         "suppress_tokens": [PAD, *range(3, VOCABULARY, 3)],
         "begin_suppress_tokens": list(range(4, VOCABULARY, 5)),
     },
+    # With a third of the vocabulary that ends an answer, answers have different lengths, for which the penalty is.
+    "searched": {**_SEARCHED, "length_penalty": 0.5, "early_stopping": False},
+    "searched_early": {**_SEARCHED, "length_penalty": 2.0, "early_stopping": True},
 }

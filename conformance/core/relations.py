@@ -96,6 +96,15 @@ def with_beams(case: Case) -> Case:
     return replace(case, beams=2)
 
 
+def beam_searched(case: Case) -> Case:
+    """Several answers to each row: with three beams, or with two that stop early, as the Case's seed decides."""
+    return (
+        replace(case, beams=2, decoding="searched_early")
+        if case.seed % 2
+        else replace(case, beams=3, decoding="searched")
+    )
+
+
 def with_decoding(case: Case, decoding: Decoding) -> Case:
     """Decoded in another way."""
     return replace(case, decoding=decoding)

@@ -22,6 +22,7 @@ class Generated(NamedTuple):
 
     ``random`` is the state in which a call that samples left torch's generator of random numbers. ``told`` are the real tokens
     that our own processor of logits, and our own stopping criterion, were given in each step, where there are processors.
+    ``scores`` ``(rows * returned,)`` are those of the answers that a beam search returned.
     """
 
     out: Any
@@ -29,6 +30,7 @@ class Generated(NamedTuple):
     logits: Tensor
     random: Tensor | None
     told: tuple[Told, Told]
+    scores: Tensor | None
 
 
 def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder | None = None) -> Generated:
@@ -41,8 +43,18 @@ def generate(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recor
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
         random = state()
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
-    tokens = on_cpu("generate", out.sequences)[:, -logits.shape[1] :]
-    return Generated(out, tokens, logits, random, watching.told)
+    searched = getattr(out, "sequences_scores", None)
+    # A search may go on behind the end of what it returns.
+    begun = -logits.shape[1] if searched is None else _begun(case, given)
+    tokens = on_cpu("generate", out.sequences)[:, begun:]
+    return Generated(out, tokens, logits, random, watching.told, searched)
+
+
+def _begun(case: Case, given: dict[str, Tensor]) -> int:
+    """How many tokens are in front of an answer."""
+    if case.roles.encoder_layers:
+        return 1
+    return given["input_ids"].shape[1] if "input_ids" in given else 0
 
 
 @contextmanager

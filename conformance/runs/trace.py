@@ -36,6 +36,7 @@ class Trace:
     * ``modified_inputs``: the arguments whose tensors the call has changed;
     * ``random``: the state in which a call that samples left torch's generator of random numbers;
     * ``told_to_processor``, ``told_to_criterion``: the tokens ``(rows, length)`` that ours were given in each step;
+    * ``scores``: those of the answers ``(rows * returned, ...)`` that a beam search returned;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -51,6 +52,7 @@ class Trace:
     modified_inputs: tuple[str, ...] = ()
     layer_devices: tuple[str, ...] = ()
     random: Tensor | None = None
+    scores: Tensor | None = None
     told_to_processor: tuple[Tensor, ...] = ()
     told_to_criterion: tuple[Tensor, ...] = ()
 

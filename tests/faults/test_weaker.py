@@ -39,6 +39,7 @@ GROSS = {
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "parameters_close": "parameters_halved",
     "processed_tokens": "virtual_tokens_are_the_text",
+    "returned_answers": "penalty_counts_virtual_tokens",
     "sampled_tokens": "draws_before",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from msgspec.structs import replace
 
-from conformance.assertions.decoding import processed_by_hand, told_text_only
+from conformance.assertions.decoding import processed_by_hand, searched_by_hand, told_text_only
 from conformance.core.case import START, Case, Row
 from conformance.core.decodings import DECODINGS
-from conformance.core.relations import first_steps, in_double, with_decoding, without_prefix
+from conformance.core.relations import beam_searched, first_steps, in_double, with_decoding, without_prefix
 from conformance.engine.search import drawn
 from conformance.families import family_named, flagships
+from conformance.oracles.beams import Answer, Asked, Following, beam_search, score_of
 from conformance.oracles.processing import answer
 from conformance.oracles.sampling import sample
 from conformance.runs.lab import Lab
@@ -95,3 +98,82 @@ def test_every_processor_changes_some_answer(name: str) -> None:
             if not torch.equal(answer(got.logits, begun, text, case.new_tokens, asked), got.tokens):
                 changed.add(argument)
     assert changed == set(NOTHING_ASKED) == set(DECODINGS["processed"])
+
+
+# -- beams ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", NAMES)
+def test_the_search_by_hand_is_that_of_the_base_model(name: str) -> None:
+    lab, lengths = Lab("peft"), set[int]()
+    for index, case in enumerate(map(first_steps, bare_cases(name))):
+        # Whether the seed is odd decides between the two ways to search.
+        asked = beam_searched(replace(case, seed=2 * (case.seed // 2) + index % 2))
+        rows = lab.searched(asked)
+        searched_by_hand(lab.generate(asked), rows)
+        lengths.update(len(one.answer) for row in rows for one in row.found.best)
+    assert len(lengths) > 1, "answers of one length show nothing of a penalty for length"
+
+
+def tree(*branches: tuple[str, float]) -> Following:
+    """What follows each answer, of five tokens, the last of which ends it: so much is said, all others are unlikely."""
+    said = {tuple(map(int, answer)): chance for answer, chance in branches}
+
+    def following(answer: Answer) -> torch.Tensor:
+        return torch.tensor([math.log(said.get((*answer, token), 1e-6)) for token in range(5)], dtype=torch.float64)
+
+    return following
+
+
+END = 4
+TREE = tree(
+    ("0", 0.5), ("1", 0.3), ("4", 0.2), ("00", 0.4), ("01", 0.3), ("10", 0.9), ("14", 0.1), ("100", 0.9), ("000", 0.6)
+)
+
+
+def asked(**other: object) -> Asked:
+    plain = Asked(beams=2, steps=3, returned=2, ends=frozenset({END}), penalty=1.0, early=False)
+    return plain._replace(**other)  # type: ignore[arg-type]
+
+
+def found(**other: object) -> list[Answer]:
+    return [one.answer for one in beam_search(TREE, asked(**other)).best]
+
+
+def test_one_beam_is_greedy_and_more_beams_find_what_that_misses() -> None:
+    assert found(beams=1, returned=1) == [(0, 0, 0)]
+    assert found() == [(1, 0, 0), (0, 0, 0)]
+
+
+def test_an_end_counts_only_among_as_many_of_the_best_as_there_are_beams() -> None:
+    assert (END,) not in found(returned=2, penalty=5.0, beams=2)
+    assert (END,) in found(returned=3, beams=3, penalty=0.0)
+
+
+def test_a_penalty_prefers_longer_answers() -> None:
+    assert found(beams=3, returned=1, penalty=0.0) == [(1, 0, 0)]
+    best = beam_search(TREE, asked(beams=3, returned=3, penalty=2.0)).best
+    assert [len(one.answer) for one in best] == sorted((len(one.answer) for one in best), reverse=True)
+
+
+def test_it_stops_early_when_there_are_enough_answers() -> None:
+    quick = tree(("4", 0.7), ("0", 0.3), ("04", 0.9), ("00", 0.1), ("004", 0.9), ("000", 0.1))
+    early = beam_search(quick, asked(early=True, steps=5))
+    assert [one.answer for one in early.best] == [(END,), (0, END)]
+    lengths: list[int] = []
+
+    def noting(answer: Answer) -> torch.Tensor:
+        lengths.append(len(answer))
+        return quick(answer)
+
+    beam_search(noting, asked(early=True, steps=5))
+    assert max(lengths) == 1
+
+
+def test_the_margin_is_that_of_the_closest_decision() -> None:
+    close = tree(("0", 0.5), ("1", 0.3), ("2", 0.3 * (1 - 1e-9)), ("00", 0.4), ("10", 0.9))
+    assert beam_search(close, asked(steps=2)).margin < 1e-8
+    assert beam_search(TREE, asked()).margin > 1e-3
+
+
+def test_the_score_of_an_answer_is_that_of_the_search() -> None:
+    for one in beam_search(TREE, asked(penalty=0.5)).best:
+        assert score_of(one.answer, TREE, asked(penalty=0.5)) == pytest.approx(one.score)

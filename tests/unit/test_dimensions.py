@@ -125,6 +125,8 @@ WRITTEN = {
     "plainly_decoded": PLAIN,
     "sampled": with_decoding(PLAIN, "sampled"),
     "processed": with_decoding(PLAIN, "processed"),
+    "searched": with_decoding(PLAIN, "searched"),
+    "searched_early": with_decoding(PLAIN, "searched_early"),
     "many_new_tokens": PLAIN,
     "one_new_token": first_steps(PLAIN, 1),
     "dispatched": placed(),

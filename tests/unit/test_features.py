@@ -76,6 +76,8 @@ PAIRS = {
     "beams": Pair(case(beams=2), case()),
     "sampled": Pair(case(decoding="sampled"), case()),
     "processed": Pair(case(decoding="processed"), case(decoding="sampled")),
+    "searched": Pair(case(decoding="searched"), case(decoding="searched_early")),
+    "searched_early": Pair(case(decoding="searched_early"), case(decoding="searched")),
     "static_cache": Pair(case(cache="static"), case()),
     "without_cache": Pair(case(cache="none"), case()),
     "decoder_mask": Pair(case(decoder_mask="ones"), case()),

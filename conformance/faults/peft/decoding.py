@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from conformance.core.case import PAD
-from conformance.faults.patching import arguments, hide, inputs, prompt
+from conformance.faults.patching import CAUSAL, arguments, both, hide, inputs, prompt, returning
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers, decoding
 from conformance.runs.patching import Patched
@@ -56,3 +56,31 @@ def _behind_pads(processor: Any, n: int, fired: Fired) -> Any:
         return processor(torch.nn.functional.pad(input_ids, (n, 0), value=PAD), scores)
 
     return called
+
+
+@in_peft(clause="decoding.beams", weaker=answers.step_logits)
+def peft_beams_see_less(fired: Fired) -> Patched:
+    """After the first step of a beam search the first virtual token is not seen any more."""
+    beams = 1
+
+    def note(self: Any, given: dict[str, Any]) -> None:
+        nonlocal beams
+        beams = given.get("num_beams", 1)
+
+    def change(self: Any, given: dict[str, Any], step: int) -> None:
+        if step > 0 and fired(beams > 1):
+            hide(given)
+
+    return both(arguments("generate", note), inputs(change))
+
+
+@in_peft(clause="decoding.beams", weaker=decoding.returned_answers)
+def peft_scores_count_virtual_tokens(fired: Fired) -> Patched:
+    """The answers of a beam search are right, but in the scores beside them the virtual tokens count as a part of the answer."""
+
+    def change(self: Any, out: Any) -> Any:
+        if fired(getattr(out, "sequences_scores", None) is not None):
+            out.sequences_scores = out.sequences_scores / (1 + self.active_peft_config.num_virtual_tokens) ** 0.5
+        return out
+
+    return returning(CAUSAL, "generate", change)

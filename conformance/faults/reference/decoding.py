@@ -12,6 +12,7 @@ from conformance.core.case import PAD
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, decoding
 from conformance.faults.wrappers import ChangesAfterGenerate, HidesVirtualToken
+from conformance.methods.reference.decoding import Decoding
 
 
 @in_reference(clause="decoding.repeatable", weaker=answers.twice)
@@ -56,3 +57,25 @@ class PadsForVirtualTokens(Planted):
         ids, text = super().told(request)
         self.fired(self.length)
         return torch.nn.functional.pad(ids, (self.length, 0), value=PAD), text
+
+
+@in_reference(clause="decoding.beams")
+class PenaltyCountsVirtualTokens(Planted):
+    """A length penalty counts the virtual tokens as a part of the answer."""
+
+    def divisor(self, length: int, decoding: Decoding) -> float:
+        """Count them."""
+        self.fired(self.length)
+        return super().divisor(length + self.length, decoding)
+
+
+@in_reference(clause="decoding.beams", weaker=decoding.returned_answers)
+class ScoresCountVirtualTokens(Planted):
+    """The answers of a beam search are right, but in the scores beside them the virtual tokens count as a part of the answer."""
+
+    def searched(self, steps: int, given: dict[str, Any], decoding: Decoding) -> Any:
+        """Count them."""
+        out = super().searched(steps, given, decoding)
+        self.fired(self.length)
+        out.sequences_scores = out.sequences_scores / self.divisor(1 + self.length, decoding)
+        return out

@@ -23,7 +23,8 @@ from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
 from conformance.methods.method import DEFAULT_ADAPTER, Method
-from conformance.methods.reference.decoding import Decoding, asked_of
+from conformance.methods.reference.beams import best_answers
+from conformance.methods.reference.decoding import Decoding, Forced, asked_of
 
 FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
@@ -209,9 +210,37 @@ class ReferencePrefix(nn.Module):
     ) -> Any:
         """Decoding step by step; without a cache each step reads everything anew."""
         decoding, given = asked_of(request)
-        decoding.begin(*self.told(given), max_new_tokens)
-        steps = _decoder_steps if self.family.encoder_decoder else _text_steps
-        return steps(self, max_new_tokens, cache_implementation == "static", use_cache, given, decoding)
+        if decoding.num_beams > 1:
+            return self.searched(max_new_tokens, given, decoding)
+        return self.answered(max_new_tokens, given, decoding, cache_implementation == "static", use_cache)
+
+    def answered(
+        self, steps: int, given: dict[str, Any], decoding: Decoding, static: bool = False, remembers: bool = True
+    ) -> Any:
+        """One answer to each row."""
+        decoding.begin(*self.told(given), steps)
+        run = _decoder_steps if self.family.encoder_decoder else _text_steps
+        return run(self, steps, static, remembers, given, decoding)
+
+    def searched(self, steps: int, given: dict[str, Any], decoding: Decoding) -> Any:
+        """Several answers to each row, by a search that reads text and answers anew for each token."""
+        begun, _ = self.told(given)
+        wide = {name: value.repeat_interleave(decoding.num_beams, 0) for name, value in given.items()}
+
+        def logits_after(answers: Tensor) -> Tensor:
+            out = self.answered(answers.shape[-1] + 1, wide, Forced(answers.flatten(0, 1)))
+            found: Tensor = out.logits[-1].unflatten(0, answers.shape[:2])
+            return found
+
+        found = best_answers(logits_after, len(begun), steps, decoding, lambda length: self.divisor(length, decoding))
+        before = begun.repeat_interleave(decoding.num_return_sequences, 0)
+        return SimpleNamespace(
+            sequences=torch.cat([before, found.tokens], dim=1), sequences_scores=found.scores, logits=found.logits
+        )
+
+    def divisor(self, length: int, decoding: Decoding) -> float:
+        """By what the log-probability of an answer of ``length`` tokens is divided."""
+        return float(length**decoding.length_penalty)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
     @contextmanager

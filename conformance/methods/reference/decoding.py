@@ -20,7 +20,8 @@ Processor = Callable[[Any, Any], Any]
 class Decoding:
     """One call of generate: what was asked, by its arguments' names, and how far the answer has come.
 
-    ``ids`` ``(rows, length)`` are the real tokens of text and answer, ``ended`` says which rows are answered.
+    ``ids`` ``(rows, length)`` are the real tokens of text and answer, of which ``begun`` were there first; ``ended`` says which
+    rows are answered.
     """
 
     do_sample: bool = False
@@ -37,12 +38,19 @@ class Decoding:
     begin_suppress_tokens: Sequence[int] = ()
     logits_processor: Sequence[Processor] = ()
     stopping_criteria: Sequence[Processor] = ()
+    num_beams: int = 1
+    num_return_sequences: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool = False
+    output_scores: bool = False
     processors: list[Processor] = field(init=False)
     ids: Tensor = field(init=False)
+    begun: int = field(init=False)
     ended: Tensor = field(init=False)
 
     def begin(self, ids: Tensor, read: Tensor, steps: int) -> None:
         """Begin an answer of ``steps`` tokens behind the real tokens ``ids``; ``read`` is the text, for an encoder or not."""
+        self.begun = ids.shape[1]
         self.ids, self.ended = ids, torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         self.processors = [*self._own(read, ids.shape[1], steps), *self.logits_processor]
 
@@ -95,6 +103,20 @@ class Decoding:
         for stops in self.stopping_criteria:
             self.ended = self.ended | stops(self.ids, None)
         return token
+
+
+class Forced(Decoding):
+    """The answer is known: ``answers`` ``(rows, length)``, behind which the best token follows."""
+
+    def __init__(self, answers: Tensor) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def next_token(self, logits: Tensor) -> Tensor:
+        """The known one."""
+        step = self.ids.shape[1] - self.begun
+        known = self.answers[:, step : step + 1].to(logits.device)
+        return known if known.shape[1] else super().next_token(logits)
 
 
 def asked_of(request: Mapping[str, Any]) -> tuple[Decoding, dict[str, Any]]:
