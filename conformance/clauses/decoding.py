@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.decoding import processed_by_hand, sampled_by_hand, searched_by_hand, told_text_only
-from conformance.assertions.logits import agree, identical
-from conformance.clauses.preconditions import processed, sampled, searched
+from conformance.assertions.logits import agree, agree_on_tokens, identical
+from conformance.clauses.preconditions import looked_up, processed, sampled, searched
 from conformance.clauses.registry import clause
 from conformance.core.sources import GENERATION_DOC, PROCESSORS_DOC
 from conformance.oracles.table import handmade_cache
@@ -57,3 +57,16 @@ def beams(lab: Lab, case: Case) -> None:
     a search may end.
     """
     searched_by_hand(lab.generate(case), lab.searched(case))
+
+
+@clause(sources=("arXiv:2211.17192", "huggingface/transformers#27775"), follow_ups=looked_up)
+def assisted(lab: Lab, case: Case) -> None:
+    """Prompt lookup gives the greedy answer, or is refused in words.
+
+    What follows the last tokens elsewhere in the text is a guess, which one forward over several tokens verifies. The first
+    source says that verified guesses change no answer; the second one made this kind of guess an option of generate.
+    """
+    got = lab.generate(case)
+    expected = lab.predict(case, handmade_cache, tokens=got.tokens)
+    agree(got, expected, "prompt lookup answers otherwise")
+    agree_on_tokens(got, expected)

@@ -215,6 +215,11 @@ def searched(case: Case) -> tuple[Case, ...]:
     return (beam_searched(first_steps(case)),)
 
 
+def looked_up(case: Case) -> tuple[Case, ...]:
+    """Five steps of one row, whose next tokens are looked up in the text: of several at once transformers cannot."""
+    return (with_decoding(first_steps(row_alone(case, 0), 5), "looked_up"),)
+
+
 def decodings(case: Case) -> tuple[Case, ...]:
     """Three steps, three with two beams, three with a static cache; where weights wait, three steps with nothing waiting."""
     if not by_hand(case) or not away_or_loaded(case):

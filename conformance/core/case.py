@@ -98,7 +98,7 @@ class Row(Part, frozen=True):
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
 
 
-Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early"]
+Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up"]
 """How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
 
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too

@@ -29,4 +29,5 @@ DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
     # With a third of the vocabulary that ends an answer, answers have different lengths, for which the penalty is.
     "searched": {**_SEARCHED, "length_penalty": 0.5, "early_stopping": False},
     "searched_early": {**_SEARCHED, "length_penalty": 2.0, "early_stopping": True},
+    "looked_up": {"prompt_lookup_num_tokens": 2},
 }

@@ -204,6 +204,7 @@ ASKED = (
         processed="processed",
         searched="searched",
         searched_early="searched_early",
+        looked_up="looked_up",
     ),
     Dimension(
         name="new tokens",

@@ -237,6 +237,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,
+    "guesses-cut-to-one": hidden_in_the_first_call,
+    "windows-forget-guesses": hidden_in_the_first_call,
     "prompt-hides-the-text-from-penalties": ends_at_once,
     "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,

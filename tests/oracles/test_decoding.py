@@ -9,6 +9,7 @@ import torch
 from msgspec.structs import replace
 
 from conformance.assertions.decoding import processed_by_hand, searched_by_hand, told_text_only
+from conformance.clauses.preconditions import looked_up
 from conformance.core.case import START, Case, Row
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import beam_searched, first_steps, in_double, with_decoding, without_prefix
@@ -98,6 +99,16 @@ def test_every_processor_changes_some_answer(name: str) -> None:
             if not torch.equal(answer(got.logits, begun, text, case.new_tokens, asked), got.tokens):
                 changed.add(argument)
     assert changed == set(NOTHING_ASKED) == set(DECODINGS["processed"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prompt_lookup_of_the_base_model_is_greedy_and_saves_forwards(name: str) -> None:
+    lab, saved = Lab("peft"), 0
+    for (case,) in map(looked_up, bare_cases(name)):
+        got = lab.generate(case)
+        assert torch.equal(got.tokens, lab.generate(with_decoding(case, "plain")).tokens), case
+        saved += case.new_tokens - len(got.forwards)
+    assert saved > 0, "no guess was right"
 
 
 # -- beams ------------------------------------------------------------------------------------------------------------

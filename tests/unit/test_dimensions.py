@@ -127,6 +127,7 @@ WRITTEN = {
     "processed": with_decoding(PLAIN, "processed"),
     "searched": with_decoding(PLAIN, "searched"),
     "searched_early": with_decoding(PLAIN, "searched_early"),
+    "looked_up": with_decoding(PLAIN, "looked_up"),
     "many_new_tokens": PLAIN,
     "one_new_token": first_steps(PLAIN, 1),
     "dispatched": placed(),

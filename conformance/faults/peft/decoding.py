@@ -84,3 +84,19 @@ def peft_scores_count_virtual_tokens(fired: Fired) -> Patched:
         return out
 
     return returning(CAUSAL, "generate", change)
+
+
+@in_peft(clause="decoding.assisted", weaker=answers.step_logits)
+def peft_lookup_sees_less(fired: Fired) -> Patched:
+    """Under prompt lookup the first virtual token is not seen after the first forward."""
+    looking = False
+
+    def note(self: Any, given: dict[str, Any]) -> None:
+        nonlocal looking
+        looking = "prompt_lookup_num_tokens" in given
+
+    def change(self: Any, given: dict[str, Any], step: int) -> None:
+        if step > 0 and fired(looking):
+            hide(given)
+
+    return both(arguments("generate", note), inputs(change))

@@ -79,3 +79,20 @@ class ScoresCountVirtualTokens(Planted):
         self.fired(self.length)
         out.sequences_scores = out.sequences_scores / self.divisor(1 + self.length, decoding)
         return out
+
+
+@in_reference(clause="decoding.assisted", weaker=answers.step_logits)
+class GuessesNotVerified(Planted):
+    """Where the last token is found in the text, what follows it there is the answer, whatever the logits say."""
+
+    def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
+        """Believe the guess."""
+        best = super().choose(logits, step, decoding)
+        if not decoding.prompt_lookup_num_tokens:
+            return best
+        before, after = decoding.ids[:, :-1], decoding.ids[:, 1:]
+        for row, last in enumerate(decoding.ids[:, -1]):
+            guesses = after[row][before[row] == last]
+            if self.fired(len(guesses)):
+                best[row] = guesses[0]
+        return best

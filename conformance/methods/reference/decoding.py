@@ -20,6 +20,8 @@ Processor = Callable[[Any, Any], Any]
 class Decoding:
     """One call of generate: what was asked, by its arguments' names, and how far the answer has come.
 
+    Nothing is looked up in the text: that would be for speed, and change no answer.
+
     ``ids`` ``(rows, length)`` are the real tokens of text and answer, of which ``begun`` were there first; ``ended`` says which
     rows are answered.
     """
@@ -43,6 +45,7 @@ class Decoding:
     length_penalty: float = 1.0
     early_stopping: bool = False
     output_scores: bool = False
+    prompt_lookup_num_tokens: int = 0
     processors: list[Processor] = field(init=False)
     ids: Tensor = field(init=False)
     begun: int = field(init=False)
