@@ -34,7 +34,7 @@ def processed(logits: Tensor, ids: Tensor, read: Tensor, step: int, steps: int, 
 
 
 def answer(logits: Tensor, start: Tensor, read: Tensor, steps: int, asked: Mapping[str, Any]) -> Tensor:
-    """The best tokens ``(rows, steps)`` of the processed ``logits`` ``(rows, steps, vocabulary)``; pads after an end.
+    """The best tokens ``(rows, answered)`` of the processed ``logits`` ``(rows, steps, vocabulary)``; pads after an end.
 
     ``start`` ``(rows, width)`` is what the decoder begins with, ``read`` the text, and ``steps`` how many tokens there may be.
     """
@@ -44,6 +44,8 @@ def answer(logits: Tensor, start: Tensor, read: Tensor, steps: int, asked: Mappi
         best = best.masked_fill(ended, PAD)
         ids = torch.cat([ids, best[:, None]], dim=1)
         ended = ended | torch.isin(best, torch.tensor(asked["eos_token_id"]))
+        if ended.all():
+            break
     return ids[:, start.shape[1] :]
 
 
