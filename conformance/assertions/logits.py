@@ -62,7 +62,7 @@ def _equal_shapes(got: Trace, expected: Trace) -> None:
 
 
 def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:
-    spread = _spread(expected)
+    spread = spread_of(expected)
     # After a near tie two right runs go different ways, and can no longer be compared.
     distance = distance.masked_fill(~_same_history(got.tokens, expected.tokens), 0.0)
     # Written so that a NaN fails, and an infinite spread excuses nothing.
@@ -81,7 +81,7 @@ def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:
     raise Violation(_difference(what, got, expected, row, step, margin, error))
 
 
-def _spread(trace: Trace) -> float:
+def spread_of(trace: Trace) -> float:
     """From the least logit to the largest, on average."""
     return float((trace.logits.amax(-1) - trace.logits.amin(-1)).mean())
 
@@ -95,7 +95,7 @@ def _same_history(one: Tensor, other: Tensor) -> Tensor:
 
 def agree_on_loss(got: float, expected: float, trace: Trace) -> None:
     """Two losses agree; a mean of log-probabilities is off by at most twice the largest logit."""
-    margin, spread = abs(got - expected), _spread(trace)
+    margin, spread = abs(got - expected), spread_of(trace)
     if math.isfinite(spread) and margin <= 2 * ERROR_FLOOR * spread:
         return
     error = trace.error()

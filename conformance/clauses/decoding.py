@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.decoding import processed_by_hand, sampled_by_hand, searched_by_hand, told_text_only
 from conformance.assertions.lengths import ends_as_told, text_and_answer
-from conformance.assertions.logits import agree, identical
-from conformance.clauses.preconditions import limits
+from conformance.assertions.logits import agree, agree_on_tokens, identical
+from conformance.clauses.preconditions import limits, looked_up, processed, sampled, searched
 from conformance.clauses.registry import clause
 from conformance.core.relations import told_by_tokens
-from conformance.core.sources import GENERATION_DOC
+from conformance.core.sources import GENERATION_DOC, PROCESSORS_DOC, STRATEGIES_DOC
+from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -34,3 +36,53 @@ def lengths_count_text_only(lab: Lab, case: Case) -> None:
     if case.ends:
         ends_as_told(got)
     text_and_answer(lab, got)
+
+
+@clause(sources=(STRATEGIES_DOC,), follow_ups=sampled)
+def sampling(lab: Lab, case: Case) -> None:
+    """Seeded sampling answers what sampling by hand from the manual forward's logits answers, with as many random numbers.
+
+    The source says what is sampled from; that a wrapper draws no random number of its own, so that a seed means the same with and
+    without it, is our own claim.
+    """
+    got = lab.generate(case)
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
+    sampled_by_hand(got)
+
+
+@clause(sources=(PROCESSORS_DOC, "huggingface/transformers#36642"), follow_ups=processed)
+def processors_see_text_only(lab: Lab, case: Case) -> None:
+    """Penalties, bans, forced and suppressed tokens, ends and stopping criteria act on text and answer, never on virtual tokens.
+
+    Processors and criteria are given the tokens of text and answer, as the base model gives them, and the answer is what
+    processing the manual forward's logits by hand gives. That a penalty is for what the user passed as text, too, is said in the
+    second source.
+    """
+    got = lab.generate(case)
+    told_text_only(got, lab.request(case))
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
+    processed_by_hand(got, lab.request(case))
+
+
+@clause(sources=(STRATEGIES_DOC, "huggingface/transformers#20901"), follow_ups=searched)
+def beams(lab: Lab, case: Case) -> None:
+    """A beam search returns the answers, in the order and with the scores, that a beam search by hand finds.
+
+    Two beams that stop early, or three that do not, with two answers returned, end tokens and a length penalty, for which
+    virtual tokens are no part of the answer. By hand the manual forward reads every hypothesis anew. The second source says when
+    a search may end.
+    """
+    searched_by_hand(lab.generate(case), lab.searched(case))
+
+
+@clause(sources=("arXiv:2211.17192", "huggingface/transformers#27775"), follow_ups=looked_up)
+def assisted(lab: Lab, case: Case) -> None:
+    """Prompt lookup gives the greedy answer, or is refused in words.
+
+    What follows the last tokens elsewhere in the text is a guess, which one forward over several tokens verifies. The first
+    source says that verified guesses change no answer; the second one made this kind of guess an option of generate.
+    """
+    got = lab.generate(case)
+    expected = lab.predict(case, handmade_cache, tokens=got.tokens)
+    agree(got, expected, "prompt lookup answers otherwise")
+    agree_on_tokens(got, expected)

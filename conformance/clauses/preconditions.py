@@ -8,6 +8,7 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
+    beam_searched,
     checkpointed,
     first_steps,
     in_mode,
@@ -20,6 +21,7 @@ from conformance.core.relations import (
     with_beams,
     with_cache,
     with_decoder_mask,
+    with_decoding,
     with_ends,
     with_mask,
     with_padding,
@@ -233,6 +235,26 @@ def greedy(case: Case) -> tuple[Case, ...]:
 def greedy_and_beams(case: Case) -> tuple[Case, ...]:
     """Three steps, and three with two beams."""
     return (first_steps(case), with_beams(first_steps(case)))
+
+
+def sampled(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, sampled."""
+    return (with_decoding(first_steps(case), "sampled"),)
+
+
+def processed(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, under processors of logits."""
+    return (with_decoding(first_steps(case), "processed"),)
+
+
+def searched(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, with several beams."""
+    return (beam_searched(first_steps(case)),)
+
+
+def looked_up(case: Case) -> tuple[Case, ...]:
+    """Five steps of one row, whose next tokens are looked up in the text: of several at once transformers cannot."""
+    return (with_decoding(first_steps(row_alone(case, 0), 5), "looked_up"),)
 
 
 def decodings(case: Case) -> tuple[Case, ...]:

@@ -100,6 +100,9 @@ class Row(Part, frozen=True):
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
 
 
+Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up"]
+"""How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
+
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""
 
@@ -159,6 +162,7 @@ class Case(Part, frozen=True):
     """One example. Shapes follow from it: a batch of ``len(rows)`` texts padded to the longest, ``new_tokens`` steps.
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
+    ``decoding`` names arguments of generate (:mod:`conformance.core.decodings`); sampling begins with the random ``seed``.
     ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, or none of
     any kind: ``use_cache=False``.
     ``told``: how long an answer may be is said as ``max_new_tokens``, or as ``max_length``, which counts the text too. ``ends``:
@@ -182,6 +186,7 @@ class Case(Part, frozen=True):
     position_shift: Small = 0
     attention: Literal["default", "eager"] = "default"
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
+    decoding: Decoding = "plain"
     cache: Literal["dynamic", "static", "none"] = "dynamic"
     told: Literal["new_tokens", "length"] = "new_tokens"
     ends: bool = False
@@ -236,7 +241,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "mode", "told", "ends", "streamed"}
+    | {"decoder_mask", "mode", "decoding", "told", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})

@@ -202,6 +202,16 @@ ASKED = (
         classes={"greedy": lambda c: c.beams == 1, "beams": lambda c: c.beams > 1},
         unsaid="greedy",
     ),
+    by_field(
+        "decoding",
+        "asked",
+        plainly_decoded="plain",
+        sampled="sampled",
+        processed="processed",
+        searched="searched",
+        searched_early="searched_early",
+        looked_up="looked_up",
+    ),
     Dimension(
         name="new tokens",
         of="asked",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Device, Placement, Row
+from conformance.core.case import Case, Decoding, Device, Placement, Row
 
 
 def without_prefix(case: Case) -> Case:
@@ -100,6 +100,20 @@ def in_double(case: Case) -> Case:
 def with_beams(case: Case) -> Case:
     """Decoded with two beams."""
     return replace(case, beams=2)
+
+
+def beam_searched(case: Case) -> Case:
+    """Several answers to each row: with three beams, or with two that stop early, as the Case's seed decides."""
+    return (
+        replace(case, beams=2, decoding="searched_early")
+        if case.seed % 2
+        else replace(case, beams=3, decoding="searched")
+    )
+
+
+def with_decoding(case: Case, decoding: Decoding) -> Case:
+    """Decoded in another way."""
+    return replace(case, decoding=decoding)
 
 
 def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:

@@ -11,8 +11,8 @@ Decided from evidence, in this order:
 3. **The innermost frame of judged code**, where the reference wrapper fails too. A crash inside accelerate or transformers is
    blamed on that package; everything else is our own bug.
 
-Where the reference wrapper cannot run the Case (it decodes greedily) PEFT is blamed, and the note says that this evidence is
-missing.
+Where the reference wrapper cannot run the Case (it gives no logits of each beam) PEFT is blamed, and the note says that this
+evidence is missing.
 """
 
 from __future__ import annotations

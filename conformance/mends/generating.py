@@ -1,4 +1,4 @@
-"""Mends of what generate is asked for: a static cache, none at all, a mask of the decoder's own, a streamer."""
+"""Mends of what generate is asked for: a static cache, none at all, a decoder's own mask, a streamer, guesses to verify."""
 
 from __future__ import annotations
 
@@ -197,4 +197,40 @@ def streamer_is_not_copied() -> Iterator[None]:
         return generate(self, *args, **kwargs)
 
     with around(ENCODER_DECODER, "generate", mended):
+        yield
+
+
+@contextmanager
+def as_many_tokens_as_are_verified() -> Iterator[None]:
+    """The base model is given the tokens that its own prepare_inputs_for_generation says, however many these are."""
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner, said = self.base_model_prepare_inputs_for_generation, None
+
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            nonlocal said
+            arguments = inner(*args, **kwargs)
+            said = arguments.get("input_ids")
+            return arguments
+
+        with mock.patch.object(self, "base_model_prepare_inputs_for_generation", noting):
+            given = prepare(self, *args, **kwargs)
+        return given | {"input_ids": said} if given.get("input_ids") is not None else given
+
+    with around(CAUSAL, PREPARE, mended):
+        yield
+
+
+@contextmanager
+def recording_goes_on() -> Iterator[None]:
+    """Where the cache that generate made keeps what its windows leave, so does the one with the prefix in its place."""
+
+    def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = prepare(self, *args, **kwargs)
+        made, filled = (caches.given(self.get_base_model(), arguments) for arguments in (kwargs, given))
+        if filled is not made and any(getattr(layer, "record_past", False) for layer in getattr(made, "layers", ())):
+            filled.activate_past_recording()
+        return given
+
+    with around(CAUSAL, PREPARE, mended):
         yield

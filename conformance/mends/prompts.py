@@ -149,3 +149,20 @@ def disabled_is_off() -> Iterator[None]:
 
     with around(ENCODER_DECODER, "generate", mended):
         yield
+
+
+@contextmanager
+def penalties_know_the_text() -> Iterator[None]:
+    """What acts on the tokens that an encoder reads is given those of the text, which PEFT embeds itself."""
+
+    def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        text = kwargs.get("input_ids")
+        if not virtual_tokens(self) or not isinstance(text, Tensor):
+            return generate(self, *args, **kwargs)
+        with given_to(
+            self.get_base_model(), "_get_logits_processor", lambda given: given | {"encoder_input_ids": text}
+        ):
+            return generate(self, *args, **kwargs)
+
+    with around(ENCODER_DECODER, "generate", mended):
+        yield

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from conformance.core.case import FIRST_END_TOKEN, VOCABULARY, Case
+from conformance.core.decodings import DECODINGS
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
+from conformance.runs.watching import Streamer, Told, Watching
 
 
 class Generated(NamedTuple):
     """What generate returned, its new tokens ``(rows, steps)``, and its logits ``(rows, steps, vocabulary)``.
 
     ``sequences`` ``(rows, columns)`` are text and answer as they were returned, ``streamed`` as a streamer was told.
+    ``random`` is the state in which a call that samples left torch's generator of random numbers. ``noted`` are the real tokens
+    that our own processor of logits, and our own stopping criterion, were given in each step, where there are processors.
+    ``scores`` ``(rows * returned,)`` are those of the answers that a beam search returned.
     """
 
     out: Any
@@ -24,6 +31,9 @@ class Generated(NamedTuple):
     logits: Tensor
     sequences: Tensor
     streamed: Tensor | None
+    random: Tensor | None
+    noted: tuple[Told, Told]
+    scores: Tensor | None
 
 
 def generate(
@@ -37,46 +47,29 @@ def generate(
 
     ``told`` are the arguments that say how long the answer is, where it is not the Case that says it.
     """
-    streamer = Streamer() if case.streamed else None
+    watching, streamer = Watching(), Streamer() if case.streamed else None
     asked = {
-        **(lengths(case, read_first(subject, given)) if told is None else told),
+        **(lengths(case, begun(case, given)) if told is None else told),
         **decoding(case),
+        **(watching.arguments() if case.decoding == "processed" else {}),
         **({"streamer": streamer} if streamer else {}),
     }
-    with torch.no_grad(), subject.in_mode_of(case):
+    with torch.no_grad(), subject.in_mode_of(case), _seeded(case) as state:
         out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
+        random = state()
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
-    sequences = on_cpu("generate", out.sequences)
-    return Generated(
-        out, sequences[:, -logits.shape[1] :], logits, sequences, None if streamer is None else streamer.told()
-    )
+    sequences, scores = on_cpu("generate", out.sequences), getattr(out, "sequences_scores", None)
+    # A search may go on behind the end of what it returns.
+    answer = -logits.shape[1] if scores is None else begun(case, given)
+    heard = streamer.told() if streamer else None
+    return Generated(out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores)
 
 
-class Streamer:
-    """What is told of each token as it comes: of the text's first, all rows at once, and at last of the end."""
-
-    def __init__(self) -> None:
-        self.heard: list[Tensor] = []
-        self.ended = False
-
-    def put(self, tokens: Tensor) -> None:
-        """Hear the text ``(rows, columns)``, and then one token of each row ``(rows,)``."""
-        self.heard.append(tokens.reshape(len(tokens), -1))
-
-    def end(self) -> None:
-        """Hear that this was all."""
-        self.ended = True
-
-    def told(self) -> Tensor:
-        """All that was heard, ``(rows, columns)``; nothing, if not that it has ended."""
-        return torch.cat(self.heard, dim=1) if self.heard and self.ended else torch.empty(0, 0, dtype=torch.long)
-
-
-def read_first(subject: Subject, given: dict[str, Tensor]) -> int:
-    """How many columns ``max_length`` counts beside the answer: those of the text, or a decoder's start token."""
-    if subject.family.encoder_decoder:
+def begun(case: Case, given: dict[str, Tensor]) -> int:
+    """How many columns are in front of an answer: those of the text, or a decoder's start token."""
+    if case.roles.encoder_layers:
         return 1
-    return given["input_ids" if "input_ids" in given else "inputs_embeds"].shape[1]
+    return given["input_ids"].shape[1] if "input_ids" in given else 0
 
 
 def lengths(case: Case, read: int) -> dict[str, Any]:
@@ -88,10 +81,25 @@ def lengths(case: Case, read: int) -> dict[str, Any]:
     return {"max_new_tokens": most, **ends, **({"min_new_tokens": least} if ends else {})}
 
 
+@contextmanager
+def _seeded(case: Case) -> Iterator[Callable[[], Tensor | None]]:
+    """If ``case`` samples, random numbers begin with its seed inside, and afterwards go on as if none had been drawn.
+
+    What it gives says in which state the generator is. A call that does not sample has no seed: what is random there would be
+    hidden by one.
+    """
+    if not DECODINGS[case.decoding].get("do_sample"):
+        yield lambda: None
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(case.seed)
+        yield torch.default_generator.get_state
+
+
 def decoding(case: Case) -> dict[str, Any]:
     """How generate is told to decode, beyond the defaults."""
     beams = {"num_beams": case.beams} if case.beams > 1 else {}
-    return beams | _CACHES[case.cache]
+    return {**beams, **DECODINGS[case.decoding], **_CACHES[case.cache]}
 
 
 _CACHES: dict[str, dict[str, Any]] = {

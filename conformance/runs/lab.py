@@ -14,6 +14,7 @@ from torch import Tensor
 
 from conformance.compat import caches, checkpointing
 from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
+from conformance.core.decodings import DECODINGS
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Signal, Undecided, violation
 from conformance.devices.place_model import keeping, temporary_folder
@@ -22,6 +23,7 @@ from conformance.families.build import build
 from conformance.families.inputs import inputs_of
 from conformance.methods import method_named
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
+from conformance.oracles.beams import Asked, Searched, beam_search, following_in
 from conformance.oracles.real_tokens import injected_of_text
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
@@ -195,17 +197,23 @@ class Lab:
         before = copies(given)
         with recording(subject.base, subject.family, case) as seen:
             got = generate(subject, case, given, seen)
+        # Of several answers to a row the first.
+        one_each = got.tokens[:: len(got.tokens) // len(case.rows)]
         return Trace(
             case,
             got.tokens,
             got.logits,
-            lambda: self.error(case, got.tokens),
+            lambda: self.error(case, one_each),
             seen.finished(),
             caches.snapshot(caches.read_cache(caches.returned(got.out), case.roles.layers, case.roles.kv_heads)),
             sequences=got.sequences,
             streamed=got.streamed,
             modified_inputs=changed(before, given),
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
+            random=got.random,
+            told_to_processor=got.noted[0],
+            told_to_criterion=got.noted[1],
+            scores=got.scores,
         )
 
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
@@ -328,6 +336,16 @@ class Lab:
         key = ("predict", case, oracle.where, tuple(tokens.flatten().tolist()))
         logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
+    def searched(self, case: Case) -> list[Searched]:
+        """For every row of ``case`` what a beam search by hand finds, and how it asks what follows."""
+        return self.once(("searched", case), lambda: self._searched(case))
+
+    def _searched(self, case: Case) -> list[Searched]:
+        asked = Asked.of(case, DECODINGS[case.decoding])
+        base, family, injected = self.base(case), self.family(case), self.injected(case)
+        ways = [following_in(base, family, case, row, injected) for row in range(len(case.rows))]
+        return [Searched(beam_search(following, asked), following, asked) for following in ways]
 
     def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor, grad: bool = False) -> Trace:
         """What the manual forward says for an adapter with the parameters ``raw``; not remembered; ``grad`` as for an oracle."""

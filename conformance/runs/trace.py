@@ -36,6 +36,9 @@ class Trace:
     * ``loss_to_learn``: the same with its graph, where gradients were asked for;
     * ``sequences``: text and answer ``(rows, columns)`` as generate returned them; ``streamed``: as a streamer was told, if any;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
+    * ``random``: the state in which a call that samples left torch's generator of random numbers;
+    * ``told_to_processor``, ``told_to_criterion``: the tokens ``(rows, length)`` that ours were given in each step;
+    * ``scores``: those of the answers ``(rows * returned, ...)`` that a beam search returned;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -53,6 +56,10 @@ class Trace:
     streamed: Tensor | None = None
     modified_inputs: tuple[str, ...] = ()
     layer_devices: tuple[str, ...] = ()
+    random: Tensor | None = None
+    scores: Tensor | None = None
+    told_to_processor: tuple[Tensor, ...] = ()
+    told_to_criterion: tuple[Tensor, ...] = ()
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""

@@ -279,6 +279,12 @@ def passed_config_says_nothing_of_the_length(generate: Any, self: Any, *args: An
     return generate(self, *args, **kwargs)
 
 
+def ends_at_once(generate: Any, *args: Any, **kwargs: Any) -> Any:
+    """An answer may end at once, however long it is asked to be."""
+    kwargs.pop("min_new_tokens", None)
+    return generate(*args, **kwargs)
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -314,6 +320,9 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,
+    "guesses-cut-to-one": hidden_in_the_first_call,
+    "windows-forget-guesses": hidden_in_the_first_call,
+    "prompt-hides-the-text-from-penalties": ends_at_once,
     "prompt-rows-for-the-decoder": last_embedding_detached,
     "prompt-of-a-disabled-adapter": other_text_where_it_is_disabled,
     "checkpointed-layers-drop-the-prefix": rolled_where_layers_may_be_checkpointed,

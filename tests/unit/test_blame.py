@@ -121,4 +121,4 @@ def test_what_the_reference_wrapper_cannot_run_is_blamed_on_peft_and_said() -> N
     example = judged(Clause(id="a.b", statement="", explanation="", check=check))
     assert example.finding is not None
     assert example.finding.blame is Blame.PEFT
-    assert "the reference wrapper decodes greedily" in example.finding.note
+    assert "the reference wrapper searches beams for their answers" in example.finding.note

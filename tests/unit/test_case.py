@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from conformance.core.case import (
     OF_REQUEST,
     OF_WRAPPER,
     Case,
+    Decoding,
     Part,
     Placement,
     Prefix,
@@ -111,6 +113,7 @@ parts = st.builds(
     given_positions=st.booleans(),
     dtype=st.sampled_from(("float32", "float64")),
     beams=st.integers(1, 8),
+    decoding=st.sampled_from(get_args(Decoding)),
     cache=st.sampled_from(("dynamic", "static")),
     decoder_mask=st.sampled_from(("omitted", "ones", "padded")),
     told=st.sampled_from(("new_tokens", "length")),
@@ -231,6 +234,7 @@ RICHER = replace(
     method="OTHER",
     dtype="float64",
     beams=2,
+    decoding="sampled",
     cache="static",
     decoder_mask="padded",
     told="length",

@@ -51,6 +51,12 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "with_real_tokens": (relations.with_real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
     "in_double": (relations.in_double, {"dtype": "float64"}),
     "with_beams": (relations.with_beams, {"beams": 2}),
+    "beam_searched": (relations.beam_searched, {"beams": 3, "decoding": "searched"}),
+    "beam_searched early": (
+        lambda c: replace(relations.beam_searched(replace(c, seed=1)), seed=c.seed),
+        {"beams": 2, "decoding": "searched_early"},
+    ),
+    "with_decoding": (lambda c: relations.with_decoding(c, "sampled"), {"decoding": "sampled"}),
     "with_cache": (lambda c: relations.with_cache(c, "static"), {"cache": "static"}),
     "told_by_length": (relations.told_by_length, {"told": "length"}),
     "told_by_tokens": (

@@ -28,6 +28,7 @@ LARGE = Case(
 PLACED = replace(
     LARGE,
     beams=2,
+    decoding="sampled",
     cache="static",
     decoder_mask="padded",
     told="length",

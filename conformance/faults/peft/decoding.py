@@ -1,12 +1,15 @@
-"""Faults in what one call leaves behind for the next, as patches of PEFT."""
+"""Faults in how an answer is decoded, and in what one call leaves behind for the next, as patches of PEFT."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from conformance.faults.patching import arguments, hide, inputs
+import torch
+
+from conformance.core.case import PAD
+from conformance.faults.patching import CAUSAL, arguments, both, hide, inputs, prompt, returning
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers
+from conformance.faults.weaker import answers, decoding
 from conformance.runs.patching import Patched
 
 
@@ -46,3 +49,77 @@ def peft_virtual_tokens_count_in_min_length(fired: Fired) -> Patched:
             given["min_length"] = max(0, given["min_length"] - self.active_peft_config.num_virtual_tokens)
 
     return arguments("generate", change)
+
+
+@in_peft(clause="decoding.sampling", weaker=answers.step_logits)
+def peft_draws_before(fired: Fired) -> Patched:
+    """A random number is drawn whenever the virtual tokens are made, as by a dropout that drops nothing."""
+
+    def change(self: Any, cache: Any) -> None:
+        fired()
+        torch.rand(1)
+
+    return prompt(change)
+
+
+@in_peft(clause="decoding.processors_see_text_only", weaker=decoding.processed_tokens)
+def peft_pads_for_virtual_tokens(fired: Fired) -> Patched:
+    """A user's processors are given a pad for each virtual token in front of the text; all others are given the text."""
+
+    def change(self: Any, given: dict[str, Any]) -> None:
+        n = self.active_peft_config.num_virtual_tokens
+        given["logits_processor"] = [_behind_pads(one, n, fired) for one in given.get("logits_processor") or []]
+
+    return arguments("generate", change)
+
+
+def _behind_pads(processor: Any, n: int, fired: Fired) -> Any:
+    def called(input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        fired()
+        return processor(torch.nn.functional.pad(input_ids, (n, 0), value=PAD), scores)
+
+    return called
+
+
+@in_peft(clause="decoding.beams", weaker=answers.step_logits)
+def peft_beams_see_less(fired: Fired) -> Patched:
+    """After the first step of a beam search the first virtual token is not seen any more."""
+    beams = 1
+
+    def note(self: Any, given: dict[str, Any]) -> None:
+        nonlocal beams
+        beams = given.get("num_beams", 1)
+
+    def change(self: Any, given: dict[str, Any], step: int) -> None:
+        if step > 0 and fired(beams > 1):
+            hide(given)
+
+    return both(arguments("generate", note), inputs(change))
+
+
+@in_peft(clause="decoding.beams", weaker=decoding.returned_answers)
+def peft_scores_count_virtual_tokens(fired: Fired) -> Patched:
+    """The answers of a beam search are right, but in the scores beside them the virtual tokens count as a part of the answer."""
+
+    def change(self: Any, out: Any) -> Any:
+        if fired(getattr(out, "sequences_scores", None) is not None):
+            out.sequences_scores = out.sequences_scores / (1 + self.active_peft_config.num_virtual_tokens) ** 0.5
+        return out
+
+    return returning(CAUSAL, "generate", change)
+
+
+@in_peft(clause="decoding.assisted", weaker=answers.step_logits)
+def peft_lookup_sees_less(fired: Fired) -> Patched:
+    """Under prompt lookup the first virtual token is not seen after the first forward."""
+    looking = False
+
+    def note(self: Any, given: dict[str, Any]) -> None:
+        nonlocal looking
+        looking = "prompt_lookup_num_tokens" in given
+
+    def change(self: Any, given: dict[str, Any], step: int) -> None:
+        if step > 0 and fired(looking):
+            hide(given)
+
+    return both(arguments("generate", note), inputs(change))

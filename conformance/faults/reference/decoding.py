@@ -1,4 +1,4 @@
-"""Faults in what one call leaves behind for the next, on the reference wrapper."""
+"""Faults in how an answer is decoded, and in what one call leaves behind for the next, on the reference wrapper."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from conformance.core.case import PAD
 from conformance.faults.registry import Planted, in_reference
-from conformance.faults.weaker import answers
-from conformance.faults.wrappers import HidesVirtualToken
+from conformance.faults.weaker import answers, decoding
+from conformance.faults.wrappers import ChangesAfterGenerate, HidesVirtualToken
+from conformance.methods.reference.decoding import Decoding
 
 
 @in_reference(clause="decoding.repeatable", weaker=answers.twice)
@@ -59,3 +60,74 @@ class VirtualTokensStreamed(Planted):
         if self.fired("streamer" in request):
             request["streamer"].put(torch.full((len(request["input_ids"]), self.length), PAD))
         return super().in_new_tokens(request)
+
+
+@in_reference(clause="decoding.sampling", weaker=answers.step_logits)
+class DrawsBefore(Planted):
+    """A random number is drawn whenever the virtual tokens are made, as by a dropout that drops nothing."""
+
+    def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Draw one."""
+        self.fired()
+        torch.rand(1)
+        return super().layers(rows)
+
+
+@in_reference(clause="decoding.sampling", weaker=decoding.sampled_tokens)
+class DrawsAfterwards(ChangesAfterGenerate):
+    """A random number is drawn when the answer is ready: it is right, and the next call's is another one than without."""
+
+    def change(self, out: Any, request: Mapping[str, Any]) -> None:
+        """Draw one."""
+        self.fired()
+        torch.rand(1)
+
+
+@in_reference(clause="decoding.processors_see_text_only", weaker=decoding.processed_tokens)
+class PadsForVirtualTokens(Planted):
+    """Processors are given a pad for each virtual token in front of the text, which changes no answer, but what users see."""
+
+    def told(self, request: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Put them there."""
+        ids, text = super().told(request)
+        self.fired(self.length)
+        return torch.nn.functional.pad(ids, (self.length, 0), value=PAD), text
+
+
+@in_reference(clause="decoding.beams")
+class PenaltyCountsVirtualTokens(Planted):
+    """A length penalty counts the virtual tokens as a part of the answer."""
+
+    def divisor(self, length: int, decoding: Decoding) -> float:
+        """Count them."""
+        self.fired(self.length)
+        return super().divisor(length + self.length, decoding)
+
+
+@in_reference(clause="decoding.beams", weaker=decoding.returned_answers)
+class ScoresCountVirtualTokens(Planted):
+    """The answers of a beam search are right, but in the scores beside them the virtual tokens count as a part of the answer."""
+
+    def searched(self, steps: int, given: dict[str, Any], decoding: Decoding) -> Any:
+        """Count them."""
+        out = super().searched(steps, given, decoding)
+        self.fired(self.length)
+        out.sequences_scores = out.sequences_scores / self.divisor(1 + self.length, decoding)
+        return out
+
+
+@in_reference(clause="decoding.assisted", weaker=answers.step_logits)
+class GuessesNotVerified(Planted):
+    """Where the last token is found in the text, what follows it there is the answer, whatever the logits say."""
+
+    def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
+        """Believe the guess."""
+        best = super().choose(logits, step, decoding)
+        if not decoding.prompt_lookup_num_tokens:
+            return best
+        before, after = decoding.ids[:, :-1], decoding.ids[:, 1:]
+        for row, last in enumerate(decoding.ids[:, -1]):
+            guesses = after[row][before[row] == last]
+            if self.fired(len(guesses)):
+                best[row] = guesses[0]
+        return best

@@ -13,6 +13,7 @@ from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
 from conformance.faults.wrappers import HidesVirtualToken
 from conformance.methods.prefix_tuning import OUT_BIAS
+from conformance.methods.reference.decoding import Decoding
 
 
 def first_hidden(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,11 +27,11 @@ def first_hidden(given: Mapping[str, Any]) -> dict[str, Any]:
 class RunnerUp(Planted):
     """From the fifth token on, the second best token is chosen; the logits are right."""
 
-    def choose(self, logits: Tensor, step: int) -> Tensor:
+    def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
         """Take the runner-up."""
         if self.fired(step >= 4):
             return logits.topk(2).indices[:, 1:]
-        return super().choose(logits, step)
+        return super().choose(logits, step, decoding)
 
 
 @in_reference(clause="equivalence.step_logits", family="gemma3")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from conformance.core.case import PAD
 from conformance.faults.common import rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
 from conformance.faults.weaker import answers
@@ -235,3 +236,14 @@ class PromptOnItsOwnDevice(PlantedPrompt):
         embeds = text if text.is_floating_point() else base.get_input_embeddings()(text)
         self.fired(embeds.device != front.device)
         return torch.cat([front.to(embeds.dtype), embeds], dim=1)
+
+
+@planted(clause="decoding.processors_see_text_only")
+class VirtualTokensAreTheText(PlantedPrompt):
+    """What rewards the tokens of the text is told of pads in their place, as if it had read virtual tokens."""
+
+    def told(self, request: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Forget the text."""
+        ids, text = super().told(request)
+        self.fired()
+        return ids, torch.full_like(text, PAD)

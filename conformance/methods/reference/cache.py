@@ -23,7 +23,8 @@ from conformance.families import Family
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
 from conformance.methods.method import DEFAULT_ADAPTER, Layout, Method
-from conformance.methods.reference.answer import TokenByToken
+from conformance.methods.reference.beams import best_answers
+from conformance.methods.reference.decoding import Decoding, Forced, asked_of
 
 FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
@@ -232,9 +233,15 @@ class ReferencePrefix(nn.Module):
         base: Any = self.base
         return {"inputs_embeds": torch.cat([read["inputs_embeds"], base.get_input_embeddings()(token)], dim=1)}
 
-    def choose(self, logits: Tensor, step: int) -> Tensor:
+    def told(self, request: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The real tokens that the answer goes on from, and those of the text, each ``(rows, width)``; none of embeddings."""
+        name, text = text_of(request)
+        ids = text if name == "input_ids" else torch.zeros(len(text), 0, dtype=torch.long, device=text.device)
+        return (torch.full((len(ids), 1), START, device=ids.device) if self.family.encoder_decoder else ids), ids
+
+    def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
         """The token that each row goes on with, ``(rows, 1)``."""
-        return logits.argmax(-1, keepdim=True)
+        return decoding.next_token(logits)
 
     def known(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The part of ``request`` that this base model's forward accepts."""
@@ -245,11 +252,41 @@ class ReferencePrefix(nn.Module):
     def generate(
         self, *, max_new_tokens: int, cache_implementation: str = "dynamic", use_cache: bool = True, **request: Any
     ) -> Any:
-        """Greedy decoding, step by step; without a cache each step reads everything anew."""
+        """Decoding step by step; without a cache each step reads everything anew."""
         if max_new_tokens < 1:
             raise ValueError(f"`max_new_tokens` is {max_new_tokens}: there is nothing to answer")
-        steps = _decoder_steps if self.family.encoder_decoder else _text_steps
-        return steps(self, max_new_tokens, cache_implementation == "static", use_cache, request)
+        decoding, given = asked_of(request)
+        if decoding.num_beams > 1:
+            return self.searched(max_new_tokens, given, decoding)
+        return self.answered(max_new_tokens, given, decoding, cache_implementation == "static", use_cache)
+
+    def answered(
+        self, steps: int, given: dict[str, Any], decoding: Decoding, static: bool = False, remembers: bool = True
+    ) -> Any:
+        """One answer to each row."""
+        decoding.begin(*self.told(given), steps)
+        run = _decoder_steps if self.family.encoder_decoder else _text_steps
+        return run(self, steps, static, remembers, given, decoding)
+
+    def searched(self, steps: int, given: dict[str, Any], decoding: Decoding) -> Any:
+        """Several answers to each row, by a search that reads text and answers anew for each token."""
+        begun, _ = self.told(given)
+        wide = {name: value.repeat_interleave(decoding.num_beams, 0) for name, value in given.items()}
+
+        def logits_after(answers: Tensor) -> Tensor:
+            out = self.answered(answers.shape[-1] + 1, wide, Forced(answers.flatten(0, 1)))
+            found: Tensor = out.logits[-1].unflatten(0, answers.shape[:2])
+            return found
+
+        found = best_answers(logits_after, len(begun), steps, decoding, lambda length: self.divisor(length, decoding))
+        before = begun.repeat_interleave(decoding.num_return_sequences, 0)
+        return SimpleNamespace(
+            sequences=torch.cat([before, found.tokens], dim=1), sequences_scores=found.scores, logits=found.logits
+        )
+
+    def divisor(self, length: int, decoding: Decoding) -> float:
+        """By what the log-probability of an answer of ``length`` tokens is divided."""
+        return float(length**decoding.length_penalty)
 
     @property
     def generation_config(self) -> Any:
@@ -355,20 +392,21 @@ def _begun(wrapper: ReferencePrefix, first: Read, request: Mapping[str, Any], sl
     return Begun(given, text, first.positions[:, -left:], beside)
 
 
-def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
+def _text_steps(
+    wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any], decoding: Decoding
+) -> Any:
     first, inputs = wrapper.read(request), inputs_of(wrapper.family)
     mask, rows = first.mask, len(first.mask)
     slots = mask.shape[1] + steps if static else 0
     cache, step, positions, beside = wrapper.begun(first, request, slots)
     logits = []
-    answer = TokenByToken(wrapper.choose, request, request.get("input_ids", mask[:, :0]))
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
         out = wrapper.run(cache, given, number)
         logits.append(out.logits[:, -1])
-        token = answer.next(logits[-1], number)
-        if answer.over:
+        token = decoding.accepted(wrapper.choose(logits[-1], number, decoding))
+        if decoding.over:
             break
         mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
         following = positions[:, -1:] + 1
@@ -380,18 +418,19 @@ def _text_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: b
             positions = torch.cat([positions, following], dim=1)
             beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
     held = caches.returned(out) if remembers else None
-    return SimpleNamespace(sequences=answer.finished(), logits=tuple(logits), past_key_values=held)
+    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
 
 
-def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any]) -> Any:
+def _decoder_steps(
+    wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any], decoding: Decoding
+) -> Any:
     base: Any = wrapper.base
     own, text = wrapper.decoder_mask(request.get("decoder_attention_mask")), wrapper.encoded(request)
     mask, rows = text["attention_mask"], len(text["attention_mask"])
     encoded = base.get_encoder()(**text, return_dict=True)
     cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
-    answer = TokenByToken(wrapper.choose, request, torch.full((rows, 1), START, device=wrapper.input_device))
     for number in range(steps):
-        read = answer.tokens[-1] if remembers else torch.cat(answer.tokens, 1)
+        read = decoding.ids[:, -1:] if remembers else decoding.ids
         given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
         if own is not None:
             given["decoder_attention_mask"] = own
@@ -399,8 +438,8 @@ def _decoder_steps(wrapper: ReferencePrefix, steps: int, static: bool, remembers
         out = wrapper.run(cache, given, number)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
-        answer.next(logits[-1], number)
-        if answer.over:
+        decoding.accepted(wrapper.choose(logits[-1], number, decoding))
+        if decoding.over:
             break
     held = cache if remembers else None
-    return SimpleNamespace(sequences=answer.finished(), logits=tuple(logits), past_key_values=held)
+    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
