@@ -128,7 +128,7 @@ def restored(lab: Lab, case: Case) -> None:
     stopped_and_as_before(lab, case, RuntimeError("a criterion of the user's own"), "a generate that raised an error")
 
 
-@clause(sources=("huggingface/peft#169", "huggingface/peft#3462", "https://peps.python.org/pep-0352/"), control="runs")
+@clause(sources=("huggingface/peft#169", "huggingface/peft#3462"), control="runs")
 def interrupted(lab: Lab, case: Case) -> None:
     """After a generate that its user has interrupted, base model and wrapped model are what they were.
 
