@@ -71,15 +71,21 @@ class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
     ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: what a real
-    token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. Length 0
-    is the base model without any prefix, the control.
+    token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. ``frozen``:
+    how many of the first ones are not trained, all of them at most. Length 0 is the base model without any prefix, the control.
     """
 
     length: Small = 1
     projection: Small = 0
     content: Literal["random", "tokens"] = "random"
     order: Literal["drawn", "reversed"] = "drawn"
+    frozen: Small = 0
     seed: Small = 0
+
+    def __post_init__(self) -> None:
+        """A relation may make it shorter: then those that are left are frozen."""
+        if self.frozen > self.length:
+            force_setattr(self, "frozen", self.length)
 
 
 class Row(Part, frozen=True):

@@ -164,6 +164,22 @@ DRAWN = (
     by_field("attention", default_attention="default", eager="eager"),
 )
 
+OF_METHODS = (
+    Dimension(
+        name="frozen virtual tokens",
+        of="method",
+        field="prefix.frozen",
+        values=(0, 1, 2),
+        classes={
+            "none_frozen": lambda c: c.prefix.frozen == 0,
+            "some_frozen": lambda c: 0 < c.prefix.frozen < c.prefix.length,
+            "all_frozen": lambda c: 0 < c.prefix.frozen == c.prefix.length,
+        },
+        unsaid="none_frozen",
+    ),
+)
+"""What only some methods have. It is drawn last, and in no array: of every method the base models and texts stay the same."""
+
 ASKED = (
     by_field("padding", "asked", pads_left="left", pads_right="right"),
     by_field("mask", "asked", int_mask="long", bool_mask="bool", float_mask="float", mask_omitted="omitted"),
@@ -204,5 +220,5 @@ ASKED = (
     ),
 )
 
-DIMENSIONS = (*DRAWN, *ASKED, *PLACED)
+DIMENSIONS = (*DRAWN, *OF_METHODS, *ASKED, *PLACED)
 """Where something is missing, add it here: one line for a field that takes one of a few values."""

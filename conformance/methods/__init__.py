@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "PREFIX_TUNING": "conformance.methods.prefix_tuning:PREFIX_TUNING",
+    "CARTRIDGE": "conformance.methods.cartridge:CARTRIDGE",
     "PROMPT_TUNING": "conformance.methods.prompt_tuning:PROMPT_TUNING",
 }
 """Where each method is. The first is what an item is about whose name does not say."""

@@ -70,6 +70,8 @@ class Method(ABC):
     """Where the virtual tokens are put."""
     varied: ClassVar[frozenset[str]]
     """The fields of a Case's ``prefix`` that mean something here; all others keep their defaults."""
+    config: ClassVar[str]
+    """What PEFT calls the class of its configs. A release without that name has no such method."""
     reference: ClassVar[str]
     """Where our own small, correct wrapper is, called with ``(base, case, family, method)``: every clause must pass on it."""
 
@@ -127,6 +129,10 @@ class Method(ABC):
     @abstractmethod
     def gradient_by_block(self, gradients: Raw, layout: Layout) -> Tensor:
         """The part of the gradient that belongs to each block of rows, ``(layout.rows, ...)``."""
+
+    def learns(self, name: str) -> bool:
+        """Whether the raw parameter called ``name`` is trained: all are, but for those that a method freezes."""
+        return True
 
     def dtype(self, case: Case) -> torch.dtype:
         """The dtype in which ``case`` computes."""

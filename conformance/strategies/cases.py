@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from msgspec.structs import replace
 
 from conformance.core.case import Case, Prefix, Row
+from conformance.core.dimensions import OF_METHODS
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Draw, Family
 from conformance.methods import method_named
@@ -40,6 +41,7 @@ def cases(family: Family, stratum: Stratum, method: str = DEFAULT_METHOD) -> Sea
             values |= _one_of(draw, ways)
         values |= _rest(draw, shaped)
         rows = _rows(draw, values["longest"], values["spread"])
+        values |= _of_method(draw, varied)
         case = assembled(family.name, values, rows=rows, method=method, seed=seed)
         return replace(case, prefix=_only(varied, case.prefix))
 
@@ -60,6 +62,12 @@ def _rest(draw: Drawer, shaped: Draw) -> Values:
         f"roles.{name}": draw(st.sampled_from(getattr(shaped, name))) for name in ("ffn", "positions", "activation")
     }
     return {**values, "prefix.seed": draw(SEEDS)}
+
+
+def _of_method(draw: Drawer, varied: frozenset[str]) -> Values:
+    """What only some methods have. Drawn last: what is drawn of every method must not shift."""
+    fields = {dimension.field: dimension.values for dimension in OF_METHODS}
+    return {name: draw(st.sampled_from(values)) for name, values in fields.items() if name.rpartition(".")[2] in varied}
 
 
 def _rows(draw: Drawer, longest: int, spread: str) -> tuple[Row, ...]:

@@ -34,6 +34,7 @@ GROSS = {
     "greedy_tokens": "contents_ignored",
     "loaded_beside": "saves_half",
     "loaded_here": "saves_half",
+    "loaded_here_unfrozen": "saves_half",
     "loaded_here_unprojected": "saves_half",
     "one_virtual_token": "contents_ignored",
     "omitted_is_ones": "omitted_mask_hides_prefix",

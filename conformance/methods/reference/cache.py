@@ -53,10 +53,7 @@ class ReferencePrefix(nn.Module):
         self.input_device = input_device(base)
         self.shapes = method.shapes(case, self.layout)
         self.raw = nn.ParameterDict(
-            {
-                name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=self.input_device))
-                for name, shape in self.shapes.items()
-            }
+            {name.replace(".", "_"): self.parameter(name, shape) for name, shape in self.shapes.items()}
         )
         self.enabled = True
         # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
@@ -64,6 +61,10 @@ class ReferencePrefix(nn.Module):
         self.active = DEFAULT_ADAPTER
 
     # -- the prefix ---------------------------------------------------------------------------------------------------
+    def parameter(self, name: str, shape: tuple[int, ...]) -> nn.Parameter:
+        """A raw parameter, zero; a frozen one has no gradient."""
+        return nn.Parameter(torch.zeros(shape, device=self.input_device), requires_grad=self.method.learns(name))
+
     def named_raw(self) -> dict[str, nn.Parameter]:
         """The raw parameters by their plain names."""
         return {name: self.raw[name.replace(".", "_")] for name in self.shapes}
