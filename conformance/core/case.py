@@ -72,7 +72,8 @@ class Prefix(Part, frozen=True):
 
     ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: what a real
     token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. ``frozen``:
-    how many of the first ones are not trained, all of them at most. Length 0 is the base model without any prefix, the control.
+    how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix of that
+    ``rank``. Length 0 is the base model without any prefix, the control.
     """
 
     length: Small = 1
@@ -80,6 +81,8 @@ class Prefix(Part, frozen=True):
     content: Literal["random", "tokens"] = "random"
     order: Literal["drawn", "reversed"] = "drawn"
     frozen: Small = 0
+    tasks: Count = 1
+    rank: Count = 1
     seed: Small = 0
 
     def __post_init__(self) -> None:
@@ -102,6 +105,10 @@ class Row(Part, frozen=True):
         """A text says its length itself."""
         if self.text and len(self.text) != self.length:
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
+
+    def task(self, count: int) -> int:
+        """Which of ``count`` tasks it is of: its seed says it, so that a row keeps its task in whatever batch it stands."""
+        return self.seed % count
 
 
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too

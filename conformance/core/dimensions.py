@@ -177,6 +177,22 @@ OF_METHODS = (
         },
         unsaid="none_frozen",
     ),
+    Dimension(
+        name="tasks",
+        of="method",
+        field="prefix.tasks",
+        values=(1, 2, 3),
+        classes={"one_task": lambda c: c.prefix.tasks == 1, "several_tasks": lambda c: c.prefix.tasks > 1},
+        unsaid="one_task",
+    ),
+    Dimension(
+        name="rank of a task's matrix",
+        of="method",
+        field="prefix.rank",
+        values=(1, 2),
+        classes={"rank_one": lambda c: c.prefix.rank == 1, "rank_above_one": lambda c: c.prefix.rank > 1},
+        unsaid="rank_one",
+    ),
 )
 """What only some methods have. It is drawn last, and in no array: of every method the base models and texts stay the same."""
 

@@ -8,7 +8,7 @@ from conformance.families import Family, presence
 from conformance.methods import method_named
 
 
-def absent(family: Family, method: str) -> str:
+def lacking(family: Family, method: str) -> str:
     """Why the installed transformers has no such family, or PEFT no such method; nothing if they have both.
 
     A config that PEFT has is in its namespace once it is imported: what it fails to import makes PEFT itself fail. Raises as

@@ -40,13 +40,13 @@ class Work(Struct, frozen=True, kw_only=True):
 
 def do(work: Work) -> Tally:
     """The tally of ``work``, in this process. Raises ``RuntimeError`` for a family or method that is absent."""
-    from conformance.methods.presence import absent
+    from conformance.methods.presence import lacking
 
     started = time.process_time()
     _settle()
     if work.foreign:
         adopt(work.foreign)
-    if why := absent(family_named(work.family), work.method):
+    if why := lacking(family_named(work.family), work.method):
         raise RuntimeError(f"nothing can be judged: {why}")
     counted = _Counted(work)
     with SUBJECTS[work.subject]() as lab:

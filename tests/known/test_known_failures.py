@@ -57,6 +57,6 @@ def test_its_mend_cures_the_same_case_with_every_other_method_that_it_names(id: 
     entry = ENTRIES[id]
     clause, case = clauses()[entry.clause], replace(entry.case, method=method)
     with with_mends(Lab(), others(entry)) as lab:
-        example = run_with_control(clause, lab, case)
-        assert example.outcome is Outcome.VIOLATES
-        assert explained(clause, lab, example, (entry,)).known == (id,)
+        assert run_with_control(clause, lab, case).outcome in (Outcome.VIOLATES, Outcome.REFUSED)
+    with with_mends(Lab(), SHIPPED) as lab:
+        assert run_with_control(clause, lab, case).outcome is Outcome.CONFORMS

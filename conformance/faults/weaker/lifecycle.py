@@ -15,14 +15,14 @@ def disabled_in_forward(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() the forward is the base model's."""
     subject, bare = lab.subject(case), relations.without_prefix(case)
     with subject.disabled():
-        agree(lab.forward_on(subject, case), lab.forward(bare))
+        agree(lab.forward_on(subject, bare), lab.forward(bare))
 
 
 def disabled_in_generate(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() generate is the base model's."""
     subject, bare = lab.subject(case), relations.without_prefix(case)
     with subject.disabled():
-        agree(lab.generate_on(subject, case), lab.generate(bare))
+        agree(lab.generate_on(subject, bare), lab.generate(bare))
 
 
 def loaded_here(lab: Lab, case: Case) -> None:
