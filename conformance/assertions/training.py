@@ -34,7 +34,9 @@ def taught_case(family: Family) -> Case | None:
         rope=family.draw.rope[0],
     )
     question = Row(length=len(QUESTION), text=QUESTION)
-    return Case(family=family.name, roles=roles, prefix=Prefix(length=4), rows=(question,), new_tokens=len(ANSWER))
+    # Of a matrix of rank 1 the factors can get stuck.
+    prefix = Prefix(length=4, rank=4)
+    return Case(family=family.name, roles=roles, prefix=prefix, rows=(question,), new_tokens=len(ANSWER))
 
 
 def train_until_learned(lab: Lab, subject: Subject, case: Case) -> None:

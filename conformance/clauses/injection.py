@@ -8,7 +8,14 @@ from conformance.assertions.cache import equal_contents, grows_by_one, no_layer_
 from conformance.assertions.gradients import gradients_of_rows, optimiser_step, visible_virtual_tokens
 from conformance.assertions.logits import agree, differ, identical
 from conformance.assertions.state import inputs_unmodified, state_unchanged
-from conformance.clauses.preconditions import in_reach, in_the_cache, keys_carry_position, many_virtual_tokens, shortest
+from conformance.clauses.preconditions import (
+    in_reach,
+    in_the_cache,
+    keys_carry_position,
+    many_virtual_tokens,
+    shortest,
+    something_learns,
+)
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, other_prefix, prefix_reversed, same_rows, without_prefix
 from conformance.core.signals import violation
@@ -52,6 +59,7 @@ def once(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("arXiv:2101.00190", "huggingface/peft#410", PREFIX_TUNING_DOC),
+    requires=(something_learns,),
     follow_ups=shortest,
     control="runs",
 )
@@ -59,7 +67,7 @@ def every_parameter_matters(lab: Lab, case: Case) -> None:
     """Each block of parameters and each visible virtual token has a gradient, and none is tied to another.
 
     A block is a layer's keys or values, or the embeddings of one stack. An exact zero in float64 is a dead parameter: it is
-    trained for nothing.
+    trained for nothing. Frozen virtual tokens are not trained.
     """
     no_layer_repeats(lab.generate(case).forwards[0])
     by_token, by_block = gradients_of_rows(lab, case)
@@ -97,7 +105,7 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
 
-@clause(requires=(in_reach,), control="runs", priority=True)
+@clause(requires=(in_reach, something_learns), control="runs", priority=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values.
 

@@ -90,6 +90,12 @@ def many_virtual_tokens(case: Case) -> bool:
     return case.prefix.length > 1
 
 
+@precondition(otherwise="All virtual tokens are frozen: there is nothing to train")
+def something_learns(case: Case) -> bool:
+    """A virtual token that is trained."""
+    return case.prefix.frozen < case.prefix.length
+
+
 @precondition(otherwise="The prefix is not projected")
 def projection(case: Case) -> bool:
     """A projected prefix."""

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case
 from conformance.core.errors import duplicate, missing_statement, unknown
+from conformance.methods import method_named
 
 if TYPE_CHECKING:
     from conformance.families import Family
@@ -99,7 +100,7 @@ class Clause(Struct, frozen=True, kw_only=True):
     def own_case(self, family: Family, method: str) -> Case | None:
         """The one Case of ``family`` that is judged in place of drawn ones, with ``method``; ``None`` if there is none."""
         case = self.fixed_case(family) if self.fixed_case else None
-        return case and replace(case, method=method)
+        return case and replace(case, method=method, prefix=method_named(method).meant(case.prefix))
 
     def missing(self, case: Case) -> str:
         """What ``case`` lacks for the claim to say anything, in words; empty if nothing."""

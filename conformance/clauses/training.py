@@ -41,8 +41,8 @@ def mode_free(lab: Lab, case: Case) -> None:
 def gradient_agrees(lab: Lab, case: Case) -> None:
     """The gradient of every parameter of the adapter is autograd's through the manual forward, number by number.
 
-    A parameter that the manual forward does not read has a gradient of zero. The base model has no adapter; its training forward
-    must answer as the manual one does.
+    A parameter that the manual forward does not read has a gradient of zero, and a frozen one has none. The base model has no
+    adapter; its training forward must answer as the manual one does.
     """
     tokens = lab.generate(case).tokens
     if not case.prefix.length:

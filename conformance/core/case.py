@@ -73,15 +73,24 @@ class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
     ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: what a real
-    token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. Length 0
-    is the base model without any prefix, the control.
+    token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. ``frozen``:
+    how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix of that
+    ``rank``. Length 0 is the base model without any prefix, the control.
     """
 
     length: Small = 1
     projection: Small = 0
     content: Literal["random", "tokens"] = "random"
     order: Literal["drawn", "reversed"] = "drawn"
+    frozen: Small = 0
+    tasks: Count = 1
+    rank: Count = 1
     seed: Small = 0
+
+    def __post_init__(self) -> None:
+        """A relation may make it shorter: then those that are left are frozen."""
+        if self.frozen > self.length:
+            force_setattr(self, "frozen", self.length)
 
 
 class Row(Part, frozen=True):
@@ -98,6 +107,10 @@ class Row(Part, frozen=True):
         """A text says its length itself."""
         if self.text and len(self.text) != self.length:
             raise ValueError(f"a row with the text {self.text!r} has length {len(self.text)}, not {self.length}")
+
+    def task(self, count: int) -> int:
+        """Which of ``count`` tasks it is of: its seed says it, so that a row keeps its task in whatever batch it stands."""
+        return self.seed % count
 
 
 Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up"]

@@ -11,14 +11,15 @@ from msgspec import Struct
 from conformance.core.case import Case
 
 Predicate = Callable[[Case], bool]
-Of = Literal["drawn", "asked", "placed"]
+Of = Literal["drawn", "method", "asked", "placed"]
 
 
 class Dimension(Struct, frozen=True, kw_only=True):
     """One dimension of the Case space.
 
-    ``classes`` are predicates by name, of which exactly one holds. ``of``: strategies vary it in Cases that are ``drawn``; or
-    relations do, in every drawn Case they fit, when a clause has ``asked``; or it is where ``placed`` models lie. ``field``
+    ``classes`` are predicates by name, of which exactly one holds. ``of``: strategies vary it in Cases that are ``drawn``; or in
+    those of a ``method`` that varies its field, beside what arrays make; or relations do, in every drawn Case they fit, when a
+    clause has ``asked``; or it is where ``placed`` models lie. ``field``
     names the one field of a Case that decides, where it is one, and ``values`` what is drawn for it, simplest first; none
     where the family file says which there are. ``unsaid`` is the class that features do not mention: what nobody would say.
     """

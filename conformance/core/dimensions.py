@@ -164,6 +164,38 @@ DRAWN = (
     by_field("attention", default_attention="default", eager="eager"),
 )
 
+OF_METHODS = (
+    Dimension(
+        name="frozen virtual tokens",
+        of="method",
+        field="prefix.frozen",
+        values=(0, 1, 2),
+        classes={
+            "none_frozen": lambda c: c.prefix.frozen == 0,
+            "some_frozen": lambda c: 0 < c.prefix.frozen < c.prefix.length,
+            "all_frozen": lambda c: 0 < c.prefix.frozen == c.prefix.length,
+        },
+        unsaid="none_frozen",
+    ),
+    Dimension(
+        name="tasks",
+        of="method",
+        field="prefix.tasks",
+        values=(1, 2, 3),
+        classes={"one_task": lambda c: c.prefix.tasks == 1, "several_tasks": lambda c: c.prefix.tasks > 1},
+        unsaid="one_task",
+    ),
+    Dimension(
+        name="rank of a task's matrix",
+        of="method",
+        field="prefix.rank",
+        values=(1, 2),
+        classes={"rank_one": lambda c: c.prefix.rank == 1, "rank_above_one": lambda c: c.prefix.rank > 1},
+        unsaid="rank_one",
+    ),
+)
+"""What only some methods have. It is drawn last, and in no array: of every method the base models and texts stay the same."""
+
 ASKED = (
     by_field("padding", "asked", pads_left="left", pads_right="right"),
     by_field("mask", "asked", int_mask="long", bool_mask="bool", float_mask="float", mask_omitted="omitted"),
@@ -220,5 +252,5 @@ ASKED = (
     ),
 )
 
-DIMENSIONS = (*DRAWN, *ASKED, *PLACED)
+DIMENSIONS = (*DRAWN, *OF_METHODS, *ASKED, *PLACED)
 """Where something is missing, add it here: one line for a field that takes one of a few values."""

@@ -279,11 +279,11 @@ def _hypothesis(
 
 
 def judge(item: Item, budget: Budget, known: Iterable[KnownFailure], lab: Lab) -> Cell:
-    """The cell of one item: absent where the installed transformers has no such class, else judged."""
-    from conformance.families.presence import absent
+    """The cell of one item: absent where the installed releases have no such family or method, else judged."""
+    from conformance.methods.presence import lacking
 
     clause, family = clause_named(item.clause), family_named(item.family)
-    why = absent(family)
+    why = lacking(family, item.method)
     if why:
         return Cell.of(item, State.ABSENT, why)
     verdict = search(clause, family, budget, known, lab, item.method)

@@ -16,6 +16,7 @@ from conformance.core.errors import duplicate, unknown
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.methods.reference.cache import ReferencePrefix
 from conformance.methods.reference.embeddings import ReferencePrompt
+from conformance.methods.reference.tasks import ReferenceTasks
 from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
 
 
@@ -38,6 +39,10 @@ class Fires:
 
 class Planted(Fires, ReferencePrefix):
     """The base of reference wrappers that do one thing wrong with a prefix."""
+
+
+class PlantedTasks(Fires, ReferenceTasks):
+    """The base of those that do one thing wrong with a task's prompt."""
 
 
 class PlantedPrompt(Fires, ReferencePrompt):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from conformance.compat import caches
 from conformance.mends.generating import IN_THE_CACHE
-from conformance.methods.prefix_tuning import PrefixTuning
+from conformance.methods.keys_values import KeysAndValues
 from conformance.runs.patching import around
 
 SIZING = "_prepare_prompt_learning_config"
@@ -85,13 +85,13 @@ def rows_of_their_own() -> Iterator[None]:
 
     def get_prompt(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         config = self.active_peft_config
-        if config.peft_type != "PREFIX_TUNING" or config.num_transformer_submodules != STACKS:
+        if config.peft_type not in IN_THE_CACHE or config.num_transformer_submodules != STACKS:
             return original(self, *args, **kwargs)
-        layers, encoder = config.num_layers, self.prompt_encoder[self.active_adapter]
+        layers = config.num_layers
         # PEFT repeats all rows, and deals them out by four, of which a layer uses the first two: let these be its own.
         with (
             mock.patch.object(config, "num_layers", 2 * layers),
-            _each_pair_twice(encoder, layers, config.inference_mode),
+            _each_pair_twice(self, layers, config.inference_mode),
         ):
             cache = original(self, *args, **kwargs)
         del cache.self_attention_cache.layers[layers:]
@@ -100,23 +100,26 @@ def rows_of_their_own() -> Iterator[None]:
     with (
         _sizing(sized),
         around("peft:PeftModel", "get_prompt", get_prompt),
-        mock.patch.object(PrefixTuning, "peft_layout", lambda method, case, family: method.layout(case)),
+        mock.patch.object(KeysAndValues, "peft_layout", lambda method, case, family: method.layout(case)),
     ):
         yield
 
 
 @contextmanager
-def _each_pair_twice(encoder: Any, layers: int, inference_mode: bool) -> Iterator[None]:
+def _each_pair_twice(model: Any, layers: int, inference_mode: bool) -> Iterator[None]:
     """The rows of the prompt encoder, two for each of ``layers``, come as pairs, each pair twice in a row."""
+    encoder = model.prompt_encoder[model.active_adapter]
 
     def twice(flat: Tensor) -> Tensor:
         pairs: Tensor = flat.unflatten(-1, (layers, -1))
         return pairs.repeat_interleave(2, dim=-2).flatten(-2)
 
     if inference_mode:
-        held = nn.Module()
-        held.weight = twice(encoder.embedding.weight)
-        with mock.patch.dict(encoder._modules, embedding=held):
+        # PEFT then reads the rows in place of calling the encoder, which may make a new embedding whenever it is asked.
+        stand_in = nn.Module()
+        stand_in.embedding = nn.Module()
+        stand_in.embedding.weight = twice(encoder.embedding.weight)
+        with mock.patch.dict(model.prompt_encoder._modules, {model.active_adapter: stand_in}):
             yield
         return
     hook = encoder.register_forward_hook(lambda module, given, rows: twice(rows))

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from conformance.devices.place_model import execution_device
 from conformance.families.inputs import inputs_called, kinds
 from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, virtual_tokens
+from conformance.methods.multitask_prompt_tuning import MultitaskPromptTuning
 from conformance.methods.prompt_tuning import PromptTuning
 from conformance.runs.patching import Patched, around, given_to
 
@@ -120,13 +121,17 @@ def prompt_goes_to_the_text() -> Iterator[None]:
         yield
 
 
+FOR_THE_ENCODER = (PromptTuning.name, MultitaskPromptTuning.name)
+"""Methods whose embeddings an encoder reads, and nobody else."""
+
+
 @contextmanager
 def no_rows_for_the_decoder() -> Iterator[None]:
     """There are as many embeddings as are read: none for a decoder that has no virtual tokens."""
 
     def mended(setup: Any, self: Any, adapter_name: str) -> Any:
         config = self.peft_config[adapter_name]
-        if config.peft_type == PromptTuning.name and config.num_transformer_submodules is None:
+        if config.peft_type in FOR_THE_ENCODER and config.num_transformer_submodules is None:
             config.num_transformer_submodules = 1
         return setup(self, adapter_name)
 
@@ -144,6 +149,9 @@ def disabled_is_off() -> Iterator[None]:
     def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         if not virtual_tokens(self) or not self._adapters_disabled:
             return generate(self, *args, **kwargs)
+        if self.active_peft_config.peft_type == MultitaskPromptTuning.name:
+            # Of what is empty any task is as good as another, but PEFT wants to be told one.
+            kwargs = {"task_ids": torch.zeros(len(kwargs["input_ids"]), dtype=torch.long), **kwargs}
         with mock.patch.object(self.active_peft_config, "num_virtual_tokens", 0):
             return generate(self, *args, **kwargs)
 
@@ -166,3 +174,12 @@ def penalties_know_the_text() -> Iterator[None]:
 
     with around(ENCODER_DECODER, "generate", mended):
         yield
+
+
+def tasks_go_to_the_prompt() -> Patched:
+    """The tasks of the rows are moved to where the prompt encoder is, as the numbers of its virtual tokens are."""
+
+    def mended(forward: Any, self: Any, indices: Tensor, task_ids: Any) -> Any:
+        return forward(self, indices, task_ids.to(indices.device) if isinstance(task_ids, Tensor) else task_ids)
+
+    return around("peft.tuners:MultitaskPromptEmbedding", "forward", mended)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 METHODS = {
     "PREFIX_TUNING": "conformance.methods.prefix_tuning:PREFIX_TUNING",
+    "CARTRIDGE": "conformance.methods.cartridge:CARTRIDGE",
+    "MULTITASK_PROMPT_TUNING": "conformance.methods.multitask_prompt_tuning:MULTITASK_PROMPT_TUNING",
     "PROMPT_TUNING": "conformance.methods.prompt_tuning:PROMPT_TUNING",
 }
 """Where each method is. The first is what an item is about whose name does not say."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from conformance.core.case import Case
+from conformance.core.case import Case, Prefix, Row
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,8 @@ class Injected(NamedTuple):
     """What a method puts in front of the text; neither for the base model alone.
 
     ``cache``: per layer keys and values, each ``(1, kv_heads, n, head_dim)``, which lie in the cache before the first forward.
-    ``embeddings`` ``(1, n, hidden)`` stand in front of the embedded text; in an encoder-decoder the encoder reads them.
+    ``embeddings`` ``(1, n, hidden)`` stand in front of the embedded text; in an encoder-decoder the encoder reads them. Where
+    there are several tasks they are ``(tasks, n, hidden)``, and each row has those of its own.
     """
 
     cache: KeysValues = ()
@@ -55,6 +56,12 @@ class Injected(NamedTuple):
         if self.embeddings is not None:
             return self.embeddings.shape[1]
         return self.cache[0][0].shape[-2] if self.cache else 0
+
+    def of(self, row: Row) -> Injected:
+        """What is in front of that ``row``."""
+        if self.embeddings is None:
+            return self
+        return Injected(embeddings=self.embeddings[[row.task(len(self.embeddings))]])
 
 
 NOTHING = Injected()
@@ -70,6 +77,8 @@ class Method(ABC):
     """Where the virtual tokens are put."""
     varied: ClassVar[frozenset[str]]
     """The fields of a Case's ``prefix`` that mean something here; all others keep their defaults."""
+    config: ClassVar[str]
+    """What PEFT calls the class of its configs. A release without that name has no such method."""
     reference: ClassVar[str]
     """Where our own small, correct wrapper is, called with ``(base, case, family, method)``: every clause must pass on it."""
 
@@ -127,6 +136,18 @@ class Method(ABC):
     @abstractmethod
     def gradient_by_block(self, gradients: Raw, layout: Layout) -> Tensor:
         """The part of the gradient that belongs to each block of rows, ``(layout.rows, ...)``."""
+
+    def learns(self, name: str) -> bool:
+        """Whether the raw parameter called ``name`` is trained: all are, but for those that a method freezes."""
+        return True
+
+    def meant(self, prefix: Prefix) -> Prefix:
+        """``prefix`` with what means nothing to this method at its default."""
+        return Prefix(**{name: getattr(prefix, name) for name in prefix.__struct_fields__ if name in self.varied})
+
+    def beside(self, case: Case) -> dict[str, Tensor]:
+        """What the user passes beside the text, by the name of the argument: with most methods nothing."""
+        return {}
 
     def dtype(self, case: Case) -> torch.dtype:
         """The dtype in which ``case`` computes."""

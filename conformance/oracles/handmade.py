@@ -27,5 +27,6 @@ def _predict(base: Any, family: Family, case: Case, tokens: Tensor, injected: In
     steps, logits = tokens.shape[1], []
     for index, ids in enumerate(answers(family, case, tokens)):
         chunks = [len(ids) - steps + 1] + [1] * (steps - 1) if stepwise else [len(ids)]
-        logits.append(run_row(base, family, case, index, ids, injected, chunks)[-steps:])
+        front = injected.of(case.rows[index])
+        logits.append(run_row(base, family, case, index, ids, front, chunks)[-steps:])
     return torch.stack(logits)

@@ -58,12 +58,17 @@ def plain_attention(base: Any, family: Family, case: Case, tokens: Tensor, injec
     if decoder is None:
         raise NotApplicable("no decoder in plain tensor algebra for this family")
     weights = {name: value.detach().double() for name, value in base.state_dict().items()}
-    front = Front(
+    steps, read = tokens.shape[1], answers(family, case, tokens)
+    fronts = [_front(injected.of(row), case) for row in case.rows]
+    logits = [decoder(weights, case.roles, ids, front)[-steps:] for ids, front in zip(read, fronts, strict=True)]
+    return torch.stack(logits)
+
+
+def _front(injected: Injected, case: Case) -> Front:
+    return Front(
         [(keys[0].double(), values[0].double()) for keys, values in injected.cache],
         torch.zeros(0, case.roles.width) if injected.embeddings is None else injected.embeddings[0].double(),
     )
-    steps = tokens.shape[1]
-    return torch.stack([decoder(weights, case.roles, ids, front)[-steps:] for ids in answers(family, case, tokens)])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, before: KeyValue | None) -> Tensor:

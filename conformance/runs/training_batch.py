@@ -12,6 +12,7 @@ from conformance.core.case import IGNORED, PAD, START, Case
 from conformance.families import Family
 from conformance.families.inputs import inputs_of, request
 from conformance.families.inputs.text import MASKS, position_ids, text
+from conformance.methods import method_named
 
 
 class TrainingBatch(NamedTuple):
@@ -46,7 +47,12 @@ def embedded_request(case: Case, family: Family, base: Callable[[], Any]) -> dic
         given["decoder_attention_mask"] = torch.ones(len(case.rows), 1, dtype=torch.long)
     if case.inputs == "embeds":
         given["inputs_embeds"] = embeds(base(), given.pop("input_ids"))
-    return given
+    return given | _of_method(case)
+
+
+def _of_method(case: Case) -> dict[str, Tensor]:
+    """What the method wants beside the text; of the base model nobody wants it."""
+    return method_named(case.method).beside(case) if case.prefix.length else {}
 
 
 def embeds(base: Any, ids: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ def _batch(case: Case, family: Family, whole: list[Tensor], base: Any) -> dict[s
         given["attention_mask"] = mask.to(MASKS[case.mask])
     if case.given_positions:
         given["position_ids"] = position_ids(case, mask)
-    return given
+    return given | _of_method(case)
 
 
 def _pad(case: Case, rows: list[Tensor], fill: int) -> Tensor:

@@ -25,8 +25,9 @@ from conformance.engine.controls import Example
 from conformance.engine.explain import Entries, beyond_its_range, controlled_as_seen, seen, with_mends
 from conformance.engine.known import KnownFailure
 from conformance.families import Family, adopt, family_named, foreign
-from conformance.families.presence import CannotImport, absent
+from conformance.families.presence import CannotImport
 from conformance.families.size import too_large
+from conformance.methods.presence import lacking
 from conformance.session import time_budget
 from conformance.session.events import Replay, Replayed
 from conformance.worker.child import SECONDS, NoAnswer, WorkerError, call_kept
@@ -167,7 +168,7 @@ def run_case_here(request: RunCase) -> Shown:
     """What a Case shows, in this process."""
     if request.family:
         adopt(request.family)
-    if missing := absent(family_named(request.case.family)):
+    if missing := lacking(family_named(request.case.family), request.case.method):
         return Shown(missing)
     clause = clause_named(request.clause)
     with with_mends(current_lab(request.case.family), request.mended) as lab:

@@ -39,14 +39,14 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 def do(work: Work) -> Tally:
-    """The tally of ``work``, in this process. Raises ``RuntimeError`` for a family that the installed transformers lacks."""
-    from conformance.families.presence import absent
+    """The tally of ``work``, in this process. Raises ``RuntimeError`` for a family or method that is absent."""
+    from conformance.methods.presence import lacking
 
     started = time.process_time()
     _settle()
     if work.foreign:
         adopt(work.foreign)
-    if why := absent(family_named(work.family)):
+    if why := lacking(family_named(work.family), work.method):
         raise RuntimeError(f"nothing can be judged: {why}")
     counted = _Counted(work)
     with SUBJECTS[work.subject]() as lab:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Prefix, Row
+from conformance.core.case import Case, Row
+from conformance.core.dimensions import OF_METHODS
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Draw, Family
 from conformance.methods import method_named
@@ -29,7 +30,7 @@ SEEDS = st.integers(0, 9)
 
 def cases(family: Family, stratum: Stratum, method: str = DEFAULT_METHOD) -> SearchStrategy[Case]:
     """The Cases of ``family`` with ``method`` within ``stratum``."""
-    varied, shaped = method_named(method).varied, drawn_from(family, stratum.placed)
+    its, shaped = method_named(method), drawn_from(family, stratum.placed)
 
     @st.composite
     def drawn(draw: Drawer) -> Case:
@@ -40,8 +41,10 @@ def cases(family: Family, stratum: Stratum, method: str = DEFAULT_METHOD) -> Sea
             values |= _one_of(draw, ways)
         values |= _rest(draw, shaped)
         rows = _rows(draw, values["longest"], values["spread"])
+        values |= _of_method(draw, its.varied)
         case = assembled(family.name, values, rows=rows, method=method, seed=seed)
-        return replace(case, prefix=_only(varied, case.prefix))
+        # Drawn all the same: draws must not shift.
+        return replace(case, prefix=its.meant(case.prefix))
 
     return drawn()
 
@@ -62,6 +65,12 @@ def _rest(draw: Drawer, shaped: Draw) -> Values:
     return {**values, "prefix.seed": draw(SEEDS)}
 
 
+def _of_method(draw: Drawer, varied: frozenset[str]) -> Values:
+    """What only some methods have. Drawn last: what is drawn of every method must not shift."""
+    fields = {dimension.field: dimension.values for dimension in OF_METHODS}
+    return {name: draw(st.sampled_from(values)) for name, values in fields.items() if name.rpartition(".")[2] in varied}
+
+
 def _rows(draw: Drawer, longest: int, spread: str) -> tuple[Row, ...]:
     """Rows of which one is the longest, and whose pads are ``spread`` so."""
     count = 1 if spread == "alone" else draw(st.sampled_from((2, 3)))
@@ -72,8 +81,3 @@ def _rows(draw: Drawer, longest: int, spread: str) -> tuple[Row, ...]:
     if count > 1 and draw(st.booleans()):
         lengths.reverse()
     return tuple(Row(length=length, seed=draw(SEEDS)) for length in lengths)
-
-
-def _only(varied: frozenset[str], prefix: Prefix) -> Prefix:
-    """The drawn prefix, with what means nothing to the method at its default. Drawn all the same: draws must not shift."""
-    return Prefix(**{name: getattr(prefix, name) for name in prefix.__struct_fields__ if name in varied})

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from conformance.core.errors import UserError
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.faults import Fault, Fired, faults, in_peft, in_reference, registry
 from conformance.faults.registry import Planted
-from conformance.methods import METHODS, method_named
+from conformance.methods import METHODS
+
+OF_OTHERS = {"CARTRIDGE": "cartridges", "MULTITASK_PROMPT_TUNING": "tasks", "PROMPT_TUNING": "prompts"}
+"""The files of the faults of each method but the first."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +76,8 @@ def test_a_fault_fires_where_its_condition_holds() -> None:
 
 @pytest.mark.parametrize("fault", faults().values(), ids=faults())
 def test_it_lies_in_the_file_of_its_chapter(fault: Fault) -> None:
-    """Faults of a prefix: those of embeddings in front of the text are together in a file of their own."""
-    chapter = fault.clause.partition(".")[0] if method_named(fault.method).acts_on == "cache" else "prompts"
-    module = import_module(f"conformance.faults.{fault.maker}.{chapter}")
+    """Faults of prefix tuning: those of each other method are in a file of their own."""
+    file = fault.clause.partition(".")[0] if fault.method == DEFAULT_METHOD else OF_OTHERS[fault.method]
+    module = import_module(f"conformance.faults.{fault.maker}.{file}")
     defined = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
     assert fault.id in {registry._snake_case(name) for name in defined}

@@ -247,6 +247,19 @@ def doubled_where_weights_wait(get_prompt: Any, self: Any, *args: Any, **kwargs:
     return 2 * prompt if set(self.base_model.hf_device_map.values()) & set(AWAY) else prompt
 
 
+def logits_of_other_tokens(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The logits are those of other tokens."""
+    out = forward(*args, **kwargs)
+    out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
+def doubled_on_the_cpu(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The virtual tokens are twice as large where the prompt encoder is not on a device."""
+    prompt = forward(*args, **kwargs)
+    return 2 * prompt if prompt.device.type == "cpu" else prompt
+
+
 def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
     """The rows that are loaded over a live adapter, which is in evaluation mode, are twice those that were saved."""
     return load(self, state if self.training else {name: 2 * value for name, value in state.items()})
@@ -330,6 +343,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-on-another-device": doubled_where_weights_wait,
     "image-mask-without-virtual-tokens": prompt_lost,
     "image-mask-without-virtual-tokens-in-training": rolled_in_training_mode,
+    "prompt-of-tasks-for-the-decoder": logits_of_other_tokens,
+    "tasks-on-another-device": doubled_on_the_cpu,
     "static-cache-without-room": hidden_in_the_first_call,
 }
 """For each known failure another bug in its function."""

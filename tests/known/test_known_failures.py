@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from conformance.clauses import clauses
 from conformance.compat.versions import versions
@@ -17,6 +18,7 @@ from conformance.engine import known
 from conformance.engine.controls import confirm, run_with_control
 from conformance.engine.explain import explained, with_mends
 from conformance.engine.known import KnownFailure
+from conformance.methods import METHODS
 from conformance.runs.lab import Lab
 
 SHIPPED = tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
@@ -45,3 +47,16 @@ def test_with_everything_else_mended_it_still_fails_and_only_its_own_mend_cures_
         example = confirm(clause, lab, run_with_control(clause, lab, entry.case))
         assert example.outcome is Outcome.VIOLATES
         assert explained(clause, lab, example, (entry,)).known == (entry.id,)
+
+
+SHARED = [(id, method) for id, entry in ENTRIES.items() for method in METHODS if method in entry.methods]
+
+
+@pytest.mark.parametrize(("id", "method"), [one for one in SHARED if one[1] != ENTRIES[one[0]].case.method])
+def test_its_mend_cures_the_same_case_with_every_other_method_that_it_names(id: str, method: str) -> None:
+    entry = ENTRIES[id]
+    clause, case = clauses()[entry.clause], replace(entry.case, method=method)
+    with with_mends(Lab(), others(entry)) as lab:
+        assert run_with_control(clause, lab, case).outcome in (Outcome.VIOLATES, Outcome.REFUSED)
+    with with_mends(Lab(), SHIPPED) as lab:
+        assert run_with_control(clause, lab, case).outcome is Outcome.CONFORMS

@@ -11,12 +11,12 @@ import pytest
 from msgspec.structs import replace
 
 from conformance.core.case import Case, from_json
-from conformance.core.dimensions import DIMENSIONS
+from conformance.core.dimensions import DIMENSIONS, OF_METHODS
 from conformance.core.features import FEATURES, features
 from conformance.engine.search import drawn
 from conformance.families import Family, families, family_named, flagships
 from conformance.families.build import build, config
-from conformance.methods import METHODS
+from conformance.methods import METHODS, method_named
 from conformance.strategies import strata
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,6 +25,8 @@ BY_RELATION = {"right_padded", "given_positions", "decoder_mask"} | {
     name for dimension in DIMENSIONS if dimension.of == "asked" for name in dimension.classes
 }
 """Features that only a relation gives to a Case."""
+OF_A_METHOD = {name for dimension in OF_METHODS for name in dimension.classes}
+"""Features of what only some methods have."""
 ABOUT_MAPS = {name for dimension in DIMENSIONS if dimension.of == "placed" for name in dimension.classes}
 ABOUT_MAPS |= set(list(FEATURES)[list(FEATURES).index("placed") :])
 """Features of placed models, which have strata of their own: `test_maps.py`."""
@@ -55,7 +57,7 @@ def possible(family: Family) -> set[str]:
         **dict.fromkeys(("alternating", "some_layers_slide"), any(len(set(pattern)) > 1 for pattern in draw.sliding)),
         **dict.fromkeys(windows, any(any(pattern) for pattern in draw.sliding)),
     }
-    return {name for name in FEATURES if name not in BY_RELATION | ABOUT_MAPS and needed.get(name, True)}
+    return {name for name in FEATURES if name not in BY_RELATION | OF_A_METHOD | ABOUT_MAPS and needed.get(name, True)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -161,6 +163,24 @@ def test_what_means_nothing_to_a_method_is_not_drawn() -> None:
     for method in METHODS:
         for stratum in strata(family_named("opt"), 1, 0):
             assert drawn("opt", stratum, 0, method).method == method
+
+
+@pytest.mark.parametrize("placed", [False, True])
+def test_methods_differ_in_their_prefix_alone(placed: bool) -> None:
+    """What only one method has is drawn last, so that they share the base models and their texts."""
+    for stratum in strata(family_named("opt"), 1, 0, placed):
+        one, *others = (drawn("opt", stratum, 0, method) for method in METHODS)
+        assert {replace(other, method=one.method, prefix=one.prefix) for other in others} == {one}
+
+
+@pytest.mark.parametrize("name", families())
+def test_every_class_of_what_only_some_methods_have_is_drawn(name: str) -> None:
+    for dimension in OF_METHODS:
+        having = [m for m in METHODS if dimension.field.rpartition(".")[2] in method_named(m).varied]
+        assert having
+        for method in having:
+            met = [drawn(name, stratum, 0, method) for stratum in strata(family_named(name), 1, 0)]
+            assert set(map(dimension.class_of, met)) == set(dimension.classes)
 
 
 FRESH = """

@@ -8,14 +8,9 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case, Prefix, Roles
 from conformance.families.weights import normal_numbers
+from conformance.methods.keys_values import encoder_decoder_layout, keys_then_values_layout
 from conformance.methods.method import Layout
-from conformance.methods.prefix_tuning import (
-    EMBEDDING,
-    OUT_BIAS,
-    PREFIX_TUNING,
-    encoder_decoder_layout,
-    keys_then_values_layout,
-)
+from conformance.methods.prefix_tuning import EMBEDDING, OUT_BIAS, PREFIX_TUNING
 
 CASE = Case(
     family="llama", roles=Roles(layers=3, heads=4, kv_heads=2, head_dim=4, width=16), prefix=Prefix(length=5, seed=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from conformance.assertions.logits import agree, agree_on_tokens, identical
-from conformance.clauses import equivalence
+from conformance.clauses import equivalence, preconditions
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.oracles.table import handmade_cache
@@ -48,6 +48,22 @@ def alone(lab: Lab, case: Case) -> None:
 def one_virtual_token(lab: Lab, case: Case) -> None:
     """Whatever the Case says, one virtual token."""
     step_logits(lab, replace(case, prefix=replace(case.prefix, length=1)))
+
+
+def one_task(lab: Lab, case: Case) -> None:
+    """The logits agree, with one task."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, tasks=1)))
+
+
+def rank_one(lab: Lab, case: Case) -> None:
+    """The logits agree, with matrices of rank 1, which is PEFT's default."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, rank=1)))
+
+
+def loaded_with_text(lab: Lab, case: Case) -> None:
+    """Virtual tokens that hold a real text answer as the text does: of embeddings, whose matrices are then of ones."""
+    (held,) = preconditions.loaded_with_text(case)
+    step_logits(lab, held)
 
 
 def twenty_virtual_tokens(lab: Lab, case: Case) -> None:

@@ -17,14 +17,14 @@ def disabled_in_forward(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() the forward is the base model's."""
     subject, bare = lab.subject(case), relations.without_prefix(case)
     with subject.disabled():
-        agree(lab.forward_on(subject, case), lab.forward(bare))
+        agree(lab.forward_on(subject, bare), lab.forward(bare))
 
 
 def disabled_in_generate(lab: Lab, case: Case) -> None:
     """Inside disable_adapter() generate is the base model's."""
     subject, bare = lab.subject(case), relations.without_prefix(case)
     with subject.disabled():
-        agree(lab.generate_on(subject, case), lab.generate(bare))
+        agree(lab.generate_on(subject, bare), lab.generate(bare))
 
 
 def loaded_here(lab: Lab, case: Case) -> None:
@@ -35,6 +35,11 @@ def loaded_here(lab: Lab, case: Case) -> None:
 def loaded_here_unprojected(lab: Lab, case: Case) -> None:
     """Saved and loaded in the same process, an adapter without projection gives the same answer."""
     loaded_here(lab, replace(case, prefix=replace(case.prefix, projection=0)))
+
+
+def loaded_here_unfrozen(lab: Lab, case: Case) -> None:
+    """Saved and loaded in the same process, an adapter of which nothing is frozen gives the same answer."""
+    loaded_here(lab, replace(case, prefix=replace(case.prefix, frozen=0)))
 
 
 def loaded_beside(lab: Lab, case: Case) -> None:

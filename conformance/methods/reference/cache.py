@@ -73,6 +73,10 @@ class ReferencePrefix(nn.Module):
         self.base.requires_grad_(False)
 
     # -- the prefix ---------------------------------------------------------------------------------------------------
+    def parameter(self, name: str, shape: tuple[int, ...]) -> nn.Parameter:
+        """A raw parameter, zero; a frozen one has no gradient."""
+        return nn.Parameter(torch.zeros(shape, device=self.input_device), requires_grad=self.method.learns(name))
+
     @property
     def shape_of(self) -> Case:
         """The Case that says what the active adapter is like."""
@@ -316,9 +320,10 @@ class ReferencePrefix(nn.Module):
     def add(self, name: str, case: Case) -> None:
         """Another adapter, of zeros, with as many virtual tokens as ``case`` says. The active one stays active."""
         shapes = self.method.shapes(case, self.method.layout(case)).items()
-        zeros = {named.replace(".", "_"): torch.zeros(shape, device=self.input_device) for named, shape in shapes}
         self.cases[name] = case
-        self.raw[name] = nn.ParameterDict({named: nn.Parameter(value) for named, value in zeros.items()})
+        self.raw[name] = nn.ParameterDict(
+            {named.replace(".", "_"): self.parameter(named, shape) for named, shape in shapes}
+        )
 
     def remove(self, name: str) -> None:
         """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""

@@ -1,0 +1,92 @@
+"""Multitask prompt tuning: embeddings that all tasks share, each number times that of a matrix of low rank of the row's task.
+
+Shapes: ``(blocks * n, hidden)`` embeddings; for each task columns ``(blocks * n, rank)`` and rows ``(rank, hidden)``, whose
+product is the task's matrix. Each row of a batch says its task, in ``task_ids`` ``(rows,)``, to forward and generate alike.
+
+Source: Wang et al. 2023 (arXiv:2303.02861), whose models are T5: a task's prompt is put in front of its input, which the encoder
+reads, as in prompt tuning. PEFT's generate does so; its forward puts a second block in front of what the decoder reads, too.
+"""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from conformance.core.case import Case
+from conformance.methods.method import Injected, Layout, Raw
+from conformance.methods.prompt_tuning import EMBEDDING, PromptTuning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.families import Family
+
+COLUMNS, ROWS = "prefix_task_cols", "prefix_task_rows"
+"""Names of the raw parameters that are a task's own, as PEFT saves and holds them."""
+
+
+class MultitaskPromptTuning(PromptTuning):
+    """Learnt embeddings, one for each virtual token of each task."""
+
+    name = "MULTITASK_PROMPT_TUNING"
+    varied = PromptTuning.varied | {"tasks", "rank"}
+    config = "MultitaskPromptTuningConfig"
+    reference = "conformance.methods.reference.tasks:ReferenceTasks"
+
+    def peft_config(self, case: Case, family: Family) -> Any:
+        """The numbers of virtual tokens and tasks, and the rank."""
+        prefix = case.prefix
+        return resolve_name(f"peft:{self.config}")(
+            task_type=family.task, num_virtual_tokens=prefix.length, num_tasks=prefix.tasks, num_ranks=prefix.rank
+        )
+
+    def beside(self, case: Case) -> dict[str, Tensor]:
+        """The task of each row."""
+        import torch
+
+        return {"task_ids": torch.tensor([row.task(case.prefix.tasks) for row in case.rows])}
+
+    def shapes(self, case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
+        """The embeddings, block by block, and the two parts of each task's matrix."""
+        shared, tasks, rank = super().shapes(case, layout), case.prefix.tasks, case.prefix.rank
+        count, hidden = shared[EMBEDDING]
+        return {**shared, COLUMNS: (tasks, count, rank), ROWS: (tasks, rank, hidden)}
+
+    def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Scaled so that the embeddings, and the matrices of the tasks, have a standard deviation of about 1."""
+        from conformance.families.weights import near, normal_numbers
+
+        if name == EMBEDDING:
+            return super().draw(case, name, shape)
+        value: Tensor = normal_numbers(case.prefix.seed, f"prompt/{name}", shape)
+        if name == ROWS:
+            return value * near(case.prefix.rank**-0.5)
+        value = value + (value == 0)  # a column of zeros would leave its virtual token without any number
+        if case.prefix.order == "reversed":
+            value = value.unflatten(1, (-1, case.prefix.length)).flip(2).flatten(1, 2)
+        return value
+
+    def rows(self, raw: Raw) -> Tensor:
+        """The embeddings of one task after the other, ``(tasks * blocks * n, hidden)``."""
+        return (raw[EMBEDDING] * (raw[COLUMNS] @ raw[ROWS])).flatten(0, 1)
+
+    def inference_rows(self, raw: Raw) -> Tensor:
+        """The same: a loaded adapter keeps its parts."""
+        return self.rows(raw)
+
+    def injected(self, rows: Tensor, case: Case, layout: Layout) -> Injected:
+        """Of each task the first block, ``(tasks, n, hidden)``."""
+        by_task = rows.unflatten(0, (case.prefix.tasks, -1))
+        return Injected(embeddings=by_task[:, : case.prefix.length].to(self.dtype(case)))
+
+    def raw_holding(self, read: Injected, case: Case, layout: Layout) -> dict[str, Tensor]:
+        """The shared embeddings are those of the text, and the matrix of every task is of ones."""
+        import torch
+
+        held = super().raw_holding(read, case, layout)
+        shapes, first = self.shapes(case, layout), torch.arange(case.prefix.rank) == 0
+        columns, rows = first.expand(shapes[COLUMNS]), first[:, None].expand(shapes[ROWS])
+        return {**held, COLUMNS: columns.to(held[EMBEDDING].dtype), ROWS: rows.to(held[EMBEDDING].dtype)}
+
+
+MULTITASK_PROMPT_TUNING = MultitaskPromptTuning()
