@@ -115,13 +115,13 @@ def score_of(answer: Answer, following: Following, asked: Asked) -> float:
 def following_in(base: Any, family: Family, case: Case, row: int, injected: Injected) -> Following:
     """What follows answers to the row with that number: one pass of the base model over text and answer, remembered."""
     begun = torch.tensor([START]) if family.encoder_decoder else text(case, case.rows[row])
-    known: dict[Answer, Tensor] = {}
+    known, front = dict[Answer, Tensor](), injected.of(case.rows[row])
 
     @torch.no_grad()
     def following(answer: Answer) -> Tensor:
         if answer not in known:
             ids = torch.cat([begun, torch.tensor(answer, dtype=torch.long)])
-            logits = run_row(base, family, case, row, ids, injected, [len(ids)])[-1]
+            logits = run_row(base, family, case, row, ids, front, [len(ids)])[-1]
             known[answer] = logits.double().log_softmax(-1)
         return known[answer]
 
