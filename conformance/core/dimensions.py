@@ -141,6 +141,17 @@ DRAWN = (
             "projection": lambda c: c.prefix.projection > 0,
         },
     ),
+    Dimension(
+        name="layers of an LSTM",
+        field="prefix.lstm_layers",
+        values=(0, 1, 2),
+        classes={
+            "no_lstm": lambda c: c.prefix.lstm_layers == 0,
+            "one_lstm_layer": lambda c: c.prefix.lstm_layers == 1,
+            "several_lstm_layers": lambda c: c.prefix.lstm_layers > 1,
+        },
+        unsaid="no_lstm",
+    ),
     by_field("roles.tied", untied=False, tied=True),
     Dimension(
         name="rotary frequencies",

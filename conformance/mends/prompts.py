@@ -14,8 +14,12 @@ from torch.nn.functional import pad
 from conformance.devices.place_model import execution_device
 from conformance.families.inputs import inputs_called, kinds
 from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, virtual_tokens
+from conformance.methods.p_tuning import PTuning
 from conformance.methods.prompt_tuning import PromptTuning
 from conformance.runs.patching import Patched, around, given_to
+
+EMBEDS_FOR_ONE = (PromptTuning.name, PTuning.name)
+"""Methods whose embeddings are read by one stack, of however many the model is made."""
 
 
 def _giving(owner: str, call: str, inner: str, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> Patched:
@@ -126,7 +130,7 @@ def no_rows_for_the_decoder() -> Iterator[None]:
 
     def mended(setup: Any, self: Any, adapter_name: str) -> Any:
         config = self.peft_config[adapter_name]
-        if config.peft_type == PromptTuning.name and config.num_transformer_submodules is None:
+        if config.peft_type in EMBEDS_FOR_ONE and config.num_transformer_submodules is None:
             config.num_transformer_submodules = 1
         return setup(self, adapter_name)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 METHODS = {
     "PREFIX_TUNING": "conformance.methods.prefix_tuning:PREFIX_TUNING",
     "PROMPT_TUNING": "conformance.methods.prompt_tuning:PROMPT_TUNING",
+    "P_TUNING": "conformance.methods.p_tuning:P_TUNING",
 }
 """Where each method is. The first is what an item is about whose name does not say."""
 

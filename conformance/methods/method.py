@@ -94,6 +94,10 @@ class Method(ABC):
         """The drawn value of one raw parameter, in float32."""
 
     @abstractmethod
+    def computes_rows(self, case: Case) -> bool:
+        """Whether the flat rows are computed from the raw parameters, so that only their result is saved; else they are these."""
+
+    @abstractmethod
     def rows(self, raw: Raw) -> Tensor:
         """The flat rows that the raw parameters make, one a virtual token, of which the first n are read: what is saved."""
 

@@ -56,6 +56,10 @@ class PromptTuning(Method):
             value = value.reshape(-1, case.prefix.length, shape[1]).flip(1).reshape(shape)
         return value
 
+    def computes_rows(self, case: Case) -> bool:
+        """Never."""
+        return False
+
     def rows(self, raw: Raw) -> Tensor:
         """The embeddings themselves."""
         return raw[EMBEDDING]

@@ -12,6 +12,8 @@ from msgspec import Struct
 from conformance.core.case import Case
 from conformance.core.dimension import Dimension
 from conformance.core.dimensions import DIMENSIONS
+from conformance.core.finding import DEFAULT_METHOD
+from conformance.methods import method_named
 from conformance.strategies.impossible import Impossible, Kind, reasons
 from conformance.strategies.space import space
 from conformance.strategies.stratum import drawn_from
@@ -42,14 +44,19 @@ class Coverage(Struct, frozen=True):
         return len(self.reached) / self.possible if self.possible else 1.0
 
 
-def dimensions_of(placed: bool) -> tuple[Dimension, ...]:
-    """The dimensions in which drawn Cases differ; relations make the classes of the others, in each that they fit."""
-    return tuple(d for d in DIMENSIONS if d.of == "drawn" or (placed and d.of == "placed"))
+def dimensions_of(placed: bool, method: str = DEFAULT_METHOD) -> tuple[Dimension, ...]:
+    """The dimensions in which drawn Cases differ; relations make the classes of the others, in each that they fit.
+
+    What means nothing to the ``method`` is no difference.
+    """
+    varied = {f"prefix.{name}" for name in method_named(method).varied}
+    meant = (d for d in DIMENSIONS if not d.field.startswith("prefix.") or d.field in varied)
+    return tuple(d for d in meant if d.of == "drawn" or (placed and d.of == "placed"))
 
 
 def cover(cases: Iterable[Case], kind: Kind, size: int) -> Coverage:
     """What the ``cases``, all of one ``kind``, reach."""
-    dimensions, reached = dimensions_of(kind.placed), set[Combination]()
+    dimensions, reached = dimensions_of(kind.placed, kind.method), set[Combination]()
     for case in cases:
         reached.update(combinations([dimension.class_of(case) for dimension in dimensions], size))
     holding = reasons(kind)

@@ -9,15 +9,17 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Family
 from conformance.strategies.stratum import drawn_from
 
 
 class Kind(Struct, frozen=True):
-    """Which Cases are meant: a family's, of models in one place or of ``placed`` ones."""
+    """Which Cases are meant: a family's, of models in one place or of ``placed`` ones, with a method."""
 
     family: Family
     placed: bool = False
+    method: str = DEFAULT_METHOD
 
 
 def _always(kind: Kind) -> bool:

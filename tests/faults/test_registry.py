@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -72,8 +73,12 @@ def test_a_fault_fires_where_its_condition_holds() -> None:
 
 @pytest.mark.parametrize("fault", faults().values(), ids=faults())
 def test_it_lies_in_the_file_of_its_chapter(fault: Fault) -> None:
-    """Faults of a prefix: those of embeddings in front of the text are together in a file of their own."""
-    chapter = fault.clause.partition(".")[0] if method_named(fault.method).acts_on == "cache" else "prompts"
+    """Faults of a prefix: those of embeddings in front of the text are together, those of what computes them by method."""
+    of_a_method = fault.method.lower()
+    if method_named(fault.method).acts_on == "cache":
+        chapter = fault.clause.partition(".")[0]
+    else:
+        chapter = of_a_method if find_spec(f"conformance.faults.{fault.maker}.{of_a_method}") else "prompts"
     module = import_module(f"conformance.faults.{fault.maker}.{chapter}")
     defined = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
     assert fault.id in {registry._snake_case(name) for name in defined}

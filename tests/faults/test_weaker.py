@@ -35,6 +35,7 @@ GROSS = {
     "loaded_beside": "saves_half",
     "loaded_here": "saves_half",
     "loaded_here_unprojected": "saves_half",
+    "one_lstm_layer": "contents_ignored",
     "one_virtual_token": "contents_ignored",
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "parameters_close": "parameters_halved",
@@ -46,6 +47,7 @@ GROSS = {
     "two_equal_rows": "only_the_first_row",
     "two_layers": "contents_ignored",
     "unprojected": "contents_ignored",
+    "without_lstm": "contents_ignored",
 }
 """For each weaker check a fault that even it finds."""
 

@@ -204,6 +204,11 @@ def doubled(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
     return load(self, state if self.training else {name: 2 * value for name, value in state.items()})
 
 
+def turned_round(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
+    """The embeddings that are loaded over a live adapter are turned round: a norm would not see that they are doubled."""
+    return load(self, state if self.training else {name: value.flip(-1) for name, value in state.items()})
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -228,6 +233,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
     "loaded-over-a-projection": doubled,
+    "loaded-in-front-of-a-network": turned_round,
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,

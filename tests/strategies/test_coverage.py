@@ -64,6 +64,16 @@ def test_quick_has_every_possible_pair_of_placed_models_within_each_family(name:
     assert reach(name, True, "quick", start, PAIR).missing == frozenset()
 
 
+@pytest.mark.parametrize("placed", [False, True])
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_quick_has_every_possible_pair_of_a_method_that_differs_in_more(name: str, placed: bool) -> None:
+    family, method = family_named(name), "P_TUNING"
+    met_by_it = [drawn(name, stratum, 0, method) for stratum in strata(family, PROFILES["quick"], 0, placed)]
+    reached = cover(met_by_it, Kind(family, placed, method), PAIR)
+    assert reached.missing == frozenset()
+    assert any({"several_lstm_layers", "projection"} <= set(pair) for pair in reached.reached)
+
+
 @pytest.mark.parametrize("start", [0, 1])
 def test_standard_has_every_pair_within_each_family_and_nearly_every_triple_of_the_union(start: int) -> None:
     assert [name for name in NAMES if reach(name, False, "standard", start, PAIR).missing] == []
