@@ -16,7 +16,7 @@ NETWORK = "peft:PromptEncoder"
 planted = partial(in_peft, method="P_TUNING")
 
 
-@planted(clause="equivalence.step_logits", weaker=answers.without_lstm)
+@planted(clause="equivalence.step_logits")
 def peft_lstm_read_in_one_direction(fired: Fired) -> Patched:
     """What the LSTM reads from the last virtual token to the first is dropped."""
 
@@ -36,7 +36,7 @@ def peft_lstm_read_in_one_direction(fired: Fired) -> Patched:
     return around(NETWORK, "forward", wrapper)
 
 
-@planted(clause="training.gradient_agrees", weaker=answers.step_logits)
+@planted(clause="training.gradient_agrees")
 def peft_network_learns_nothing(fired: Fired) -> Patched:
     """Only the embeddings in front of the network are trained."""
     stopped: dict[int, Any] = {}
