@@ -99,7 +99,7 @@ def something_learns(case: Case) -> bool:
 @precondition(otherwise="The prefix is not projected")
 def projection(case: Case) -> bool:
     """A projected prefix."""
-    return case.prefix.projection > 0
+    return method_named(case.method).computes_rows(case)
 
 
 @precondition(otherwise="The order of the virtual tokens matters by design: biases by distance, or a sliding window")

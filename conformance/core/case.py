@@ -72,14 +72,16 @@ class Roles(Part, frozen=True):
 class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
-    ``projection`` is the hidden size of the reparametrising MLP (0: none). ``content`` is ``random``, or ``tokens``: what a real
-    token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens. ``frozen``:
-    how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix of that
-    ``rank``. Length 0 is the base model without any prefix, the control.
+    ``projection`` is the hidden size of the network that computes them (0: none; where a method cannot be without, one as wide as
+    the model), and ``lstm_layers`` how many layers of an LSTM it begins with. ``content`` is ``random``, or ``tokens``: what a
+    real token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens.
+    ``frozen``: how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix
+    of that ``rank``. Length 0 is the base model without any prefix, the control.
     """
 
     length: Small = 1
     projection: Small = 0
+    lstm_layers: Small = 0
     content: Literal["random", "tokens"] = "random"
     order: Literal["drawn", "reversed"] = "drawn"
     frozen: Small = 0

@@ -166,6 +166,18 @@ DRAWN = (
 
 OF_METHODS = (
     Dimension(
+        name="layers of an LSTM",
+        of="method",
+        field="prefix.lstm_layers",
+        values=(0, 1, 2),
+        classes={
+            "no_lstm": lambda c: c.prefix.lstm_layers == 0,
+            "one_lstm_layer": lambda c: c.prefix.lstm_layers == 1,
+            "several_lstm_layers": lambda c: c.prefix.lstm_layers > 1,
+        },
+        unsaid="no_lstm",
+    ),
+    Dimension(
         name="frozen virtual tokens",
         of="method",
         field="prefix.frozen",
@@ -194,7 +206,7 @@ OF_METHODS = (
         unsaid="rank_one",
     ),
 )
-"""What only some methods have. It is drawn last, and in no array: of every method the base models and texts stay the same."""
+"""What only some methods have. It is in no array, and not drawn: of every method the base models and texts stay the same."""
 
 ASKED = (
     by_field("padding", "asked", pads_left="left", pads_right="right"),

@@ -7,12 +7,12 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Decoding, Device, Placement, Row
+from conformance.core.case import Case, Decoding, Device, Placement, Prefix, Row
 
 
 def without_prefix(case: Case) -> Case:
     """The control: the base model, without any prefix."""
-    return replace(case, prefix=replace(case.prefix, length=0, projection=0, content="random", order="drawn"))
+    return replace(case, prefix=Prefix(length=0, seed=case.prefix.seed))
 
 
 def row_alone(case: Case, index: int) -> Case:

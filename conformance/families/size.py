@@ -32,7 +32,10 @@ def _parameters(case: Case) -> int:
 def _adapter(case: Case) -> int:
     roles, prefix = case.roles, case.prefix
     rows = 2 * roles.layers * roles.kv_heads * roles.head_dim
-    return prefix.projection * (roles.width + rows) + prefix.length * rows
+    hidden = prefix.projection or roles.width
+    # Two directions with four gates each, which read the layer below, and themselves.
+    lstm = prefix.lstm_layers * 8 * hidden * (2 * hidden + hidden + roles.width)
+    return prefix.projection * (roles.width + rows) + lstm + prefix.length * rows
 
 
 def _cache(case: Case) -> int:

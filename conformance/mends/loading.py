@@ -53,3 +53,18 @@ def _forget(model: Any, name: str) -> None:
         return
     for held in (model.peft_config, model.prompt_encoder, model.prompt_tokens):
         del held[name]
+
+
+@contextmanager
+def loaded_over_a_network() -> Iterator[None]:
+    """P-tuning's network gives way to what is saved in its place: the embeddings that it made, which are then parameters."""
+
+    def mended(load: Any, self: Any, state: dict[str, Tensor]) -> Any:
+        if hasattr(self, "mlp_head"):
+            self.encoder_type, self.mlp_head = "MLP", nn.Identity()
+        if hasattr(self, "lstm_head"):
+            del self.lstm_head
+        return load(self, state)
+
+    with around("peft:PromptEncoder", "_load_adapter_state_dict", mended):
+        yield

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from conformance.devices.place_model import execution_device
 from conformance.families.inputs import inputs_called, kinds
 from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, virtual_tokens
+from conformance.methods import METHODS, method_named
 from conformance.methods.multitask_prompt_tuning import MultitaskPromptTuning
 from conformance.methods.prompt_tuning import PromptTuning
 from conformance.runs.patching import Patched, around, given_to
@@ -121,7 +122,7 @@ def prompt_goes_to_the_text() -> Iterator[None]:
         yield
 
 
-FOR_THE_ENCODER = (PromptTuning.name, MultitaskPromptTuning.name)
+FOR_THE_ENCODER = frozenset(name for name in METHODS if method_named(name).acts_on == "embeddings")
 """Methods whose embeddings an encoder reads, and nobody else."""
 
 

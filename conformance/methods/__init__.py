@@ -19,6 +19,7 @@ METHODS = {
     "CARTRIDGE": "conformance.methods.cartridge:CARTRIDGE",
     "MULTITASK_PROMPT_TUNING": "conformance.methods.multitask_prompt_tuning:MULTITASK_PROMPT_TUNING",
     "PROMPT_TUNING": "conformance.methods.prompt_tuning:PROMPT_TUNING",
+    "P_TUNING": "conformance.methods.p_tuning:P_TUNING",
 }
 """Where each method is. The first is what an item is about whose name does not say."""
 

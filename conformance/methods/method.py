@@ -102,6 +102,10 @@ class Method(ABC):
     def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
         """The drawn value of one raw parameter, in float32."""
 
+    def computes_rows(self, case: Case) -> bool:
+        """Whether only what the raw parameters make is saved, the flat rows, and not these parameters."""
+        return False
+
     @abstractmethod
     def rows(self, raw: Raw) -> Tensor:
         """The flat rows that the raw parameters make, one a virtual token, of which the first n are read: what is saved."""

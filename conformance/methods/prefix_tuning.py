@@ -62,6 +62,10 @@ class PrefixTuning(KeysAndValues):
             return value * near(shape[1] ** -0.5) * (2 if name == OUT_WEIGHT else 1)
         return value / 8 if name in (IN_BIAS, OUT_BIAS) else value
 
+    def computes_rows(self, case: Case) -> bool:
+        """With a projection."""
+        return case.prefix.projection > 0
+
     def rows(self, raw: Raw) -> Tensor:
         """Embedding, linear, tanh, linear: ``(n, 2 * L * kv_heads * head_dim)``."""
         import torch

@@ -19,6 +19,8 @@ class Stratum(Struct, frozen=True, kw_only=True):
     name: str
     classes: Classes
     placed: bool = False
+    row: int = 0
+    """Which row of its array it is."""
     simplest: bool = False
     """Whether its simplest Case is wanted, not any."""
 
@@ -42,4 +44,5 @@ def strata(
 def one_array(family: Family, number: int, seed: int, placed: bool = False) -> Iterator[Stratum]:
     """The rows of a single covering array, one of any ``number`` of them."""
     for index, row in enumerate(array(drawn_from(family, placed), placed, salt(family, seed, number))):
-        yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, simplest=number == index == 0)
+        simplest = number == index == 0
+        yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, row=index, simplest=simplest)

@@ -37,10 +37,12 @@ OF_THE_CACHE = {"injection.present", "injection.faithful", "injection.order_free
 """Clauses that say nothing of embeddings."""
 EXPLAINED = {
     "PROMPT_TUNING": {"prompt-of-a-disabled-adapter"},
+    "P_TUNING": {"prompt-of-a-disabled-adapter"},
     "MULTITASK_PROMPT_TUNING": {"prompt-of-a-disabled-adapter", "prompt-of-tasks-for-the-decoder"},
 }
 """What explains that PEFT's prompt of an encoder-decoder does not learn, or does not go away."""
 OF_PROJECTIONS = {"lifecycle.inference_mode"}
+"""Clauses that say nothing of a method whose parameters are what is read."""
 
 
 @pytest.fixture(scope="module", params=itertools.product(NAMES, METHODS), ids="/".join)

@@ -14,7 +14,12 @@ from conformance.faults import Fault, Fired, faults, in_peft, in_reference, regi
 from conformance.faults.registry import Planted
 from conformance.methods import METHODS
 
-OF_OTHERS = {"CARTRIDGE": "cartridges", "MULTITASK_PROMPT_TUNING": "tasks", "PROMPT_TUNING": "prompts"}
+OF_OTHERS = {
+    "CARTRIDGE": "cartridges",
+    "MULTITASK_PROMPT_TUNING": "tasks",
+    "P_TUNING": "p_tuning",
+    "PROMPT_TUNING": "prompts",
+}
 """The files of the faults of each method but the first."""
 
 

@@ -44,6 +44,7 @@ GROSS = {
     "loaded_here_unprojected": "saves_half",
     "loaded_with_text": "contents_ignored",
     "one_task": "contents_ignored",
+    "one_lstm_layer": "contents_ignored",
     "one_virtual_token": "contents_ignored",
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "other_answers_after_removal": "peft_removing_clears_the_other",
@@ -63,6 +64,7 @@ GROSS = {
     "two_equal_rows": "only_the_first_row",
     "two_layers": "contents_ignored",
     "unprojected": "contents_ignored",
+    "without_lstm": "contents_ignored",
 }
 """For each weaker check a fault that even it finds."""
 

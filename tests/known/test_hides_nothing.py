@@ -298,6 +298,11 @@ def ends_at_once(generate: Any, *args: Any, **kwargs: Any) -> Any:
     return generate(*args, **kwargs)
 
 
+def turned_round(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
+    """The embeddings that are loaded over a live adapter are turned round: a norm would not see that they are doubled."""
+    return load(self, state if self.training else {name: value.flip(-1) for name, value in state.items()})
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "training-counts-pads": constant_loss_where_there_are_pads,
@@ -330,6 +335,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "generation-config-of-a-wrapped-encoder-decoder": passed_config_says_nothing_of_the_length,
     "half-loaded-adapter-stays": live_adapter_lost_where_loading_fails,
     "prompt-stays-in-the-base-model": settings_left_where_it_is_stopped,
+    "loaded-in-front-of-a-network": turned_round,
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,

@@ -118,6 +118,7 @@ def test_operands_are_found_in_lists_and_among_keywords_with_what_is_written() -
         ("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!", True),
         ("Expected all tensors to be on the same device, but got index is on cpu, different from other tensors", True),
         ("expected self and mask to be on the same device, but got mask on cpu and self on cuda:0", True),
+        ("Input and parameter tensors are not at the same device, found input tensor at cuda:0", True),
         ("indices should be either on cpu or on the same device as the indexed tensor (cuda:0)", True),
         ("Expected query, key, and value to have the same device type, but got query.device: cuda:0", True),
         ("The size of tensor a (2) must match the size of tensor b (3) at non-singleton dimension 0", False),

@@ -55,3 +55,12 @@ def test_each_part_alone_can_be_too_much(case: Case) -> None:
 def test_what_is_drawn_is_far_from_the_limit(family: str) -> None:
     cases = [drawn(family, stratum, 0) for stratum in strata(family_named(family), 4, 0)]
     assert max(map(numbers_needed, cases)) < MOST / 100
+
+
+def test_an_lstm_counts() -> None:
+    """Two layers in two directions: four gates of 99 units, which read 8 numbers or 198, and themselves."""
+    with_lstm = Case(family="llama", method="P_TUNING", prefix=Prefix(lstm_layers=2, projection=99))
+    without = Case(family="llama", method="P_TUNING", prefix=Prefix(projection=99))
+    needed = numbers_needed(with_lstm) - numbers_needed(without)
+    least = 2 * 4 * 99 * (8 + 99) + 2 * 4 * 99 * (198 + 99)
+    assert least < needed < 2 * least

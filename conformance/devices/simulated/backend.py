@@ -6,6 +6,7 @@ import types
 from typing import Any
 
 import torch
+from torch._decomp import decomposition_table
 from torch.library import Library, fallthrough_kernel
 
 from conformance.devices.simulated import loading
@@ -144,6 +145,9 @@ def _register_kernels() -> None:
         aten.impl(name, _bound(_overload(name)), "PrivateUse1")
     for name in WHOLE:
         aten.impl(name, _whole(_overload(name)), "AutogradPrivateUse1")
+    # A GPU computes an LSTM's cell in one kernel, of which the CPU has none: torch takes it apart.
+    for key in ("AutogradPrivateUse1", "PrivateUse1"):
+        aten.impl("lstm.input", decomposition_table[torch.ops.aten.lstm.input], key)
 
 
 def _overload(name: str) -> Any:

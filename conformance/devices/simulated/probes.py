@@ -66,6 +66,14 @@ def attention(queries: Tensor, keys: Tensor) -> Tensor:
     return f.scaled_dot_product_attention(queries, keys, keys)
 
 
+def lstm(read: Tensor, make: Callable[..., Tensor]) -> Tensor:
+    """What an LSTM of one unit makes of what is ``read`` ``(rows, tokens, 3)``; ``make`` makes its parameters and its state."""
+    state = (make(1, len(read), 1), make(1, len(read), 1))
+    parameters = [make(4, 3) / 8, make(4, 1), make(4), make(4)]
+    found: Tensor = torch.lstm(read, state, parameters, True, 1, 0.0, False, False, True)[0]
+    return found
+
+
 def assigned(target: Tensor, where: Any, value: Any) -> Tensor:
     """``target[where] = value``."""
     target[where] = value
@@ -141,6 +149,8 @@ PROBES = (
     Probe("layer_norm, weight across", "mismatch", lambda on: f.layer_norm(on.a(2, 3), (3,), on.b(3))),
     Probe("attention", "first", lambda on: attention(on.a(1, 1, 2, 4), on.a(1, 1, 2, 4))),
     Probe("attention, keys across", "mismatch", lambda on: attention(on.a(1, 1, 2, 4), on.b(1, 1, 2, 4))),
+    Probe("lstm", "first", lambda on: lstm(on.a(1, 2, 3), on.a)),
+    Probe("lstm, weights across", "mismatch", lambda on: lstm(on.a(1, 2, 3), on.b)),
     Probe("softmax", "first", lambda on: on.a(2, 3).softmax(-1)),
     Probe("cumsum", "first", lambda on: on.a(2, 3).cumsum(-1)),
     Probe("pad", "first", lambda on: f.pad(on.a(2, 3), (1, 0), value=2.0)),

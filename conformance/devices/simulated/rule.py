@@ -111,7 +111,9 @@ def _sentence(overload: OpOverload, odd: Operand, common: torch.device, operands
     )
 
 
-_SENTENCES = re.compile(r"[Ee]xpected .{1,40} to (be on|have) (the )?same device|same device as the indexed tensor")
+_SENTENCES = re.compile(
+    r"[Ee]xpected .{1,40} to (be on|have) (the )?same device|same device as the indexed tensor|not at the same device"
+)
 
 
 def is_mismatch(error: BaseException) -> bool:

@@ -30,6 +30,16 @@ def unprojected(lab: Lab, case: Case) -> None:
     step_logits(lab, replace(case, prefix=replace(case.prefix, projection=0)))
 
 
+def without_lstm(lab: Lab, case: Case) -> None:
+    """The logits agree, with nothing but an MLP in front of the virtual tokens."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, lstm_layers=0)))
+
+
+def one_lstm_layer(lab: Lab, case: Case) -> None:
+    """The logits agree, with one layer of an LSTM at most."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, lstm_layers=min(1, case.prefix.lstm_layers))))
+
+
 def two_layers(lab: Lab, case: Case) -> None:
     """The logits agree, on a model of two layers, as small test models have."""
     step_logits(lab, replace(case, roles=replace(case.roles, layers=2)))

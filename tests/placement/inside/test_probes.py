@@ -33,8 +33,14 @@ def leaves(found: Any) -> list[torch.Tensor]:
     return [found.cpu() if isinstance(found, torch.Tensor) else torch.tensor(found)]
 
 
+TAKEN_APART = "lstm"
+"""What is not computed by the CPU's own kernel, which adds up in another order."""
+
+
 @pytest.mark.parametrize(
-    "probe", [it for it in PROBES if it.expected in ("first", "second", "cpu", "float")], ids=lambda probe: probe.name
+    "probe",
+    [it for it in PROBES if it.expected in ("first", "second", "cpu", "float") and it.name != TAKEN_APART],
+    ids=lambda probe: probe.name,
 )
 def test_what_runs_gives_the_numbers_of_the_cpu_bit_by_bit(devices: Names, probe: Probe) -> None:
     got, expected = (leaves(probe.run(Pair(*pair))) for pair in (devices[:2], ("cpu", "cpu")))
@@ -73,3 +79,9 @@ def test_a_wrong_rule_shows_as_a_disagreement(devices: Names, monkeypatch: pytes
 def test_a_device_that_the_pair_lacks_is_named(devices: Names) -> None:
     probe = Probe("elsewhere", "", lambda on: torch.zeros(1, device="meta"))
     assert outcome(probe, devices[:2]) == "meta"
+
+
+def test_what_is_taken_apart_gives_the_numbers_of_the_cpu(devices: Names) -> None:
+    (probe,) = (it for it in PROBES if it.name == TAKEN_APART)
+    got, expected = (probe.run(Pair(*pair)) for pair in (devices[:2], ("cpu", "cpu")))
+    assert torch.allclose(got.cpu(), expected, rtol=1e-6)
