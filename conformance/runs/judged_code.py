@@ -113,5 +113,6 @@ def _refuses(error: Exception) -> bool:
     if last is None or isinstance(error, (AssertionError, ImportError)) or not _package(last.tb_frame):
         return False
     raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE.
-    return raised and bool(re.search(r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+", str(error)))
+    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE, of which CARTRIDGE is one, too.
+    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+|\b[A-Z]{5,}\b"
+    return raised and bool(re.search(named, str(error)))

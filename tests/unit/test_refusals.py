@@ -20,6 +20,7 @@ import torch
 
 def refuses(): raise ValueError("Prefix tuning does not work with `StaticCache`.")
 def refuses_a_class(): raise NotImplementedError("MambaCache cannot hold a prefix")
+def refuses_a_method(): raise ValueError("CARTRIDGE does not work with gradient checkpointing.")
 def refuses_an_argument(): raise TypeError("past_key_values is not accepted here")
 def refuses_in_an_except_block():
     try:
@@ -57,7 +58,10 @@ def failure(run: Callable[[], object], layer_ran: bool = False) -> RunFailed:
 
 
 @pytest.mark.parametrize("package", ["peft.inner", "transformers.inner", "accelerate.inner"])
-@pytest.mark.parametrize("name", ["refuses", "refuses_a_class", "refuses_an_argument", "refuses_in_an_except_block"])
+@pytest.mark.parametrize(
+    "name",
+    ["refuses", "refuses_a_class", "refuses_a_method", "refuses_an_argument", "refuses_in_an_except_block"],
+)
 def test_a_raise_in_judged_code_that_names_something_is_a_refusal(tmp_path: Path, package: str, name: str) -> None:
     failed = failure(getattr(module(tmp_path, package), name))
     assert failed.refused
