@@ -1,4 +1,4 @@
-"""``peft-conformance report merge | versions``."""
+"""``peft-conformance report merge | versions | methods``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ def tabulate_versions(
 
     merged = _merged(files)
     _write({out: versions_page(merged)}, merged)
+
+
+@report_app.command("methods")
+def tabulate_methods(
+    file: Annotated[Path, typer.Argument(metavar="EVENTS", help="the events file of one run")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="the Markdown file, such as docs/methods.md")],
+) -> None:
+    """Write what one run says of each method: families by chapters, in numbers of claims."""
+    from conformance.report.merged import check_run, merge_runs
+    from conformance.report.methods import methods_page
+    from conformance.session.reader import read_events
+
+    run = read_events(file)
+    check_run(run, str(file))
+    _write({out: methods_page(run)}, merge_runs([run]))
 
 
 def _merged(files: Iterable[Path]) -> Merged:

@@ -100,7 +100,7 @@ _ROWS = (
     Word(
         Outcome.NOT_APPLICABLE.value, "n", "the claim says nothing here, or the base model alone fails too", short="n/a"
     ),
-    Word(ABSENT, "a", "this version of transformers has no such class"),
+    Word(ABSENT, "a", "the installed releases have no such class"),
     Word(IMPOSSIBLE, "i", "these releases cannot be installed or imported together"),
     Word(NOT_RUN, "-", "no file has this result", style="magenta", css="x"),
 )
