@@ -18,8 +18,11 @@ def methods_page(run: Run) -> str:
     """A table for each method: for each family and chapter how many claims ended with which word."""
     every = {cell.word for cell in run.cells}
     # In the order of the run's header: cells come as workers judged them.
-    order = {name: place for place, name in enumerate((*run.header.families, *run.header.clauses))}
-    cells = sorted(run.cells, key=lambda cell: (order.get(cell.family, 0), order.get(cell.clause, 0)))
+    names = (*run.header.methods, *run.header.families, *run.header.clauses)
+    order = {name: place for place, name in enumerate(names)}
+    cells = sorted(
+        run.cells, key=lambda cell: [order.get(name, len(order)) for name in (cell.method, cell.family, cell.clause)]
+    )
     return markdown(
         "methods.md.jinja",
         run=run,
