@@ -11,7 +11,7 @@ from conformance.core.signals import violation
 from conformance.methods import method_named
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from conformance.runs.lab import Lab
     from conformance.runs.subject import Subject
@@ -38,7 +38,7 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
     subject = lab.subject(double)
     tokens = lab.generate(case).tokens
     logits = lab.forward_on(subject, double, tokens, grad=True).logits
-    named = _learning(subject)
+    named = subject.learning()
     # A parameter that is not used at all has a gradient of zero too.
     found = torch.autograd.grad(logits.pow(2).sum(), list(named.values()), allow_unused=True, materialize_grads=True)
     none = {name: torch.zeros_like(frozen) for name, frozen in subject.parameters().items() if name not in named}
@@ -48,15 +48,10 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
     return method.gradient_by_token(gradients) != 0, by_block != 0
 
 
-def _learning(subject: Subject) -> dict[str, nn.Parameter]:
-    """The raw parameters that have a gradient."""
-    return {name: parameter for name, parameter in subject.parameters().items() if parameter.requires_grad}
-
-
 def visible_virtual_tokens(case: Case) -> range:
     """The virtual tokens that are trained and can change the answer to the first real token."""
-    n = case.prefix.length
-    return range(max(case.prefix.frozen, n - method_named(case.method).reach(case)), n)
+    method, n = method_named(case.method), case.prefix.length
+    return range(max(method.trained(case).start, n - method.reach(case)), n)
 
 
 def gradients(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Tensor]]:
@@ -64,7 +59,7 @@ def gradients(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Te
     import torch
 
     subject = lab.subject(case)
-    seen, named = lab.forward_on(subject, case, tokens, grad=True), _learning(subject)
+    seen, named = lab.forward_on(subject, case, tokens, grad=True), subject.learning()
     found = torch.autograd.grad(_learnt(seen.logits), list(named.values()), allow_unused=True)
     # None for a parameter that the logits do not depend on, whatever torch's annotation says.
     by_name = {name: torch.zeros(()) if g is None else g.cpu() for name, g in zip(named, found, strict=True)}  # type: ignore[redundant-expr]
@@ -120,7 +115,7 @@ def optimiser_step(lab: Lab, subject: Subject, case: Case) -> None:
     """One step of plain gradient descent on the adapter, through the subject's own training path."""
     import torch
 
-    parameters = list(_learning(subject).values())
+    parameters = list(subject.learning().values())
     logits = lab.forward_on(subject, case, lab.generate(case).tokens, grad=True).logits
     optimiser = torch.optim.SGD(parameters)
     optimiser.zero_grad()

@@ -71,7 +71,7 @@ def _backpropagated(lab: Lab, case: Case) -> tuple[Trace, dict[str, Tensor]]:
     subject = lab.new_subject(case)
     if not case.prefix.length:
         thaw(subject.base)
-    learning = subject.parameters() or dict(subject.base.named_parameters())
+    learning = subject.learning() or dict(subject.base.named_parameters())
     seen = lab.forward_on(subject, case, lab.some_tokens(case), grad=True)
     loss = _loss_of(seen)
     with subject.in_mode_of(case):

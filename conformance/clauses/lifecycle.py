@@ -126,7 +126,7 @@ def restored(lab: Lab, case: Case) -> None:
     """
     lab.generate(case)
     methods_put_back(lab.subject(case), "generate")
-    stopped_and_as_before(lab, case, RuntimeError("a criterion of the user's own"), "a generate that raised an error")
+    stopped_and_as_before(lab, case, RuntimeError("raised in a layer"), "a generate that raised an error")
 
 
 @clause(sources=("huggingface/peft#169", "huggingface/peft#3462"), control="runs")

@@ -93,7 +93,7 @@ def many_virtual_tokens(case: Case) -> bool:
 @precondition(otherwise="All virtual tokens are frozen: there is nothing to train")
 def something_learns(case: Case) -> bool:
     """A virtual token that is trained."""
-    return case.prefix.frozen < case.prefix.length
+    return bool(method_named(case.method).trained(case))
 
 
 @precondition(otherwise="The prefix is not projected")

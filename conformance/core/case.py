@@ -180,7 +180,7 @@ class Case(Part, frozen=True):
     ``decoding`` names arguments of generate (:mod:`conformance.core.decodings`); sampling begins with the random ``seed``.
     ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, or none of
     any kind: ``use_cache=False``.
-    ``told``: how long an answer may be is said as ``max_new_tokens``, or as ``max_length``, which counts the text too. ``ends``:
+    ``limit``: how long an answer may be is said as ``max_new_tokens``, or as ``max_length``, which counts the text too. ``ends``:
     most tokens end an answer, but none may before the last step (``min_new_tokens``, or ``min_length``). ``streamed``: a streamer
     is told of each token as it comes.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
@@ -203,7 +203,7 @@ class Case(Part, frozen=True):
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
     decoding: Decoding = "plain"
     cache: Literal["dynamic", "static", "none"] = "dynamic"
-    told: Literal["new_tokens", "length"] = "new_tokens"
+    limit: Literal["new_tokens", "length"] = "new_tokens"
     ends: bool = False
     streamed: bool = False
     decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
@@ -256,7 +256,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "mode", "decoding", "told", "ends", "streamed"}
+    | {"decoder_mask", "mode", "decoding", "limit", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})

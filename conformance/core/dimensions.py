@@ -215,7 +215,7 @@ ASKED = (
     by_field("cache", "asked", dynamic_cache="dynamic", static_cache="static", without_cache="none"),
     by_field("prefix.content", "asked", random_rows="random", real_tokens="tokens"),
     by_field("prefix.order", "asked", order_as_drawn="drawn", order_reversed="reversed"),
-    by_field("told", "asked", told_new_tokens="new_tokens", told_length="length"),
+    by_field("limit", "asked", told_new_tokens="new_tokens", told_length="length"),
     by_field("ends", "asked", never_ends=False, most_tokens_end=True),
     by_field("streamed", "asked", not_streamed=False, streamed=True),
     by_field("mode", "asked", evaluation_mode="eval", training_mode="train"),

@@ -123,12 +123,12 @@ def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:
 
 def told_by_length(case: Case) -> Case:
     """How long the answer is at most, and at least, is said together with the text."""
-    return replace(case, told="length")
+    return replace(case, limit="length")
 
 
 def told_by_tokens(case: Case) -> Case:
     """How long the answer is at most is said of the answer alone; no token ends it, and nobody is told of it."""
-    return replace(case, told="new_tokens", ends=False, streamed=False)
+    return replace(case, limit="new_tokens", ends=False, streamed=False)
 
 
 def with_ends(case: Case) -> Case:

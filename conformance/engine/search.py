@@ -199,7 +199,8 @@ def _visited(state: _Search, family: Family, budget: Budget, method: str) -> Ite
     visited = tuple(strata(family, arrays, seed, placed, method))
     yield from visited
     every = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays * FURTHER))
-    further = (stratum for stratum in every if stratum not in visited)
+    names = {stratum.name for stratum in visited}
+    further = (stratum for stratum in every if stratum.name not in names)
     while 0 < state.decided < budget.decisive(state.clause) and (stratum := next(further, None)):
         yield stratum
 

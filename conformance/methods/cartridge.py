@@ -52,6 +52,10 @@ class Cartridge(KeysAndValues):
         """All but the frozen part."""
         return name != FROZEN
 
+    def trained(self, case: Case) -> range:
+        """Those behind the frozen ones."""
+        return range(case.prefix.frozen, case.prefix.length)
+
     def rows(self, raw: Raw) -> Tensor:
         """The frozen rows, then the others: ``(n, 2 * L * kv_heads * head_dim)``."""
         import torch

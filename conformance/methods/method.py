@@ -145,6 +145,10 @@ class Method(ABC):
         """Whether the raw parameter called ``name`` is trained: all are, but for those that a method freezes."""
         return True
 
+    def trained(self, case: Case) -> range:
+        """The virtual tokens that are trained: all are, but for those that a method freezes."""
+        return range(case.prefix.length)
+
     def meant(self, prefix: Prefix) -> Prefix:
         """``prefix`` with what means nothing to this method at its default."""
         return Prefix(**{name: getattr(prefix, name) for name in prefix.__struct_fields__ if name in self.varied})

@@ -76,7 +76,7 @@ def lengths(case: Case, read: int) -> dict[str, Any]:
     """How generate is told when to stop: after so many tokens, or, of several that end an answer, not before the last step."""
     most, least = case.new_tokens, case.new_tokens - 1
     ends = {"eos_token_id": list(range(FIRST_END_TOKEN, VOCABULARY))} if case.ends else {}
-    if case.told == "length":
+    if case.limit == "length":
         return {"max_length": read + most, **ends, **({"min_length": read + least} if ends else {})}
     return {"max_new_tokens": most, **ends, **({"min_new_tokens": least} if ends else {})}
 

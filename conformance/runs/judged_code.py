@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 from conformance.core.signals import RunFailed, Signal
+from conformance.methods import METHODS
 from conformance.runs.call_limit import NeverAnswers, limited
 from conformance.runs.resources import Exhausted, exhausted
 
@@ -113,6 +114,8 @@ def _refuses(error: Exception) -> bool:
     if last is None or isinstance(error, (AssertionError, ImportError)) or not _package(last.tb_frame):
         return False
     raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE, of which CARTRIDGE is one, too.
-    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+|\b[A-Z]{5,}\b"
-    return raised and bool(re.search(named, str(error)))
+    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE; or a method, of which some are one word.
+    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+"
+    return raised and (
+        bool(re.search(named, str(error))) or not METHODS.keys().isdisjoint(re.findall(r"\w+", str(error)))
+    )

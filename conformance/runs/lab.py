@@ -1,4 +1,4 @@
-"""The lab runs Cases and remembers what it saw, so that forty clauses on one Case pay for each run once."""
+"""The lab runs Cases and remembers what it saw, so that all clauses on one Case pay for each run once."""
 
 from __future__ import annotations
 

@@ -93,6 +93,10 @@ class Subject:
         """The adapter's parameters by their plain names."""
         return {}
 
+    def learning(self) -> dict[str, nn.Parameter]:
+        """Those of the adapter's parameters that are trained, by their plain names."""
+        return {name: parameter for name, parameter in self.parameters().items() if parameter.requires_grad}
+
     def fill(self, values: Callable[[str, tuple[int, ...]], Tensor]) -> None:
         """Set every raw parameter to ``values(name, shape)``, in place."""
         with torch.no_grad():

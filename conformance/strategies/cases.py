@@ -41,7 +41,7 @@ def cases(family: Family, stratum: Stratum, method: str = DEFAULT_METHOD) -> Sea
             values |= _one_of(draw, ways)
         values |= _rest(draw, shaped)
         rows = _rows(draw, values["longest"], values["spread"])
-        values |= _of_method(stratum.row, its.varied)
+        values |= _of_method(stratum.place, its.varied)
         case = assembled(family.name, values, rows=rows, method=method, seed=seed)
         # Drawn all the same: draws must not shift.
         return replace(case, prefix=its.meant(case.prefix))
@@ -65,12 +65,12 @@ def _rest(draw: Drawer, shaped: Draw) -> Values:
     return {**values, "prefix.seed": draw(SEEDS)}
 
 
-def _of_method(row: int, varied: frozenset[str]) -> Values:
-    """What only some methods have: row by row another value of each field, so that few rows have all of them."""
+def _of_method(place: int, varied: frozenset[str]) -> Values:
+    """What only some methods have: from place to place another value of each field, so that few Cases have all of them."""
     values: Values = {}
     for dimension in OF_METHODS:
         if dimension.field.rpartition(".")[2] in varied:
-            row, index = divmod(row, len(dimension.values))
+            place, index = divmod(place, len(dimension.values))
             values[dimension.field] = dimension.values[index]
     return values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.families.family import Family
@@ -19,8 +20,8 @@ class Stratum(Struct, frozen=True, kw_only=True):
     name: str
     classes: Classes
     placed: bool = False
-    row: int = 0
-    """Which row of its array it is."""
+    place: int = 0
+    """Which it is of those that are visited."""
     simplest: bool = False
     """Whether its simplest Case is wanted, not any."""
 
@@ -34,8 +35,9 @@ def strata(
     a ``method`` that is not the first.
     """
     if arrays == 1:
-        visited = dealt(family, seed, placed, method)
-        yield from (stratum for index, stratum in enumerate(one_array(family, 0, seed, placed)) if index in visited)
+        rows = tuple(one_array(family, 0, seed, placed))
+        visited = (rows[index] for index in dealt(family, seed, placed, method))
+        yield from (replace(stratum, place=place) for place, stratum in enumerate(visited))
         return
     for number in range(arrays):
         yield from one_array(family, number, seed, placed)
@@ -45,4 +47,4 @@ def one_array(family: Family, number: int, seed: int, placed: bool = False) -> I
     """The rows of a single covering array, one of any ``number`` of them."""
     for index, row in enumerate(array(drawn_from(family, placed), placed, salt(family, seed, number))):
         simplest = number == index == 0
-        yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, row=index, simplest=simplest)
+        yield Stratum(name=f"{number}.{index}", classes=row, placed=placed, place=index, simplest=simplest)

@@ -27,6 +27,7 @@ def refuses_in_an_except_block():
         {}["key"]
     except KeyError as error:
         raise ValueError("use_cache must be True") from error
+def shouts(): raise ValueError("ERROR: it did not work")
 def says_nothing(): raise ValueError("it did not work")
 def asserts(): assert False, "past_key_values must be given"
 def raises_an_assertion(): raise AssertionError("past_key_values must be given")
@@ -71,7 +72,16 @@ def test_a_raise_in_judged_code_that_names_something_is_a_refusal(tmp_path: Path
 
 @pytest.mark.parametrize(
     "name",
-    ["says_nothing", "asserts", "raises_an_assertion", "misses_a_key", "misses_an_attribute", "shapes", "in_torch"],
+    [
+        "says_nothing",
+        "shouts",
+        "asserts",
+        "raises_an_assertion",
+        "misses_a_key",
+        "misses_an_attribute",
+        "shapes",
+        "in_torch",
+    ],
 )
 def test_anything_else_is_a_crash(tmp_path: Path, name: str) -> None:
     failed = failure(getattr(module(tmp_path, "peft.inner"), name))

@@ -58,9 +58,9 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     ),
     "with_decoding": (lambda c: relations.with_decoding(c, "sampled"), {"decoding": "sampled"}),
     "with_cache": (lambda c: relations.with_cache(c, "static"), {"cache": "static"}),
-    "told_by_length": (relations.told_by_length, {"told": "length"}),
+    "told_by_length": (relations.told_by_length, {"limit": "length"}),
     "told_by_tokens": (
-        lambda c: relations.told_by_tokens(replace(c, told="length", ends=True, streamed=True)),
+        lambda c: relations.told_by_tokens(replace(c, limit="length", ends=True, streamed=True)),
         {},
     ),
     "with_ends": (relations.with_ends, {"ends": True}),

@@ -68,7 +68,7 @@ def base_after_generate(lab: Lab, case: Case) -> None:
 def answers_after_an_error(lab: Lab, case: Case) -> None:
     """After a generate that raised an error base model and wrapped model answer as before."""
     live, bare = lab.new_subject(case), relations.without_prefix(case)
-    lab.stop_midway(live, case, RuntimeError("a criterion of the user's own"))
+    lab.stop_midway(live, case, RuntimeError("raised in a layer"))
     agree(lab.generate_on(live.bare(), bare), lab.generate(bare))
     agree(lab.generate_on(live, case), lab.generate(case))
 
