@@ -10,7 +10,7 @@ from conformance.assertions.logits import NOT_A_NUMBER, spread_of
 from conformance.core.case import START
 from conformance.core.decodings import DECODINGS
 from conformance.core.finding import Difference
-from conformance.core.signals import Undecided, Violation, violation
+from conformance.core.signals import NotApplicable, Undecided, Violation, violation
 from conformance.runs.tolerance import CLEAR, ERROR_FLOOR
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def same_tokens(got: Trace, expected: Tensor, what: str) -> None:
         return
     step, row = min((int(step), int(row)) for row, step in (got.tokens != expected).nonzero())
     raise violation(what, int(got.tokens[row, step]), int(expected[row, step]), row=row, step=step)
+
+
+def something_guessed(got: Trace, request: Mapping[str, Tensor]) -> None:
+    """Not applicable where prompt lookup had nothing to guess behind a token of the answer, with steps left to verify it."""
+    begun, _ = _real_tokens(got, request)
+    for start, answer in zip(begun.tolist(), got.tokens.tolist(), strict=True):
+        for step in range(1, len(answer) - 1):
+            said = [*start, *answer[:step]]
+            if said[-1] in said[:-1]:
+                return
+    raise NotApplicable("nothing is guessed: the last token stands nowhere else in text and answer")
 
 
 def told_text_only(got: Trace, request: Mapping[str, Tensor]) -> None:

@@ -8,6 +8,7 @@ from conformance.assertions.logits import identical
 from conformance.assertions.state import methods_put_back, state_unchanged
 from conformance.core.relations import first_steps, without_prefix
 from conformance.core.signals import violation
+from conformance.runs.judged_code import nothing_is_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,15 +50,12 @@ def _weights(folder: Path) -> list[bytes]:
 
 
 def answers_as_told(lab: Lab, subject: Subject, case: Case, way: Way) -> None:
-    """The answer is as long as a generation config says that was put there in this ``way``, and the base model keeps its own."""
-    config = subject.base.generation_config.to_dict()
+    """The answer is as long as a generation config says that was put there in this ``way``."""
     got, expected = lab.answer_as_told(subject, case, way), lab.generate(case).tokens
     if got.shape != expected.shape:
         raise violation(f"rows and new tokens with a generation config {way}", tuple(got.shape), tuple(expected.shape))
     if not got.equal(expected):
         raise violation(f"the answer with a generation config {way}", got.tolist(), expected.tolist())
-    if subject.base.generation_config.to_dict() != config:
-        raise violation(f"the base model's generation config after one was {way}", "another one", "as before")
 
 
 def stopped_and_as_before(lab: Lab, case: Case, error: BaseException, when: str) -> None:
@@ -74,9 +72,12 @@ def as_before(lab: Lab, subject: Subject, case: Case, before: dict[str, object],
     ``before`` is what the subject was made of then. Nobody else holds ``subject``, whose answers are those of the shared one.
     """
     bare, short = first_steps(without_prefix(case)), first_steps(case, 1)
-    alone = lab.generate_on(subject.bare(), first_steps(bare, 1))
+    with nothing_is_refused():
+        alone = lab.generate_on(subject.bare(), first_steps(bare, 1))
     identical(alone, lab.generate(bare).steps(1), f"the base model answers otherwise after {when}")
     # Before the wrapped model is called, which may put back what an earlier call did not.
     methods_put_back(subject, when)
-    identical(lab.generate_on(subject, short), lab.generate(case).steps(1), f"it answers otherwise after {when}")
+    with nothing_is_refused():
+        again = lab.generate_on(subject, short)
+    identical(again, lab.generate(case).steps(1), f"it answers otherwise after {when}")
     state_unchanged(before, subject, when)

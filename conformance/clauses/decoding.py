@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.decoding import processed_by_hand, sampled_by_hand, searched_by_hand, told_text_only
+from conformance.assertions.decoding import (
+    processed_by_hand,
+    sampled_by_hand,
+    searched_by_hand,
+    something_guessed,
+    told_text_only,
+)
 from conformance.assertions.lengths import ends_as_told, text_and_answer
 from conformance.assertions.logits import agree, agree_on_tokens, identical
 from conformance.clauses.preconditions import limits, looked_up, processed, sampled, searched
-from conformance.clauses.registry import clause
+from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import told_by_tokens
 from conformance.core.sources import GENERATION_DOC, PROCESSORS_DOC, STRATEGIES_DOC
 from conformance.oracles.table import handmade_cache
@@ -16,6 +22,9 @@ from conformance.oracles.table import handmade_cache
 if TYPE_CHECKING:
     from conformance.core.case import Case
     from conformance.runs.lab import Lab
+
+GUESSING = Floor(share=0.05)
+"""Few answers of tiny models say a token twice, or one of the text."""
 
 
 @clause(sources=("huggingface/peft#169", "huggingface/peft#1502"))
@@ -64,7 +73,7 @@ def processors_see_text_only(lab: Lab, case: Case) -> None:
     processed_by_hand(got, lab.request(case))
 
 
-@clause(sources=(STRATEGIES_DOC, "huggingface/transformers#20901"), follow_ups=searched)
+@clause(sources=(STRATEGIES_DOC, "huggingface/transformers#21368"), follow_ups=searched)
 def beams(lab: Lab, case: Case) -> None:
     """A beam search returns the answers, in the order and with the scores, that a beam search by hand finds.
 
@@ -75,14 +84,18 @@ def beams(lab: Lab, case: Case) -> None:
     searched_by_hand(lab.generate(case), lab.searched(case))
 
 
-@clause(sources=("arXiv:2211.17192", "huggingface/transformers#27775"), follow_ups=looked_up)
+@clause(
+    sources=("arXiv:2211.17192", "huggingface/transformers#27775"), follow_ups=looked_up, floor=GUESSING, decisive=2
+)
 def assisted(lab: Lab, case: Case) -> None:
     """Prompt lookup gives the greedy answer, or is refused in words.
 
     What follows the last tokens elsewhere in the text is a guess, which one forward over several tokens verifies. The first
-    source says that verified guesses change no answer; the second one made this kind of guess an option of generate.
+    source says that verified guesses change no answer; the second one made this kind of guess an option of generate. Where the
+    last token stands nowhere else in text and answer, nothing is guessed, and the claim says nothing.
     """
     got = lab.generate(case)
     expected = lab.predict(case, handmade_cache, tokens=got.tokens)
     agree(got, expected, "prompt lookup answers otherwise")
     agree_on_tokens(got, expected)
+    something_guessed(got, lab.request(case))

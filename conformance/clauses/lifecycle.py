@@ -15,7 +15,7 @@ from conformance.core.signals import violation
 from conformance.core.sources import GENERATION_DOC, PEFT_MODEL_DOC, STORY
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER
-from conformance.runs.judged_code import guarded
+from conformance.runs.judged_code import guarded, nothing_is_refused
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -93,7 +93,7 @@ def disabled(lab: Lab, case: Case) -> None:
     short, subject, first = first_steps(case), lab.subject(case), lab.generate(case).steps(3)
     bare = without_prefix(short)
     base = lab.generate(bare)
-    with subject.disabled():
+    with subject.disabled(), nothing_is_refused():
         # What is asked of the base model has nothing in it that only a method understands.
         agree(lab.generate_on(subject, bare), base, "a disabled adapter still changes generate")
         off = lab.forward_on(subject, bare, base.tokens)
@@ -142,7 +142,7 @@ def interrupted(lab: Lab, case: Case) -> None:
 def configured(lab: Lab, case: Case) -> None:
     """A generation config is honoured: passed to the call, changed in place, given to the base model or to the wrapped one.
 
-    It says how many tokens are answered. One that the wrapped model is given is not the base model's.
+    It says how many tokens are answered.
     """
     live, short = lab.new_subject(case), first_steps(case, 2)
     answers_as_told(lab, live, short, "passed to the call")
@@ -167,7 +167,7 @@ def learned_mapping_survives(lab: Lab, case: Case) -> None:
     for path, answer in answers.items():
         if answer != ANSWER:
             raise violation(path, repr(answer), repr(ANSWER))
-    with subject.disabled():
+    with subject.disabled(), nothing_is_refused():
         bare = generated_text(lab.generate_on(subject, without_prefix(case)))
     if bare == ANSWER:
         raise violation("generate without the adapter", repr(bare), "anything else: only the prefix was trained")

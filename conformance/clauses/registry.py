@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 Check = Callable[["Lab", Case], None]
-Control = Literal["same", "runs"]
+Control = Literal["same", "runs", "learns"]
 
 
 class Precondition(Struct, frozen=True):
@@ -66,7 +66,8 @@ class Clause(Struct, frozen=True, kw_only=True):
 
     * ``requires``: what a Case must have for the claim to say anything;
     * ``follow_ups``: makes the Cases that are judged in place of a drawn one;
-    * ``control``: ``same`` where the claim also means something without a prefix, else ``runs`` (the base model must run);
+    * ``control``: ``same`` where the claim also means something without a prefix, else ``runs`` (the base model must run), or
+      ``learns`` (its training forward must) where the claim is about training alone;
     * ``fixed_case``: gives the one Case of a family that is judged, in place of drawn ones;
     * ``placed``: it is about models that a device map places, drawn from strata of their own, judged in a process of its own;
     * ``priority``: it is cheap and finds much, so it comes first where time is short;

@@ -59,7 +59,7 @@ def gradient_agrees(lab: Lab, case: Case) -> None:
     sources=("arXiv:2101.00190", PROMPTING_DOC, PROMPT_TUNING_DOC),
     requires=(labels,),
     follow_ups=training_mode,
-    control="runs",
+    control="learns",
 )
 def only_the_prefix_learns(lab: Lab, case: Case) -> None:
     """The loss of a training batch reaches the adapter's parameters and nothing else, and a step moves nothing else.

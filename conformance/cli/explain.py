@@ -92,6 +92,7 @@ def _clause_lines(clause: Clause) -> Iterator[str]:
     control = {
         "same": "the same claim about the base model without a prefix",
         "runs": "the base model runs without a prefix",
+        "learns": "the base model's training forward runs without a prefix",
     }
     yield f"  control   {control[clause.control]}"
     yield f"  conforms  takes at least {clause.decisive} decisive examples in the quick profile"

@@ -26,6 +26,14 @@ def _run(lab: Lab, case: Case) -> None:
 _RUNS = Clause(id="control.runs", statement="The base model runs.", explanation="", check=_run)
 
 
+def _learn(lab: Lab, case: Case) -> None:
+    """The base model's training forward runs."""
+    lab.forward(case, lab.some_tokens(case))
+
+
+_LEARNS = Clause(id="control.learns", statement="The base model's training forward runs.", explanation="", check=_learn)
+
+
 def _goes_on(lab: Lab, case: Case) -> None:
     """The base model, with pads on the left, goes on from its own cache under the map, as it does on one device."""
     padded = replace(case, rows=(*case.rows, Row(length=case.longest + 1)), beams=1, cache="dynamic")
@@ -53,11 +61,11 @@ KEEPS_BITS = Clause(
 
 def controls_of(clause: Clause, finding: Finding) -> list[Clause]:
     """What must hold of the base model before anybody else is blamed, in this order."""
-    own = clause if clause.control == "same" else _RUNS
+    own = {"same": clause, "runs": _RUNS, "learns": _LEARNS}[clause.control]
     return [*[KEEPS_BITS] * (finding.how is How.WRONG), own, *[_GOES_ON] * clause.placed]
 
 
 def control_named(name: str, clause: str) -> Clause:
     """The control that is called so; the claim of ``clause`` itself, where that is its own control."""
-    controls = {control.id: control for control in (_RUNS, _GOES_ON, KEEPS_BITS)}
+    controls = {control.id: control for control in (_RUNS, _LEARNS, _GOES_ON, KEEPS_BITS)}
     return controls.get(name) or clause_named(clause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeVar
@@ -41,6 +42,15 @@ def guarded(call: str, run: Callable[[], T], layer_ran: Callable[[], bool] = lam
         if why := exhausted(error):
             raise Exhausted(f"this machine is at fault, nobody's code: {call} ended with {why}") from error
         raise failed(call, error, layer_ran()) from error
+
+
+@contextmanager
+def nothing_is_refused() -> Iterator[None]:
+    """Within the block an error is a crash, whatever it says: the same was answered before, or is the base model's to answer."""
+    try:
+        yield
+    except RunFailed as failure:
+        raise RunFailed(failure.call, failure.error, failure.where, refused=False) from failure.error
 
 
 def failed(call: str, error: Exception, layer_ran: bool) -> RunFailed:

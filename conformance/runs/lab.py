@@ -97,13 +97,13 @@ class Lab:
         """A wrapped model that nobody else holds; ``before`` it is wrapped that is done with its base model."""
         case = model_of(case)
         if case.prefix.length == 0:
-            return Subject(case, checkpointing.enable if case.checkpointing != "off" else before)
+            return Subject(case, _checkpointed if case.checkpointing != "off" else before)
         if case.placement.adapter == "loaded":
             return self._loaded_onto(case)
-        prepared = checkpointing.enable if case.checkpointing == "before" else before
+        prepared = _checkpointed if case.checkpointing == "before" else before
         subject = guarded("get_peft_model", lambda: self.maker(case, before=prepared))
         if case.checkpointing == "after":
-            checkpointing.enable(subject.model)
+            _checkpointed(subject.model)
         self._fill(subject, case)
         return subject
 
@@ -365,3 +365,8 @@ class Lab:
         spread = float((one.amax(-1) - one.amin(-1)).mean())
         error = max(ERROR_FACTOR * float((one - other).abs().max()), ERROR_FLOOR * spread)
         return error if error <= ERROR_CAP * spread else None
+
+
+def _checkpointed(model: Any) -> None:
+    """Some models do not know gradient checkpointing, and say so."""
+    guarded("gradient_checkpointing_enable", lambda: checkpointing.enable(model))

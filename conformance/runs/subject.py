@@ -190,8 +190,9 @@ class PeftSubject(Subject):
         return dict(self.model.prompt_encoder[self.model.active_adapter].named_parameters())
 
     def adapters(self) -> list[str]:
-        """Those of which PEFT has a config."""
-        return list(self.model.peft_config)
+        """Those of which PEFT has a config, or anything else."""
+        held = (self.model.peft_config, self.model.prompt_encoder, self.model.prompt_tokens)
+        return list(dict.fromkeys(name for part in held for name in part))
 
     def disabled(self) -> AbstractContextManager[Any]:
         """PEFT's ``disable_adapter``."""
