@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from msgspec.structs import replace
 
-from conformance.assertions.decoding import processed_by_hand, searched_by_hand, told_text_only
+from conformance.assertions.decoding import processed_by_hand, searched_by_hand, something_guessed, told_text_only
 from conformance.clauses.preconditions import looked_up
 from conformance.core.case import START, Case, Row
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import beam_searched, first_steps, in_double, with_decoding, without_prefix
+from conformance.core.signals import NotApplicable
 from conformance.engine.search import drawn
 from conformance.families import family_named, flagships
 from conformance.oracles.beams import Answer, Asked, Following, beam_search, score_of
 from conformance.oracles.processing import answer
 from conformance.oracles.sampling import sample
 from conformance.runs.lab import Lab
+from conformance.runs.trace import Trace
 from conformance.strategies import strata
 
 NAMES = tuple(flagships())
@@ -188,3 +191,23 @@ def test_the_margin_is_that_of_the_closest_decision() -> None:
 def test_the_score_of_an_answer_is_that_of_the_search() -> None:
     for one in beam_search(TREE, asked(penalty=0.5)).best:
         assert score_of(one.answer, TREE, asked(penalty=0.5)) == pytest.approx(one.score)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "guessed"),
+    [
+        ([5, 6, 7], [8, 9, 10], False),
+        ([5, 6, 7], [6, 9, 10], True),
+        ([5], [8, 8, 9], False),
+        ([5], [8, 8, 9, 10], True),
+        ([5], [5], False),
+    ],
+)
+def test_a_guess_needs_a_token_that_stands_elsewhere_and_a_step_to_be_verified(
+    text: list[int], answer: list[int], guessed: bool
+) -> None:
+    tokens = torch.tensor([answer])
+    logits = torch.zeros(1, len(answer), 1)
+    trace = Trace(Case(family="llama", new_tokens=len(answer)), tokens, logits, lambda: None)
+    with nullcontext() if guessed else pytest.raises(NotApplicable):
+        something_guessed(trace, {"input_ids": torch.tensor([text])})

@@ -13,7 +13,7 @@ import torch
 
 from conformance.core.signals import NotApplicable, RunFailed
 from conformance.runs.calls import on_cpu
-from conformance.runs.judged_code import guarded
+from conformance.runs.judged_code import guarded, nothing_is_refused
 
 SOURCE = """
 import torch
@@ -87,6 +87,13 @@ def test_anything_else_is_a_crash(tmp_path: Path, name: str) -> None:
     failed = failure(getattr(module(tmp_path, "peft.inner"), name))
     assert not failed.refused
     assert failed.where.endswith(f" {name}")
+
+
+def test_what_was_answered_before_is_not_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed) as error, nothing_is_refused():
+        guarded("generate", module(tmp_path, "peft.inner").refuses)
+    assert not error.value.refused
+    assert error.value.where == failure(module(tmp_path, "peft.inner").refuses).where
 
 
 def test_after_a_layer_ran_there_are_no_refusals(tmp_path: Path) -> None:
