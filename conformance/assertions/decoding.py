@@ -44,10 +44,10 @@ def same_tokens(got: Trace, expected: Tensor, what: str) -> None:
 
 
 def something_guessed(got: Trace, request: Mapping[str, Tensor]) -> None:
-    """Not applicable where prompt lookup had nothing to guess behind a token of the answer, with steps left to verify it."""
+    """Not applicable where prompt lookup had nothing to guess while there was a step left to verify it."""
     begun, _ = _real_tokens(got, request)
     for start, answer in zip(begun.tolist(), got.tokens.tolist(), strict=True):
-        for step in range(1, len(answer) - 1):
+        for step in range(len(answer) - 1):
             said = [*start, *answer[:step]]
             if said[-1] in said[:-1]:
                 return

@@ -194,14 +194,20 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
 
 
 def _visited(state: _Search, family: Family, budget: Budget, method: str) -> Iterator[Stratum]:
-    """The rows that the budget says; of a claim that speaks of few Cases all others too, until enough is decided."""
+    """The rows that the budget says; of a claim that speaks of few Cases all others too, until enough is decided.
+
+    Where nothing was decided those that the first method visits, of which others are dealt a part; further ones say no more.
+    """
     arrays, seed, placed = budget.examples, budget.seed, state.clause.placed
     visited = tuple(strata(family, arrays, seed, placed, method))
     yield from visited
     every = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays * FURTHER))
     names = {stratum.name for stratum in visited}
-    further = (stratum for stratum in every if stratum.name not in names)
-    while 0 < state.decided < budget.decisive(state.clause) and (stratum := next(further, None)):
+    begun = [stratum for stratum in strata(family, arrays, seed, placed) if stratum.name not in names]
+    further = chain(begun, (stratum for stratum in every if stratum.name not in names | {one.name for one in begun}))
+    for number, stratum in enumerate(further):
+        if state.decided >= budget.decisive(state.clause) or (not state.decided and number >= len(begun)):
+            return
         yield stratum
 
 

@@ -201,6 +201,8 @@ def test_the_score_of_an_answer_is_that_of_the_search() -> None:
         ([5], [8, 8, 9], False),
         ([5], [8, 8, 9, 10], True),
         ([5], [5], False),
+        ([5, 5], [8, 9], True),
+        ([5, 5], [8], False),
     ],
 )
 def test_a_guess_needs_a_token_that_stands_elsewhere_and_a_step_to_be_verified(
