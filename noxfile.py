@@ -188,8 +188,8 @@ def soak(session: nox.Session) -> None:
     """Hold subjects that are right against every clause, in the oddest families. Arguments go to `peft-conformance soak`."""
     install(session, REFERENCE_STACK)
     report = Path(session.create_tmp()) / "soak.json"
-    # Biases by distance, windows, images, and an encoder: the night has all ten families.
-    asked = session.posargs or ("--families", "bloom,gemma3,idefics,t5", "--least", "10000", "--workers", "2")
+    # Windows, and an encoder: one round has all methods, so two families make it; the night has all ten.
+    asked = session.posargs or ("--families", "gemma3,t5", "--least", "10000", "--workers", "2")
     session.run("peft-conformance", "soak", "--report", str(report), *asked)
 
 

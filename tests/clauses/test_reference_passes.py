@@ -9,6 +9,7 @@ import itertools
 import pytest
 
 from conformance.clauses import Clause, clauses
+from conformance.core.finding import DEFAULT_METHOD
 from conformance.core.outcome import Outcome
 from conformance.engine.known import load, shipped
 from conformance.engine.search import Budget, search
@@ -45,7 +46,14 @@ OF_PROJECTIONS = {"lifecycle.inference_mode"}
 """Clauses that say nothing of a method whose parameters are what is read."""
 
 
-@pytest.fixture(scope="module", params=itertools.product(NAMES, METHODS), ids="/".join)
+FEW = ("llama", "t5")
+"""Families for the other methods than the first, which differ in how they make virtual tokens: the night has all."""
+JUDGED = [
+    (name, method) for name, method in itertools.product(NAMES, METHODS) if method == DEFAULT_METHOD or name in FEW
+]
+
+
+@pytest.fixture(scope="module", params=JUDGED, ids="/".join)
 def lab(request: pytest.FixtureRequest) -> tuple[str, str, Lab]:
     """One lab per family and method, so that the clauses share their runs as they do in a real run."""
     return *request.param, Lab("reference")
@@ -68,7 +76,7 @@ def test_the_reference_subject_passes(lab: tuple[str, str, Lab], clause: Clause)
 def test_the_answer_is_learnt_and_survives(maker: str, method: str) -> None:
     """Known failures explain what does not: PEFT's prompts of an encoder-decoder."""
     story = clauses()["lifecycle.learned_mapping_survives"]
-    for name in STORIES:
+    for name in STORIES if method == DEFAULT_METHOD else FEW:
         verdict = search(story, family_named(name), Budget(), load(shipped()), Lab(maker), method)
         known = EXPLAINED.get(method, set()) if (maker, name) == ("peft", "t5") else set()
         assert (set(verdict.known), verdict.finding) == (known, None), name
