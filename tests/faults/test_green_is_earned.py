@@ -33,9 +33,9 @@ def test_a_peft_that_refuses_every_batch_is_below_the_floor() -> None:
     with around(CAUSAL, "generate", lambda original, self, *args, **rest: _refusing_batches(original, self, rest)):
         cell = judged("equivalence.step_logits")
     assert cell.verdict is not None
-    assert cell.verdict.counts == {"conforms": 5, "refused": 14}
+    assert cell.verdict.counts == {"conforms": 5, "refused": 12}
     (words,) = below_floors([cell], clauses())
-    assert words.startswith("equivalence.step_logits[llama]: 5 of 19 examples decided, at least 60% expected")
+    assert words.startswith("equivalence.step_logits[llama]: 5 of 17 examples decided, at least 60% expected")
 
 
 def _refusing_batches(original: Any, model: Any, request: dict[str, Any]) -> Any:
