@@ -78,7 +78,7 @@ class NetworkWithoutLastBias(Computes):
         return raw | {BIAS.format(last_layer(self.shape_of)): torch.zeros(self.shape_of.roles.width)}
 
 
-@planted(clause="equivalence.plain_attention_agrees")
+@planted(clause="training.gradient_agrees")
 class NetworkRounded(Computes):
     """The network computes from parameters in bfloat16, in which not all of them are exact."""
 
