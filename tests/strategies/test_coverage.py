@@ -189,7 +189,7 @@ def test_a_class_that_nothing_reaches_is_missing_and_not_called_impossible(monke
         classes={"never_seen": lambda case: len(case.rows) > 99, "always_seen": lambda case: len(case.rows) <= 99},
     )
     monkeypatch.setattr(counting, "DIMENSIONS", (*DIMENSIONS, made_up))
-    one, pairs = (reach("gpt2", False, "quick", 0, size) for size in (1, PAIR))
+    one, pairs = (reach("gpt2", False, "standard", 0, size) for size in (1, PAIR))
     assert one.missing == {("never_seen",)}
     assert ("one_row", "never_seen") in pairs.missing
     assert all("never_seen" in pair for pair in pairs.missing)
