@@ -11,7 +11,8 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
-from conformance.methods.reference.cache import Begun, Read
+from conformance.methods.reference.cache import Read
+from conformance.methods.reference.loop import Begun
 
 
 class KnowsTheCache(Planted):

@@ -16,7 +16,7 @@ from conformance.faults.weaker import answers, injection, lifecycle
 from conformance.faults.wrappers import HidesVirtualToken
 from conformance.methods.cartridge import FROZEN
 from conformance.methods.method import DEFAULT_ADAPTER
-from conformance.methods.reference.cache import FILE
+from conformance.methods.reference.adapters import FILE
 
 planted = partial(in_reference, method="CARTRIDGE")
 

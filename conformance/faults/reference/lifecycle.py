@@ -16,7 +16,7 @@ from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import lifecycle
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.prefix_tuning import EMBEDDING, IN_BIAS, IN_WEIGHT, OUT_BIAS, OUT_WEIGHT
-from conformance.methods.reference.cache import FILE
+from conformance.methods.reference.adapters import FILE
 
 UNTOLD = 3
 """More tokens than any clause tells by a config."""

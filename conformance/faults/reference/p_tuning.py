@@ -15,7 +15,7 @@ from conformance.faults.weaker import answers, lifecycle, training
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.p_tuning import BIAS, LINEAR, last_layer
 from conformance.methods.prompt_tuning import EMBEDDING
-from conformance.methods.reference.cache import FILE
+from conformance.methods.reference.adapters import FILE
 
 planted = partial(in_reference, method="P_TUNING")
 

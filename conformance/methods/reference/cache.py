@@ -7,30 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from conformance.compat import caches, checkpointing
-from conformance.core.case import START, Case
-from conformance.devices.place_model import execution_device, input_device
-from conformance.families import Family
+from conformance.core.case import START
+from conformance.devices.place_model import execution_device
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
-from conformance.methods.method import DEFAULT_ADAPTER, Layout, Method
+from conformance.methods.reference.adapters import Adapters
 from conformance.methods.reference.beams import best_answers
 from conformance.methods.reference.decoding import Decoding, Forced, asked_of
+from conformance.methods.reference.loop import Begun, begun, decoder_steps, text_steps
 
-FILE = "reference_prefix.safetensors"
 TEXT = frozenset({"input_ids", "inputs_embeds", "attention_mask", "position_ids"})
 """The arguments that say what is read, and how."""
-
-
 COUNTED = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}
 """The arguments that count the text, too, and those that say the same of the answer alone."""
 
@@ -49,63 +44,10 @@ class Read(NamedTuple):
     labels: Tensor | None
 
 
-class ReferencePrefix(nn.Module):
+class ReferencePrefix(Adapters):
     """A base model with a prefix in front of its cache. Called and generated with like a model of transformers."""
 
-    def __init__(self, base: nn.Module, case: Case, family: Family, method: Method) -> None:
-        super().__init__()
-        self.base, self.family, self.method = base, family, method
-        self.input_device = input_device(base)
-        self.freeze()
-        self.enabled = True
-        # Like a model of transformers it may be given a generation config; until then it has the base model's.
-        self.own_config: Any = None
-        # What each adapter is like, by its name, and its parameters.
-        self.cases: dict[str, Case] = {}
-        self.raw = nn.ModuleDict()
-        # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
-        self.loaded: dict[str, Tensor] = {}
-        self.active = DEFAULT_ADAPTER
-        self.add(DEFAULT_ADAPTER, case)
-
-    def freeze(self) -> None:
-        """Nothing of the base model learns."""
-        self.base.requires_grad_(False)
-
     # -- the prefix ---------------------------------------------------------------------------------------------------
-    def parameter(self, name: str, shape: tuple[int, ...]) -> nn.Parameter:
-        """A raw parameter, zero; a frozen one has no gradient."""
-        return nn.Parameter(torch.zeros(shape, device=self.input_device), requires_grad=self.method.learns(name))
-
-    @property
-    def shape_of(self) -> Case:
-        """The Case that says what the active adapter is like."""
-        return self.cases[self.active]
-
-    @property
-    def layout(self) -> Layout:
-        """Which row of the active adapter serves which layer."""
-        return self.method.layout(self.shape_of)
-
-    def named_raw(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
-        """The raw parameters of ``adapter``, by default of the active one, by their plain names."""
-        name = adapter or self.active
-        case, held = self.cases[name], cast("nn.ParameterDict", self.raw[name])
-        return {name: held[name.replace(".", "_")] for name in self.method.shapes(case, self.method.layout(case))}
-
-    @property
-    def collapsed(self) -> Tensor | None:
-        """The rows of the active adapter, if it was loaded."""
-        return self.loaded.get(self.active)
-
-    def rows_of(self, adapter: str) -> Tensor:
-        """The flat rows of ``adapter``: those that were loaded, or what its parameters make."""
-        return self.loaded[adapter] if adapter in self.loaded else self.method.rows(self.named_raw(adapter))
-
-    def flat(self) -> Tensor:
-        """The flat rows that are in force."""
-        return self.rows_of(self.active)
-
     def layers(self, rows: int) -> list[tuple[Tensor, Tensor]]:
         """Keys and values for every layer, each ``(rows, kv_heads, n, head_dim)``."""
         filled = self.method.injected(self.flat(), self.shape_of, self.layout).cache
@@ -123,11 +65,6 @@ class ReferencePrefix(nn.Module):
         """Keys and values of one layer, where that layer computes."""
         there = execution_device(decoder_layers(self.base, self.family)[layer])
         return keys.to(there), values.to(there)
-
-    @property
-    def length(self) -> int:
-        """Number of virtual tokens in force."""
-        return self.shape_of.prefix.length if self.enabled else 0
 
     # -- what stands beside it ----------------------------------------------------------------------------------------
     def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
@@ -181,7 +118,7 @@ class ReferencePrefix(nn.Module):
 
     def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
         """Where generate begins."""
-        return _begun(self, first, request, slots)
+        return begun(self, first, request, slots)
 
     def encoded(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What an encoder reads, with its mask."""
@@ -269,7 +206,7 @@ class ReferencePrefix(nn.Module):
     ) -> Any:
         """One answer to each row."""
         decoding.begin(*self.told(given), steps)
-        run = _decoder_steps if self.family.encoder_decoder else _text_steps
+        run = decoder_steps if self.family.encoder_decoder else text_steps
         return run(self, steps, static, remembers, given, decoding)
 
     def searched(self, steps: int, given: dict[str, Any], decoding: Decoding) -> Any:
@@ -316,54 +253,6 @@ class ReferencePrefix(nn.Module):
         read = 1 if self.family.encoder_decoder else text_of(request)[1].shape[1]
         return {COUNTED.get(name, name): value - read if name in COUNTED else value for name, value in request.items()}
 
-    # -- lifecycle ----------------------------------------------------------------------------------------------------
-    def add(self, name: str, case: Case) -> None:
-        """Another adapter, of zeros, with as many virtual tokens as ``case`` says. The active one stays active."""
-        shapes = self.method.shapes(case, self.method.layout(case)).items()
-        self.cases[name] = case
-        self.raw[name] = nn.ParameterDict(
-            {named.replace(".", "_"): self.parameter(named, shape) for named, shape in shapes}
-        )
-
-    def remove(self, name: str) -> None:
-        """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""
-        del self.cases[name], self.raw[name]
-        self.loaded.pop(name, None)
-        if name == self.active:
-            self.active = next(iter(self.cases))
-
-    def switch(self, name: str) -> None:
-        """From now on the adapter called ``name`` answers."""
-        if name not in self.cases:
-            raise ValueError(f"there is no adapter called `{name}`")
-        self.active = name
-
-    @contextmanager
-    def disable_adapter(self) -> Iterator[None]:
-        """Inside, the base model."""
-        before, self.enabled = self.enabled, False
-        try:
-            yield
-        finally:
-            self.enabled = before
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the flat rows of each adapter: of a projection only the result is kept."""
-        for name in self.cases:
-            into = Path(folder) if name == DEFAULT_ADAPTER else Path(folder) / name
-            into.mkdir(exist_ok=True)
-            save_file({"rows": self.rows_of(name).detach().cpu().contiguous()}, into / FILE)
-
-    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
-        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone.
-
-        A new one has as many virtual tokens as the active one.
-        """
-        rows = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
-        if name not in self.cases:
-            self.add(name, self.shape_of)
-        self.loaded[name] = rows
-
 
 def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """What is added to the scores: 0 where a query may look, ``allowed`` ``(rows, queries, slots)``, else the least number."""
@@ -375,76 +264,3 @@ def text_of(request: Mapping[str, Any]) -> tuple[str, Tensor]:
     """The text's tokens, or its embeddings, with the argument's name."""
     name = "input_ids" if request.get("input_ids") is not None else "inputs_embeds"
     return name, request[name]
-
-
-class Begun(NamedTuple):
-    """Where generate begins: the cache, and what is read first of tokens or embeddings, positions, and what stands beside."""
-
-    cache: Any
-    text: dict[str, Tensor]
-    positions: Tensor
-    beside: dict[str, Tensor]
-
-
-def _begun(wrapper: ReferencePrefix, first: Read, request: Mapping[str, Any], slots: int) -> Begun:
-    """A fresh cache and all that is to be read; or the cache of an earlier call, and what is not in it yet."""
-    given, roles = request.get(caches.argument(wrapper.base)), wrapper.shape_of.roles
-    if given is None:
-        return Begun(wrapper.cache(len(first.mask), slots), first.text, first.positions, first.beside)
-    left = first.mask.shape[1] - caches.read_cache(given, roles.layers, roles.kv_heads)[0].length
-    beside = inputs_of(wrapper.family).for_the_last(first.beside, left) if first.beside else {}
-    text = {name: read[:, -left:] for name, read in first.text.items()}
-    return Begun(given, text, first.positions[:, -left:], beside)
-
-
-def _text_steps(
-    wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any], decoding: Decoding
-) -> Any:
-    first, inputs = wrapper.read(request), inputs_of(wrapper.family)
-    mask, rows = first.mask, len(first.mask)
-    slots = mask.shape[1] + steps if static else 0
-    cache, step, positions, beside = wrapper.begun(first, request, slots)
-    logits = []
-    for number in range(steps):
-        attention = wrapper.attention(mask, positions.shape[1], slots)
-        given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
-        out = wrapper.run(cache, given, number)
-        logits.append(out.logits[:, -1])
-        token = decoding.accepted(wrapper.choose(logits[-1], number, decoding))
-        if decoding.over:
-            break
-        mask = torch.cat([mask, torch.ones(rows, 1, dtype=mask.dtype, device=mask.device)], dim=1)
-        following = positions[:, -1:] + 1
-        if remembers:
-            cache, step, positions = caches.returned(out), {"input_ids": token}, following
-            beside = inputs.for_next_token(beside, out, parameters_of_forward(wrapper.base)) if beside else {}
-        else:
-            cache, step = wrapper.cache(rows), wrapper.lengthened(step, token)
-            positions = torch.cat([positions, following], dim=1)
-            beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
-    held = caches.returned(out) if remembers else None
-    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
-
-
-def _decoder_steps(
-    wrapper: ReferencePrefix, steps: int, static: bool, remembers: bool, request: dict[str, Any], decoding: Decoding
-) -> Any:
-    base: Any = wrapper.base
-    own, text = wrapper.decoder_mask(request.get("decoder_attention_mask")), wrapper.encoded(request)
-    mask, rows = text["attention_mask"], len(text["attention_mask"])
-    encoded = base.get_encoder()(**text, return_dict=True)
-    cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
-    for number in range(steps):
-        read = decoding.ids[:, -1:] if remembers else decoding.ids
-        given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
-        if own is not None:
-            given["decoder_attention_mask"] = own
-            own = pad(own, (0, 1), value=1)
-        out = wrapper.run(cache, given, number)
-        cache = caches.returned(out) if remembers else wrapper.cache(rows)
-        logits.append(out.logits[:, -1])
-        decoding.accepted(wrapper.choose(logits[-1], number, decoding))
-        if decoding.over:
-            break
-    held = cache if remembers else None
-    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)

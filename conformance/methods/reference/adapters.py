@@ -1,0 +1,128 @@
+"""What every reference wrapper has: several adapters, which are added, switched, removed, saved and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from conformance.core.case import Case
+from conformance.devices.place_model import input_device
+from conformance.families import Family
+from conformance.methods.method import DEFAULT_ADAPTER, Layout, Method
+
+FILE = "reference_prefix.safetensors"
+
+
+class Adapters(nn.Module):
+    """A base model, frozen, and the adapters around it by name, of which one is active."""
+
+    def __init__(self, base: nn.Module, case: Case, family: Family, method: Method) -> None:
+        super().__init__()
+        self.base, self.family, self.method = base, family, method
+        self.input_device = input_device(base)
+        self.freeze()
+        self.enabled = True
+        # Like a model of transformers it may be given a generation config; until then it has the base model's.
+        self.own_config: Any = None
+        # What each adapter is like, by its name, and its parameters.
+        self.cases: dict[str, Case] = {}
+        self.raw = nn.ModuleDict()
+        # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
+        self.loaded: dict[str, Tensor] = {}
+        self.active = DEFAULT_ADAPTER
+        self.add(DEFAULT_ADAPTER, case)
+
+    def freeze(self) -> None:
+        """Nothing of the base model learns."""
+        self.base.requires_grad_(False)
+
+    def parameter(self, name: str, shape: tuple[int, ...]) -> nn.Parameter:
+        """A raw parameter, zero; a frozen one has no gradient."""
+        return nn.Parameter(torch.zeros(shape, device=self.input_device), requires_grad=self.method.learns(name))
+
+    @property
+    def shape_of(self) -> Case:
+        """The Case that says what the active adapter is like."""
+        return self.cases[self.active]
+
+    @property
+    def layout(self) -> Layout:
+        """Which row of the active adapter serves which layer."""
+        return self.method.layout(self.shape_of)
+
+    def named_raw(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
+        """The raw parameters of ``adapter``, by default of the active one, by their plain names."""
+        name = adapter or self.active
+        case, held = self.cases[name], cast("nn.ParameterDict", self.raw[name])
+        return {name: held[name.replace(".", "_")] for name in self.method.shapes(case, self.method.layout(case))}
+
+    @property
+    def collapsed(self) -> Tensor | None:
+        """The rows of the active adapter, if it was loaded."""
+        return self.loaded.get(self.active)
+
+    def rows_of(self, adapter: str) -> Tensor:
+        """The flat rows of ``adapter``: those that were loaded, or what its parameters make."""
+        return self.loaded[adapter] if adapter in self.loaded else self.method.rows(self.named_raw(adapter))
+
+    def flat(self) -> Tensor:
+        """The flat rows that are in force."""
+        return self.rows_of(self.active)
+
+    @property
+    def length(self) -> int:
+        """Number of virtual tokens in force."""
+        return self.shape_of.prefix.length if self.enabled else 0
+
+    def add(self, name: str, case: Case) -> None:
+        """Another adapter, of zeros, with as many virtual tokens as ``case`` says. The active one stays active."""
+        shapes = self.method.shapes(case, self.method.layout(case)).items()
+        self.cases[name] = case
+        self.raw[name] = nn.ParameterDict(
+            {named.replace(".", "_"): self.parameter(named, shape) for named, shape in shapes}
+        )
+
+    def remove(self, name: str) -> None:
+        """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""
+        del self.cases[name], self.raw[name]
+        self.loaded.pop(name, None)
+        if name == self.active:
+            self.active = next(iter(self.cases))
+
+    def switch(self, name: str) -> None:
+        """From now on the adapter called ``name`` answers."""
+        if name not in self.cases:
+            raise ValueError(f"there is no adapter called `{name}`")
+        self.active = name
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Inside, the base model."""
+        before, self.enabled = self.enabled, False
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the flat rows of each adapter: of a projection only the result is kept."""
+        for name in self.cases:
+            into = Path(folder) if name == DEFAULT_ADAPTER else Path(folder) / name
+            into.mkdir(exist_ok=True)
+            save_file({"rows": self.rows_of(name).detach().cpu().contiguous()}, into / FILE)
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone.
+
+        A new one has as many virtual tokens as the active one.
+        """
+        rows = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
+        if name not in self.cases:
+            self.add(name, self.shape_of)
+        self.loaded[name] = rows
