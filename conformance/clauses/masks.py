@@ -128,7 +128,8 @@ def given_positions(lab: Lab, case: Case) -> None:
 def decoder_mask(lab: Lab, case: Case) -> None:
     """An encoder-decoder's decoder_attention_mask of ones equals none; with pads, training equals that on each row alone.
 
-    Pads stand on the right of what the decoder reads, as in any batch of labels. Every row sees the whole prefix.
+    Pads stand on the right of what the decoder reads, as in any batch of labels, or on the left, where it reads no virtual token.
+    Every row sees the whole prefix.
     """
     plain = with_decoder_mask(case, "omitted")
     answer = lab.generate(plain)

@@ -195,8 +195,14 @@ def room_for_two_turns(case: Case) -> bool:
 
 
 def decoder_masks(case: Case) -> tuple[Case, ...]:
-    """The same batch with a mask of ones for the decoder, and with one that has pads, for which it takes several rows."""
-    padded = (with_decoder_mask(case, "padded"),) if len(case.rows) > 1 else ()
+    """The same batch with a mask of ones for the decoder, and with ones that have pads, for which it takes several rows.
+
+    Pads on the left would lie between virtual tokens in front of the decoder's text and that text.
+    """
+    sides: tuple[Literal["padded", "left"], ...] = (
+        ("padded",) if method_named(case.method).in_front(case) else ("padded", "left")
+    )
+    padded = [with_decoder_mask(case, side) for side in sides if len(case.rows) > 1]
     return (with_decoder_mask(case, "ones"), *padded)
 
 

@@ -184,7 +184,8 @@ class Case(Part, frozen=True):
     most tokens end an answer, but none may before the last step (``min_new_tokens``, or ``min_length``). ``streamed``: a streamer
     is told of each token as it comes.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
-    the right of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or ``train()``.
+    the right, or on the ``left``, of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or
+    ``train()``.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     """
 
@@ -206,7 +207,7 @@ class Case(Part, frozen=True):
     limit: Literal["new_tokens", "length"] = "new_tokens"
     ends: bool = False
     streamed: bool = False
-    decoder_mask: Literal["omitted", "ones", "padded"] = "omitted"
+    decoder_mask: Literal["omitted", "ones", "padded", "left"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
     dtype: Literal["float32", "float64"] = "float32"
@@ -241,7 +242,7 @@ class Case(Part, frozen=True):
 
     def answered(self, row: int) -> int:
         """How many tokens answer a row in the training path of an encoder-decoder: all, or one less for each row above it."""
-        return self.new_tokens - row % self.new_tokens if self.decoder_mask == "padded" else self.new_tokens
+        return self.new_tokens - row % self.new_tokens if self.decoder_mask in ("padded", "left") else self.new_tokens
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, defaults left out."""

@@ -228,6 +228,7 @@ ASKED = (
         decoder_mask_omitted="omitted",
         decoder_mask_of_ones="ones",
         padded_decoder_mask="padded",
+        left_padded_decoder_mask="left",
     ),
     by_field("dtype", "asked", float32="float32", float64="float64"),
     Dimension(

@@ -141,7 +141,7 @@ def streamed(case: Case) -> Case:
     return replace(case, streamed=True)
 
 
-def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded"]) -> Case:
+def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded", "left"]) -> Case:
     """Another ``decoder_attention_mask``."""
     return replace(case, decoder_mask=mask)
 

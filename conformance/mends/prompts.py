@@ -175,12 +175,3 @@ def penalties_know_the_text() -> Iterator[None]:
 
     with around(ENCODER_DECODER, "generate", mended):
         yield
-
-
-def tasks_go_to_the_prompt() -> Patched:
-    """The tasks of the rows are moved to where the prompt encoder is, as the numbers of its virtual tokens are."""
-
-    def mended(forward: Any, self: Any, indices: Tensor, task_ids: Any) -> Any:
-        return forward(self, indices, task_ids.to(indices.device) if isinstance(task_ids, Tensor) else task_ids)
-
-    return around("peft.tuners:MultitaskPromptEmbedding", "forward", mended)

@@ -30,8 +30,9 @@ def training_batch(case: Case, family: Family, tokens: Tensor, base: Any) -> Tra
     """The batch in which every row's text is followed by all but the last of its ``tokens`` ``(rows, steps)``."""
     rows = torch.arange(len(case.rows))[:, None]
     if family.encoder_decoder:
-        steps = (torch.arange(tokens.shape[1]) - tokens.shape[1])[None].expand_as(tokens)
-        given = embedded_request(case, family, lambda: base)
+        given, width = embedded_request(case, family, lambda: base), tokens.shape[1]
+        # Behind a shorter answer there is nothing to be asked for: its last column stands for that.
+        steps = (torch.arange(width) + _pads_in_front(case, width)).clamp(max=width - 1) - width
         return TrainingBatch({**given, **_decoder_batch(case, tokens)}, rows, steps)
     whole = [torch.cat([text(case, row), told[:-1]]) for row, told in zip(case.rows, tokens, strict=True)]
     return TrainingBatch(_batch(case, family, whole, base), rows, _columns(case, whole, tokens.shape[1]))
@@ -61,18 +62,26 @@ def embeds(base: Any, ids: Tensor) -> Tensor:
     return found
 
 
+def _pads_in_front(case: Case, width: int) -> Tensor:
+    """How many pads stand in front of what the decoder reads, ``(rows, 1)``."""
+    left = case.decoder_mask == "left"
+    return torch.tensor([[width - case.answered(row) if left else 0] for row in range(len(case.rows))])
+
+
 def _decoder_batch(case: Case, tokens: Tensor) -> dict[str, Tensor]:
-    """What an encoder-decoder's decoder reads, its labels, and its mask; pads stand on the right of shorter answers."""
+    """What an encoder-decoder's decoder reads, its labels, and its mask; pads stand beside shorter answers."""
     start = torch.full((len(case.rows), 1), START)
     decoder = torch.cat([start, tokens[:, :-1]], dim=1)
     if case.decoder_mask == "omitted":
         return {"decoder_input_ids": decoder, "labels": tokens.contiguous()}
     lengths = torch.tensor([[case.answered(row)] for row in range(len(case.rows))])
-    real = torch.arange(tokens.shape[1]) < lengths
+    real, width = torch.arange(tokens.shape[1]) < lengths, tokens.shape[1]
+    # Pads on the right, rolled to where they are to stand.
+    order = (torch.arange(width) - _pads_in_front(case, width)) % width
     return {
-        "decoder_input_ids": decoder.masked_fill(~real, PAD),
-        "decoder_attention_mask": real.long(),
-        "labels": tokens.masked_fill(~real, IGNORED),
+        "decoder_input_ids": decoder.masked_fill(~real, PAD).gather(1, order),
+        "decoder_attention_mask": real.long().gather(1, order),
+        "labels": tokens.masked_fill(~real, IGNORED).gather(1, order),
     }
 
 

@@ -35,6 +35,14 @@ def constant_loss_where_there_are_pads(forward: Any, self: Any, *args: Any, **kw
     return out
 
 
+def rolled_where_the_decoder_has_pads(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The logits are those of other tokens where what the decoder reads has pads."""
+    out, mask = forward(self, *args, **kwargs), kwargs.get("decoder_attention_mask")
+    if mask is not None and not mask.all():
+        out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
 def first_virtual_token_hidden(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """generate cannot see the first virtual token."""
     given = prepare(self, *args, **kwargs)
@@ -339,6 +347,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-before-the-encoders-pads": last_token_masked_where_there_are_pads,
     "prompt-before-the-encoders-pads-in-training": constant_loss_where_there_are_pads,
     "prompt-drops-positions": positions_off_by_one_behind_pads,
+    "decoder-ids-of-tasks-are-lost": rolled_where_the_decoder_has_pads,
+    "decoder-mask-of-tasks-counts-the-prompt": rolled_where_the_decoder_has_pads,
     "guesses-cut-to-one": hidden_in_the_first_call,
     "windows-forget-guesses": hidden_in_the_first_call,
     "prompt-hides-the-text-from-penalties": ends_at_once,

@@ -138,6 +138,7 @@ WRITTEN = {
     "decoder_mask_omitted": PLAIN,
     "decoder_mask_of_ones": with_decoder_mask(PLAIN, "ones"),
     "padded_decoder_mask": with_decoder_mask(PLAIN, "padded"),
+    "left_padded_decoder_mask": with_decoder_mask(PLAIN, "left"),
     "float32": PLAIN,
     "float64": in_double(PLAIN),
     "positions_omitted": PLAIN,

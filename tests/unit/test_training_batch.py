@@ -21,7 +21,7 @@ CASE = Case(
 TOKENS = torch.tensor([[5, 6, 7], [8, 9, 10]])
 
 
-def batch(mask: Literal["omitted", "ones", "padded"]) -> dict[str, Any]:
+def batch(mask: Literal["omitted", "ones", "padded", "left"]) -> dict[str, Any]:
     return training_batch(replace(CASE, decoder_mask=mask), family_named("t5"), TOKENS, None).request
 
 
@@ -40,6 +40,14 @@ def test_with_pads_a_shorter_answer_ends_in_pads_that_do_not_count() -> None:
     assert padded["decoder_attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert padded["decoder_input_ids"].tolist() == [[START, 5, 6], [START, 8, PAD]]
     assert padded["labels"].tolist() == [[5, 6, 7], [8, 9, IGNORED]]
+
+
+def test_with_pads_on_the_left_a_shorter_answer_begins_behind_them() -> None:
+    whole = training_batch(replace(CASE, decoder_mask="left"), family_named("t5"), TOKENS, None)
+    assert whole.request["decoder_attention_mask"].tolist() == [[1, 1, 1], [0, 1, 1]]
+    assert whole.request["decoder_input_ids"].tolist() == [[START, 5, 6], [PAD, START, 8]]
+    assert whole.request["labels"].tolist() == [[5, 6, 7], [IGNORED, 8, 9]]
+    assert whole.columns.tolist() == [[-3, -2, -1], [-2, -1, -1]]
 
 
 @pytest.mark.parametrize("mask", ["ones", "padded"])

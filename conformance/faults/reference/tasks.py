@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from conformance.faults.registry import PlantedTasks, in_reference
 from conformance.faults.weaker import answers, injection
@@ -123,3 +124,14 @@ class FirstTaskLoadedForAll(PlantedTasks):
         self.fired(count > 1)
         by_task = self.loaded[name].unflatten(0, (count, -1))
         self.loaded[name] = by_task[:1].expand_as(by_task).flatten(0, 1)
+
+
+@planted(clause="masks.decoder_mask", family="t5", weaker=answers.decoder_mask_of_ones)
+class DecoderMaskCountsThePrompt(PlantedTasks):
+    """A decoder's mask has a column in front for each virtual token, though an encoder reads them."""
+
+    def decoder_mask(self, given: Tensor | None) -> Tensor | None:
+        """Put them there."""
+        if given is None or not self.fired(not given.all()):
+            return given
+        return pad(given, (self.length, 0), value=1)
