@@ -24,7 +24,7 @@ from conformance.families import Family, flagships
 from conformance.families.inputs import request
 from conformance.methods.prefix_tuning import PREFIX_TUNING
 from conformance.runs.lab import Lab
-from conformance.runs.subject import PeftSubject
+from conformance.runs.makers import PeftSubject
 
 BOUND = 7.0
 

@@ -17,7 +17,8 @@ from conformance.core.finding import DEFAULT_METHOD
 from conformance.methods.reference.cache import ReferencePrefix
 from conformance.methods.reference.embeddings import ReferencePrompt
 from conformance.methods.reference.tasks import ReferenceTasks
-from conformance.runs.subject import MAKERS, ReferenceSubject, Subject
+from conformance.runs.makers import MAKERS, ReferenceSubject
+from conformance.runs.subject import Subject
 
 
 class Fired(Protocol):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from conformance.devices.place_model import execution_device
 from conformance.families.build import decoder_layers
 from conformance.faults.common import device_map_of
-from conformance.faults.registry import Planted
+from conformance.faults.registry import Fires, Planted
+from conformance.methods.reference.adapters import FILE, Adapters
 
 
 class HidesVirtualToken(Planted):
@@ -43,6 +47,54 @@ class ChangesAfterGenerate(Planted):
         out = super().generate(max_new_tokens=max_new_tokens, **request)
         self.change(out, request)
         return out
+
+
+class Saves(Fires, Adapters):
+    """Saves something else than the right rows."""
+
+    def rewritten(self, rows: Tensor) -> Tensor:
+        """What is written in place of the flat ``rows``, one a virtual token."""
+        raise NotImplementedError
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write it."""
+        super().save_pretrained(folder)
+        rows = load_file(Path(folder) / FILE)["rows"]
+        save_file({"rows": self.rewritten(rows).contiguous()}, Path(folder) / FILE)
+
+
+class SwitchesOn(Planted):
+    """Uses the prefix though it is disabled."""
+
+    @contextmanager
+    def switched_on(self) -> Iterator[None]:
+        """Inside, the prefix is enabled."""
+        self.fired(not self.enabled)
+        before, self.enabled = self.enabled, True
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+
+class WhenStopped(Planted):
+    """Leaves something behind where generate is stopped in the middle."""
+
+    by: ClassVar[type[BaseException]] = Exception
+
+    def leave(self) -> None:
+        """What it does then."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Leave it, and raise."""
+        try:
+            return super().generate(max_new_tokens=max_new_tokens, **request)
+        except self.by:
+            self.fired()
+            self.leave()
+            raise
 
 
 class Placed(Planted):

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from conformance.compat import caches, checkpointing
-from conformance.core.case import FIRST_TEXT_TOKEN, Case, base_of, model_of
+from conformance.compat import caches
+from conformance.core.case import FIRST_TEXT_TOKEN, Case
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
-from conformance.core.signals import Signal, Undecided, violation
-from conformance.devices.place_model import keeping, temporary_folder
-from conformance.families import Family, family_named
-from conformance.families.build import build
-from conformance.families.inputs import inputs_of
-from conformance.methods import method_named
-from conformance.methods.method import NOTHING, Injected, Layout, Raw
+from conformance.core.signals import Undecided, violation
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
-from conformance.oracles.real_tokens import injected_of_text
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
 from conformance.runs.configuring import Way, answer_as_told
 from conformance.runs.judged_code import guarded
+from conformance.runs.models import Models
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
 from conformance.runs.stopping import cut_short, must_fail, stop_midway
-from conformance.runs.subject import MAKERS, Before, Subject, as_it_is
+from conformance.runs.subject import Subject
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
 from conformance.runs.trace import Trace
 from conformance.runs.training_batch import TrainingBatch, embedded_request, training_batch
-from conformance.runs.turns import FURTHER, second_answer
-
-T = TypeVar("T")
+from conformance.runs.turns import FURTHER, goes_on, second_answer
 
 
-class Lab:
+class Lab(Models):
     """Runs for one maker of subjects. Memoises by Case, arguments and dtype; one Lab per fault in force."""
-
-    def __init__(self, maker: str | type[Subject] = "peft") -> None:
-        self.maker = MAKERS[maker] if isinstance(maker, str) else maker
-        self._memo: dict[Any, Any] = {}
 
     def fresh(self) -> Lab:
         """The same lab with an empty memory."""
@@ -57,134 +40,9 @@ class Lab:
         """A lab for another maker, the same one whenever it is asked for: what clauses run there is remembered, too."""
         return self.once(("beside", maker.maker, maker.mended), lambda: Lab(maker))
 
-    @property
-    def mended(self) -> tuple[str, ...]:
-        """The known failures that are mended in what is judged."""
-        return self.maker.mended
-
     def reference(self) -> Lab:
         """A lab whose subjects are the healthy reference wrapper."""
         return Lab("reference")
-
-    def once(self, key: Any, make: Callable[[], T]) -> T:
-        """What ``make`` gives or raises, remembered under ``key``."""
-        if key not in self._memo:
-            try:
-                self._memo[key] = (make(), None)
-            except Signal as signal:
-                self._memo[key] = (None, signal)
-        value, ended = self._memo[key]
-        if ended is not None:
-            raise ended.with_traceback(None)
-        found: T = value
-        return found
-
-    # -- models -------------------------------------------------------------------------------------------------------
-    def family(self, case: Case) -> Family:
-        """The Case's family."""
-        return family_named(case.family)
-
-    def base(self, case: Case) -> Any:
-        """A base model of the lab's own, which no wrapper has ever modified."""
-        key = base_of(case)
-        return self.once(("base", key), lambda: build(key))
-
-    def subject(self, case: Case) -> Subject:
-        """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
-        return self.once(("subject", model_of(case)), lambda: self.new_subject(case))
-
-    def new_subject(self, case: Case, before: Before = as_it_is) -> Subject:
-        """A wrapped model that nobody else holds; ``before`` it is wrapped that is done with its base model."""
-        case = model_of(case)
-        if case.prefix.length == 0:
-            return Subject(case, _checkpointed if case.checkpointing != "off" else before)
-        if case.placement.adapter == "loaded":
-            return self._loaded_onto(case)
-        prepared = _checkpointed if case.checkpointing == "before" else before
-        subject = guarded("get_peft_model", lambda: self.maker(case, before=prepared))
-        if case.checkpointing == "after":
-            _checkpointed(subject.model)
-        self._fill(subject, case)
-        return subject
-
-    def _fill(self, subject: Subject, case: Case) -> None:
-        """Give the active adapter of ``subject`` the parameters that ``case`` says."""
-        raw, method = self.raw(case), method_named(case.method)
-        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
-
-    def add_adapter(self, subject: Subject, case: Case, name: str) -> None:
-        """Add the adapter of ``case`` to ``subject``, which nobody else holds, under ``name``, and switch to it."""
-        case = model_of(case)
-        guarded("add_adapter", lambda: subject.add(case, name))
-        self.switch(subject, name)
-        self._fill(subject, case)
-
-    def switch(self, subject: Subject, name: str) -> None:
-        """Switch ``subject`` to its adapter called ``name``."""
-        guarded("set_adapter", lambda: subject.switch(name))
-
-    def _loaded_onto(self, case: Case) -> Subject:
-        """The adapter was saved elsewhere, and is loaded onto the placed model; weights may then wait in its folder."""
-        folder = temporary_folder()
-        shutil.copytree(self.saved_folder(unplaced(case)), folder.name, dirs_exist_ok=True)
-        subject = guarded("from_pretrained", lambda: self.maker.load(case, Path(folder.name)))
-        keeping(folder, subject.base)
-        return subject
-
-    # -- saving and loading -------------------------------------------------------------------------------------------
-    @contextmanager
-    def saved(self, subject: Subject) -> Iterator[Path]:
-        """A folder that holds the saved adapter of ``subject``, for as long as the block lasts."""
-        with temporary_folder() as name:
-            guarded("save_pretrained", lambda: subject.save(Path(name)))
-            yield Path(name)
-
-    def saved_folder(self, case: Case) -> Path:
-        """A folder that holds the saved adapter of the shared subject, for as long as the lab lives."""
-
-        def save() -> TemporaryDirectory[str]:
-            folder = temporary_folder()
-            guarded("save_pretrained", lambda: self.subject(case).save(Path(folder.name)))
-            return folder
-
-        return Path(self.once(("saved", model_of(case)), save).name)
-
-    def reloaded(self, case: Case) -> Subject:
-        """A fresh base model with the adapter loaded in this process, shared by those who do not change it."""
-        folder = self.saved_folder(case)
-        load = lambda: guarded("from_pretrained", lambda: self.maker.load(case, folder))  # noqa: E731
-        return self.once(("loaded", model_of(case)), load)
-
-    def generate_in_fresh_process(self, case: Case, folder: Path) -> Trace:
-        """What generate answers in a fresh process that loads the adapter in ``folder``."""
-        tokens, logits = fresh_process.generate_elsewhere(self.maker, case, folder)
-        return Trace(case, tokens, logits, lambda: self.error(case, tokens))
-
-    # -- the adapter --------------------------------------------------------------------------------------------------
-    def layout(self, case: Case) -> Layout:
-        """Which row of the adapter serves which layer, for this maker's subjects."""
-        return self.maker.layout(case)
-
-    def raw(self, case: Case) -> dict[str, Tensor]:
-        """The raw parameters that the Case says, drawn without any wrapper."""
-        key = model_of(case)
-        return self.once(("raw", key), lambda: self._raw(key))
-
-    def _raw(self, case: Case) -> dict[str, Tensor]:
-        method, layout = method_named(case.method), self.layout(case)
-        if case.prefix.content == "tokens":
-            read = injected_of_text(self.base(case), self.family(case), case)
-            return method.raw_holding(read, case, layout)
-        return {name: method.draw(case, name, shape) for name, shape in method.shapes(case, layout).items()}
-
-    def injected(self, case: Case, raw: Raw | None = None) -> Injected:
-        """What is in front of the text: by our own arithmetic from ``raw``, or the parameters that the Case says."""
-        if case.prefix.length == 0:
-            return NOTHING
-        method, key = method_named(case.method), model_of(case)
-        if raw is not None:
-            return method.injected(method.rows(raw), key, self.layout(key))
-        return self.once(("injected", key), lambda: self.injected(key, self.raw(key)))
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     def generate(self, case: Case) -> Trace:
@@ -237,6 +95,11 @@ class Lab:
             must_fail("load_adapter of half a file", lambda: subject.load_live(folder, name))
             must_fail("load_adapter of half a file", lambda: subject.load_live(folder))
 
+    def generate_in_fresh_process(self, case: Case, folder: Path) -> Trace:
+        """What generate answers in a fresh process that loads the adapter in ``folder``."""
+        tokens, logits = fresh_process.generate_elsewhere(self.maker, case, folder)
+        return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
     def repeats_itself(self, case: Case) -> bool:
         """Whether generate on two models that are built anew gives the same logits, to the last bit."""
         return self.once(("repeats", case), lambda: self._repeats_itself(case))
@@ -247,28 +110,7 @@ class Lab:
 
     def continued(self, case: Case) -> Tensor:
         """The tokens ``(rows, steps)`` of two calls on the bare base model, the second going on from the first one's cache."""
-        return self.once(("continued", case), lambda: self._continued(case))
-
-    def _continued(self, case: Case) -> Tensor:
-        subject = self.subject(case)
-        given = on_device(subject.input_device, self.request(case))
-        text = "decoder_input_ids" if subject.family.encoder_decoder else "input_ids"
-        inputs = inputs_of(subject.family)
-        beside = {name: value for name, value in given.items() if name in inputs.arguments}
-        with torch.no_grad():
-            first = guarded("generate", lambda: subject.generate(**given, max_new_tokens=2))
-            given[text] = first.sequences
-            if not subject.family.encoder_decoder and "attention_mask" in given:
-                answered = torch.ones_like(first.sequences[:, :2])
-                given["attention_mask"] = torch.cat(
-                    [given["attention_mask"], answered.to(given["attention_mask"])], dim=1
-                )
-            later = inputs.for_longer_text(beside, first.sequences.shape[1])
-            given = {name: value for name, value in given.items() if name not in beside} | later
-            cache = {caches.argument(subject.base): caches.returned(first)}
-            out = guarded("generate", lambda: subject.generate(**given, **cache, max_new_tokens=2))
-        found: Tensor = out.sequences.cpu()
-        return found
+        return self.once(("continued", case), lambda: goes_on(self, case))
 
     def second_answer(self, case: Case, *, from_cache: bool, further: tuple[int, ...] = FURTHER) -> Trace:
         """The answer to a further text, going on from the first one's cache or not; see :mod:`conformance.runs.turns`."""
@@ -365,8 +207,3 @@ class Lab:
         spread = float((one.amax(-1) - one.amin(-1)).mean())
         error = max(ERROR_FACTOR * float((one - other).abs().max()), ERROR_FLOOR * spread)
         return error if error <= ERROR_CAP * spread else None
-
-
-def _checkpointed(model: Any) -> None:
-    """Some models do not know gradient checkpointing, and say so."""
-    guarded("gradient_checkpointing_enable", lambda: checkpointing.enable(model))

@@ -1,21 +1,19 @@
-"""Case -> Subject, by one of two makers: PEFT, which is judged, and the reference wrapper, which must always pass."""
+"""A subject: a base model as the user's code would hold it, bare or wrapped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from conformance.compat.caches import bytes_of, static_layers
+from conformance.compat.caches import bytes_of
 from conformance.core.case import Case
 from conformance.core.signals import NotApplicable
-from conformance.devices.current import COUNT, current
-from conformance.devices.place_model import input_device, memory, place_model
+from conformance.devices.place_model import input_device, place_model
 from conformance.families import family_named
 from conformance.families.build import build
 from conformance.methods import method_named
@@ -36,7 +34,7 @@ class Subject:
     """
 
     maker = "base"
-    found_by = "conformance.runs.subject:maker_named"
+    found_by = "conformance.runs.makers:maker_named"
     """The function by which another process finds this maker, given its name."""
     mended: tuple[str, ...] = ()
     """The known failures that are mended in its subjects."""
@@ -163,161 +161,3 @@ class Subject:
     def remove(self, name: str) -> None:
         """Delete the adapter called ``name``, of several."""
         raise NotApplicable("a bare model has no adapter to delete")
-
-
-class PeftSubject(Subject):
-    """What is judged: ``get_peft_model`` over the base model."""
-
-    maker = "peft"
-
-    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
-        super().__init__(case, before)
-        self.model = self._wrapped() if folder is None else _loaded(self.base, folder, case)
-        self.model.eval()
-
-    def _wrapped(self) -> Any:
-        from peft import get_peft_model
-
-        return get_peft_model(self.base, self.method.peft_config(self.case, self.family))
-
-    @classmethod
-    def layout(cls, case: Case) -> Layout:
-        """PEFT's own."""
-        return method_named(case.method).peft_layout(case, family_named(case.family))
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """PEFT's own parameters of the active adapter."""
-        return dict(self.model.prompt_encoder[self.model.active_adapter].named_parameters())
-
-    def adapters(self) -> list[str]:
-        """Those of which PEFT has a config, or anything else."""
-        held = (self.model.peft_config, self.model.prompt_encoder, self.model.prompt_tokens)
-        return list(dict.fromkeys(name for part in held for name in part))
-
-    def disabled(self) -> AbstractContextManager[Any]:
-        """PEFT's ``disable_adapter``."""
-        found: AbstractContextManager[Any] = self.model.disable_adapter()
-        return found
-
-    def save(self, folder: Path) -> None:
-        """PEFT's ``save_pretrained``, as safetensors, into a folder that has a model card already."""
-        # Making a card from the template takes ten times as long as everything else that is saved.
-        (folder / "README.md").write_text("---\nlibrary_name: peft\n---\n", encoding="utf-8")
-        self.model.save_pretrained(folder)
-
-    @classmethod
-    def load(cls, case: Case, folder: Path) -> Subject:
-        """PEFT's ``PeftModel.from_pretrained``."""
-        return cls(case, folder)
-
-    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
-        """PEFT's ``load_adapter``."""
-        self.model.load_adapter(str(folder), name)
-
-    def add(self, case: Case, name: str) -> None:
-        """PEFT's ``add_adapter``."""
-        self.model.add_adapter(name, self.method.peft_config(case, self.family))
-        self.model.eval()
-
-    def switch(self, name: str) -> None:
-        """PEFT's ``set_adapter``."""
-        self.model.set_adapter(name)
-
-    def remove(self, name: str) -> None:
-        """PEFT's ``delete_adapter``."""
-        self.model.delete_adapter(name)
-
-
-def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(base, str(folder), **_told_again(base, folder, case))
-
-
-def _told_again(base: Any, folder: Path, case: Case) -> dict[str, Any]:
-    """PEFT dispatches a model anew that has weights waiting somewhere, and must be told again what each device holds."""
-    if not case.placed or not {"cpu", "disk"} & set(map(str, getattr(base, "hf_device_map", {}).values())):
-        return {}
-    return {
-        "max_memory": memory(base, case.placement.memory or (50,) * COUNT, current().names),
-        "offload_folder": str(folder / "offloaded"),
-    }
-
-
-class ReferenceSubject(Subject):
-    """What must always pass; ``wrapper`` is what a planted fault puts in place of the method's own reference."""
-
-    maker = "reference"
-    wrapper: type[nn.Module] | None = None
-
-    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
-        super().__init__(case, before)
-        wrapper = self.wrapper or resolve_name(self.method.reference)
-        self.model = wrapper(self.base, case, self.family, self.method).eval()
-        if folder is not None:
-            self.model.load(folder)
-
-    def generate(self, **request: Any) -> Any:
-        """The wrapper's own loop."""
-        if request.get("num_beams", 1) > 1 and "num_return_sequences" not in request:
-            raise NotApplicable("the reference wrapper searches beams for their answers, not for each beam's logits")
-        if "cache_implementation" in request and not static_layers():
-            raise NotApplicable("this release has no static cache that the reference wrapper could fill by hand")
-        request = self.model.in_new_tokens(request)
-        if "max_new_tokens" not in request:
-            request["max_new_tokens"] = self.model.steps_told(request.pop("generation_config", None))
-        return self.model.generate(**request)
-
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The wrapper's parameters."""
-        named: dict[str, nn.Parameter] = self.model.named_raw()
-        return named
-
-    def adapters(self) -> list[str]:
-        """Those that were added or loaded."""
-        return list(self.model.cases)
-
-    def collapsed(self) -> Tensor:
-        """The rows that were loaded."""
-        rows: Tensor = self.model.collapsed
-        return rows
-
-    @contextmanager
-    def disabled(self) -> Iterator[None]:
-        """The wrapper's own switch."""
-        with self.model.disable_adapter():
-            yield
-
-    def save(self, folder: Path) -> None:
-        """The wrapper's own format, as safetensors."""
-        self.model.save_pretrained(folder)
-
-    @classmethod
-    def load(cls, case: Case, folder: Path) -> Subject:
-        """A fresh wrapper with the saved parameters."""
-        return cls(case, folder)
-
-    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
-        """The wrapper's own way."""
-        self.model.load(folder, name)
-
-    def add(self, case: Case, name: str) -> None:
-        """The wrapper's own way."""
-        self.model.add(name, case)
-
-    def switch(self, name: str) -> None:
-        """The wrapper's own switch."""
-        self.model.switch(name)
-
-    def remove(self, name: str) -> None:
-        """The wrapper's own way."""
-        self.model.remove(name)
-
-
-MAKERS: dict[str, type[Subject]] = {"peft": PeftSubject, "reference": ReferenceSubject}
-
-
-@contextmanager
-def maker_named(name: str) -> Iterator[type[Subject]]:
-    """The maker of subjects called ``peft`` or ``reference``."""
-    yield MAKERS[name]

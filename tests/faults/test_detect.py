@@ -19,7 +19,8 @@ from conformance.faults import Fault, Fired, detection, detections, faults, plan
 from conformance.faults.registry import FOUND_BY
 from conformance.runs.fresh_process import ANSWER, LoadAndGenerate, load_and_generate
 from conformance.runs.lab import Lab
-from conformance.runs.subject import MAKERS, Subject
+from conformance.runs.makers import MAKERS
+from conformance.runs.subject import Subject
 from conformance.worker.child import call_kept
 
 QUICK = Budget(shrink=False)

@@ -7,7 +7,7 @@ import pytest
 from conformance.core.case import Case, Prefix, Roles
 from conformance.faults import planted_maker
 from conformance.runs.lab import Lab
-from conformance.runs.subject import MAKERS
+from conformance.runs.makers import MAKERS
 
 T5 = Case(family="t5", roles=Roles(layers=2, encoder_layers=3, activation="relu"), prefix=Prefix(length=2))
 

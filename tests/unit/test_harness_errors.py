@@ -11,7 +11,7 @@ from conformance.runs.judged_code import guarded
 
 
 def test_an_exception_of_this_package_passes_through() -> None:
-    from conformance.runs.subject import _told_again
+    from conformance.runs.makers import _told_again
 
     with pytest.raises(AttributeError):
         guarded("from_pretrained", lambda: _told_again(None, None, None))  # type: ignore[arg-type]

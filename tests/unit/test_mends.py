@@ -14,8 +14,8 @@ from conformance.core.signals import RunFailed
 from conformance.faults.registry import FOUND_BY
 from conformance.mends import in_force, mended, mended_maker
 from conformance.runs import judged_code
+from conformance.runs.makers import MAKERS
 from conformance.runs.patching import around
-from conformance.runs.subject import MAKERS
 
 entered: list[str] = []
 

@@ -55,7 +55,7 @@ def test_without_slots_it_is_dynamic() -> None:
 
 def test_a_release_without_static_layers_has_none_and_says_so() -> None:
     with (
-        mock.patch("conformance.runs.subject.static_layers", return_value=False),
+        mock.patch("conformance.runs.makers.static_layers", return_value=False),
         pytest.raises(NotApplicable, match="no static cache"),
     ):
         Lab("reference").generate(with_cache(CASES["llama"], "static"))

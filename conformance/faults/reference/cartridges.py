@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conformance.faults.common import rounded
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, injection, lifecycle
-from conformance.faults.wrappers import HidesVirtualToken
+from conformance.faults.wrappers import HidesVirtualToken, Saves
 from conformance.methods.cartridge import FROZEN
 from conformance.methods.method import DEFAULT_ADAPTER
-from conformance.methods.reference.adapters import FILE
 
 planted = partial(in_reference, method="CARTRIDGE")
 
@@ -88,16 +86,15 @@ class FrozenTokenHiddenInTrainingMode(HidesVirtualToken):
 
 
 @planted(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here_unfrozen)
-class FrozenTokensNotSaved(Planted):
+class FrozenTokensNotSaved(Saves, Planted):
     """The frozen virtual tokens are saved as zeros: only what is trained is kept."""
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Clear their part of the file."""
-        super().save_pretrained(folder)
-        rows, frozen = load_file(Path(folder) / FILE)["rows"], self.shape_of.prefix.frozen
+    def rewritten(self, rows: Tensor) -> Tensor:
+        """Clear their part."""
+        frozen = self.shape_of.prefix.frozen
         self.fired(frozen)
         rows[:frozen] = 0
-        save_file({"rows": rows}, Path(folder) / FILE)
+        return rows
 
 
 @planted(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_here)

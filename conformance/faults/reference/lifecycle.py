@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from conformance.faults.common import rounded, without_second_half
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import lifecycle
+from conformance.faults.wrappers import Saves, SwitchesOn, WhenStopped
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.prefix_tuning import EMBEDDING, IN_BIAS, IN_WEIGHT, OUT_BIAS, OUT_WEIGHT
 from conformance.methods.reference.adapters import FILE
@@ -22,22 +23,8 @@ UNTOLD = 3
 """More tokens than any clause tells by a config."""
 
 
-class Saves(Planted):
-    """Saves something else than the right rows."""
-
-    def rewritten(self, rows: Tensor) -> Tensor:
-        """What is written in place of ``rows`` ``(n, 2 * L * kv_heads * head_dim)``."""
-        raise NotImplementedError
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write it."""
-        super().save_pretrained(folder)
-        rows = load_file(Path(folder) / FILE)["rows"]
-        save_file({"rows": self.rewritten(rows).contiguous()}, Path(folder) / FILE)
-
-
 @in_reference(clause="lifecycle.saved_and_loaded")
-class SavesHalf(Saves):
+class SavesHalf(Saves, Planted):
     """The second half of the virtual tokens is saved as zeros."""
 
     def rewritten(self, rows: Tensor) -> Tensor:
@@ -47,7 +34,7 @@ class SavesHalf(Saves):
 
 
 @in_reference(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here_unprojected)
-class SavesRounded(Saves):
+class SavesRounded(Saves, Planted):
     """The adapter is saved in bfloat16, which shows where the values are not exact in it."""
 
     def rewritten(self, rows: Tensor) -> Tensor:
@@ -57,7 +44,7 @@ class SavesRounded(Saves):
 
 
 @in_reference(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here)
-class LoadsFromMemory(Saves):
+class LoadsFromMemory(Saves, Planted):
     """What is loaded in the same process comes from its memory; the file holds zeros, as a fresh process finds out."""
 
     remembered: ClassVar[dict[str, Tensor]] = {}
@@ -79,7 +66,7 @@ class LoadsFromMemory(Saves):
 
 
 @in_reference(clause="lifecycle.inference_mode")
-class CollapsedWithoutTanh(Saves):
+class CollapsedWithoutTanh(Saves, Planted):
     """The projection is collapsed without its activation."""
 
     def rewritten(self, rows: Tensor) -> Tensor:
@@ -89,20 +76,6 @@ class CollapsedWithoutTanh(Saves):
             hidden = raw[EMBEDDING] @ raw[IN_WEIGHT].T + raw[IN_BIAS]
             rows = (hidden @ raw[OUT_WEIGHT].T + raw[OUT_BIAS]).detach()
         return rows
-
-
-class SwitchesOn(Planted):
-    """Uses the prefix though it is disabled."""
-
-    @contextmanager
-    def switched_on(self) -> Iterator[None]:
-        """Inside, the prefix is enabled."""
-        self.fired(not self.enabled)
-        before, self.enabled = self.enabled, True
-        try:
-            yield
-        finally:
-            self.enabled = before
 
 
 @in_reference(clause="lifecycle.disabled", weaker=lifecycle.disabled_in_forward)
@@ -139,7 +112,7 @@ class StaysDisabled(Planted):
 
 
 @in_reference(clause="lifecycle.learned_mapping_survives", weaker=lifecycle.loaded_here)
-class SavesWhatItFirstRan(Saves):
+class SavesWhatItFirstRan(Saves, Planted):
     """The values of the first forward are saved, not those of the last optimiser step."""
 
     first: Tensor | None = None
@@ -212,26 +185,6 @@ class NeverSwitchesBack(Planted):
         """Leave the first one alone."""
         if not self.fired(name == DEFAULT_ADAPTER):
             super().switch(name)
-
-
-class WhenStopped(Planted):
-    """Leaves something behind where generate is stopped in the middle."""
-
-    by: ClassVar[type[BaseException]] = Exception
-
-    def leave(self) -> None:
-        """What it does then."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
-        """Leave it, and raise."""
-        try:
-            return super().generate(max_new_tokens=max_new_tokens, **request)
-        except self.by:
-            self.fired()
-            self.leave()
-            raise
 
 
 @in_reference(clause="lifecycle.restored", weaker=lifecycle.base_after_generate)

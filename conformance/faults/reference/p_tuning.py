@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from conformance.faults.common import rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
 from conformance.faults.weaker import answers, lifecycle, training
+from conformance.faults.wrappers import Saves
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.p_tuning import BIAS, LINEAR, last_layer
 from conformance.methods.prompt_tuning import EMBEDDING
@@ -122,14 +123,13 @@ class LstmReadsAllRowsAsOne(PlantedPrompt):
 
 
 @planted(clause="lifecycle.inference_mode")
-class CollapsedWithoutTheNetwork(PlantedPrompt):
+class CollapsedWithoutTheNetwork(Saves, PlantedPrompt):
     """What is saved are the embeddings in front of the network."""
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def rewritten(self, rows: Tensor) -> Tensor:
         """Write these."""
-        super().save_pretrained(folder)
         self.fired()
-        save_file({"rows": self.named_raw()[EMBEDDING].detach().cpu().contiguous()}, Path(folder) / FILE)
+        return self.named_raw()[EMBEDDING].detach().cpu()
 
 
 @planted(clause="lifecycle.loaded_into_live", weaker=lifecycle.loaded_here)

@@ -21,7 +21,7 @@ from conformance.families import family_named, flagships
 from conformance.families.build import build
 from conformance.families.inputs import request
 from conformance.methods.prefix_tuning import PREFIX_TUNING
-from conformance.runs.subject import PeftSubject
+from conformance.runs.makers import PeftSubject
 
 Names = tuple[str, ...]
 ROLES = Roles(layers=3, heads=2, kv_heads=2, head_dim=8, width=16, ffn=16)
