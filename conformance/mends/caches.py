@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from conformance.compat import caches
 from conformance.mends.generating import IN_THE_CACHE
 from conformance.methods.keys_values import KeysAndValues
-from conformance.runs.patching import around
+from conformance.runs.patching import around, taken_from
 
 SIZING = "_prepare_prompt_learning_config"
 STACKS = 2
@@ -25,15 +25,14 @@ def old_name() -> Iterator[None]:
     """What generate gives and takes as ``cache`` is ``past_key_values`` for PEFT, and only for it."""
 
     def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner, new = self.base_model_prepare_inputs_for_generation, False
+        new = False
 
-        def old(*args: Any, **kwargs: Any) -> Any:
+        def old(arguments: dict[str, Any]) -> dict[str, Any]:
             nonlocal new
-            arguments = inner(*args, **kwargs)
             new = caches.NEW in arguments and caches.argument(self.get_base_model()) == caches.NEW
             return _renamed(arguments, caches.NEW, caches.OLD) if new else arguments
 
-        with mock.patch.object(self, "base_model_prepare_inputs_for_generation", old):
+        with taken_from(self, "base_model_prepare_inputs_for_generation", old):
             arguments = prepare(self, *args, **kwargs)
         return _renamed(arguments, caches.OLD, caches.NEW) if new else arguments
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from conformance.compat import caches
-from conformance.runs.patching import around
+from conformance.runs.patching import around, taken_from
 
 CAUSAL, ENCODER_DECODER = "peft:PeftModelForCausalLM", "peft:PeftModelForSeq2SeqLM"
 PREPARE = "prepare_inputs_for_generation"
@@ -165,20 +165,19 @@ def _taken_up(kwargs: dict[str, Any]) -> Any:
 @contextmanager
 def _told_of_one_slot(model: Any, cache: Any) -> Iterator[None]:
     """PEFT, which keeps the last token alone where ``cache`` is as long as the text, is told of one slot; transformers of all."""
-    inner = model.base_model_prepare_inputs_for_generation
     with ExitStack() as stack:
 
-        def prepared(*args: Any, **kwargs: Any) -> Any:
-            given = inner(*args, **kwargs)
+        def then_of_one(given: dict[str, Any]) -> dict[str, Any]:
+            # Only now: what transformers prepares depends on how long the cache is.
             stack.enter_context(mock.patch.object(cache, "get_seq_length", return_value=1))
             return given
 
-        stack.enter_context(mock.patch.object(model, "base_model_prepare_inputs_for_generation", prepared))
-        yield
+        with taken_from(model, "base_model_prepare_inputs_for_generation", then_of_one):
+            yield
 
 
 class _NotToBeCopied:
-    """What is copied as a streamer is the streamer itself."""
+    """A copy of it is the streamer itself."""
 
     def __init__(self, streamer: Any) -> None:
         self.streamer = streamer
@@ -205,15 +204,14 @@ def as_many_tokens_as_are_verified() -> Iterator[None]:
     """The base model is given the tokens that its own prepare_inputs_for_generation says, however many these are."""
 
     def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner, said = self.base_model_prepare_inputs_for_generation, None
+        said = None
 
-        def noting(*args: Any, **kwargs: Any) -> Any:
+        def note(arguments: dict[str, Any]) -> dict[str, Any]:
             nonlocal said
-            arguments = inner(*args, **kwargs)
             said = arguments.get("input_ids")
             return arguments
 
-        with mock.patch.object(self, "base_model_prepare_inputs_for_generation", noting):
+        with taken_from(self, "base_model_prepare_inputs_for_generation", note):
             given = prepare(self, *args, **kwargs)
         return given | {"input_ids": said} if given.get("input_ids") is not None else given
 

@@ -17,7 +17,7 @@ from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, virtu
 from conformance.methods import METHODS, method_named
 from conformance.methods.multitask_prompt_tuning import MultitaskPromptTuning
 from conformance.methods.prompt_tuning import PromptTuning
-from conformance.runs.patching import Patched, around, given_to
+from conformance.runs.patching import Patched, around, given_to, taken_from
 
 
 def _giving(owner: str, call: str, inner: str, change: Callable[[dict[str, Any], int], dict[str, Any]]) -> Patched:
@@ -56,15 +56,14 @@ def positions_are_passed_on() -> Iterator[None]:
     """Where PEFT gives no positions, the base model has those that generate, or who calls forward, says, moved by n."""
 
     def generating(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner, n, told = self.base_model_prepare_inputs_for_generation, virtual_tokens(self), None
+        n, told = virtual_tokens(self), None
 
-        def noting(*args: Any, **kwargs: Any) -> Any:
+        def note(arguments: dict[str, Any]) -> dict[str, Any]:
             nonlocal told
-            arguments = inner(*args, **kwargs)
             told = arguments.get("position_ids")
             return arguments
 
-        with mock.patch.object(self, "base_model_prepare_inputs_for_generation", noting):
+        with taken_from(self, "base_model_prepare_inputs_for_generation", note):
             arguments = prepare(self, *args, **kwargs)
         return _told(told, n, arguments) if n else arguments
 

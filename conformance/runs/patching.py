@@ -14,7 +14,7 @@ Patched = AbstractContextManager[Any]
 
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
-"""From the arguments of a call, by name, to what is given in their place."""
+"""From the arguments of a call, or from arguments that it makes, by name, to what is given in their place."""
 
 
 def given_to(owner: Any, name: str, change: Change) -> Patched:
@@ -24,6 +24,17 @@ def given_to(owner: Any, name: str, change: Change) -> Patched:
     @functools.wraps(inner)
     def changed(*args: Any, **kwargs: Any) -> Any:
         return inner(*args, **change(kwargs))
+
+    return mock.patch.object(owner, name, changed)
+
+
+def taken_from(owner: Any, name: str, change: Change) -> Patched:
+    """Within the block the method ``name`` of the object ``owner`` gives what ``change`` makes of what it gives."""
+    inner = getattr(owner, name)
+
+    @functools.wraps(inner)
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        return change(inner(*args, **kwargs))
 
     return mock.patch.object(owner, name, changed)
 
