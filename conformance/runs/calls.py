@@ -49,7 +49,7 @@ def generate(
     """
     watching, streamer = Watching(), Streamer() if case.streamed else None
     asked = {
-        **(lengths(case, begun(case, given)) if told is None else told),
+        **(lengths(case, columns_in_front(case, given)) if told is None else told),
         **decoding(case),
         **(watching.arguments() if case.decoding == "processed" else {}),
         **({"streamer": streamer} if streamer else {}),
@@ -60,12 +60,12 @@ def generate(
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
     sequences, scores = on_cpu("generate", out.sequences), getattr(out, "sequences_scores", None)
     # A search may go on behind the end of what it returns.
-    answer = -logits.shape[1] if scores is None else begun(case, given)
+    answer = -logits.shape[1] if scores is None else columns_in_front(case, given)
     heard = streamer.told() if streamer else None
     return Generated(out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores)
 
 
-def begun(case: Case, given: dict[str, Tensor]) -> int:
+def columns_in_front(case: Case, given: dict[str, Tensor]) -> int:
     """How many columns are in front of an answer: those of the text, or a decoder's start token."""
     if case.roles.encoder_layers:
         return 1
