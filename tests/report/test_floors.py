@@ -86,6 +86,12 @@ def test_a_share_below_what_the_clause_states_is_said_with_the_reasons(less: Cel
     assert below_floors([less], clause(Floor(share=0.4))) == []
 
 
+def test_of_few_examples_as_many_as_conforms_needs_are_enough() -> None:
+    assert below_floors([cell(Outcome.CONFORMS, base_fails=6, conforms=5, not_applicable=6)], clause()) == []
+    assert len(below_floors([cell(Outcome.CONFORMS, base_fails=7, conforms=5, not_applicable=7)], clause())) == 1
+    assert len(below_floors([cell(Outcome.CONFORMS, conforms=4, undecided=5)], clause())) == 1
+
+
 def test_where_whole_families_may_refuse_a_refusal_is_not_counted_and_all_else_is() -> None:
     lenient = clause(Floor(may_refuse=True))
     assert below_floors([cell(Outcome.CONFORMS, conforms=10, refused=14)], lenient) == []
