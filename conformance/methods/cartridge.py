@@ -7,7 +7,6 @@ prefix. The first is there only where something is frozen, and the second has no
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from conformance.core.case import Case
@@ -17,7 +16,6 @@ from conformance.methods.method import Injected, Layout, Raw
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.families import Family
 
 FROZEN, TRAINABLE = "frozen_embedding", "trainable_embedding"
 """Names of the raw parameters, as PEFT holds them."""
@@ -30,11 +28,9 @@ class Cartridge(KeysAndValues):
     varied = frozenset({"length", "frozen", "content", "order", "seed"})
     config = "CartridgeConfig"
 
-    def peft_config(self, case: Case, family: Family) -> Any:
+    def settings(self, case: Case) -> dict[str, Any]:
         """Where it is not told how many are frozen, PEFT freezes one."""
-        return resolve_name(f"peft:{self.config}")(
-            task_type=family.task, num_virtual_tokens=case.prefix.length, num_frozen_tokens=case.prefix.frozen
-        )
+        return {"num_frozen_tokens": case.prefix.frozen}
 
     def shapes(self, case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
         """The flat rows of the frozen virtual tokens, if there are any, and those of the others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from conformance.core.case import Case, Prefix, Row
@@ -82,9 +83,14 @@ class Method(ABC):
     reference: ClassVar[str]
     """Where our own small, correct wrapper is, called with ``(base, case, family, method)``: every clause must pass on it."""
 
-    @abstractmethod
     def peft_config(self, case: Case, family: Family) -> Any:
         """PEFT's config for ``case``, for ``get_peft_model``."""
+        config = resolve_name(f"peft:{self.config}")
+        return config(task_type=family.task, num_virtual_tokens=case.prefix.length, **self.settings(case))
+
+    def settings(self, case: Case) -> dict[str, Any]:
+        """What that config is told beside the number of virtual tokens, by its fields' names."""
+        return {}
 
     @abstractmethod
     def layout(self, case: Case) -> Layout:

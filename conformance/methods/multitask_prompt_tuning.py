@@ -9,7 +9,6 @@ reads, as in prompt tuning. PEFT's generate does so; its forward puts a second b
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from conformance.core.case import Case
@@ -19,7 +18,6 @@ from conformance.methods.prompt_tuning import EMBEDDING, PromptTuning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.families import Family
 
 COLUMNS, ROWS = "prefix_task_cols", "prefix_task_rows"
 """Names of the raw parameters that are a task's own, as PEFT saves and holds them."""
@@ -33,12 +31,9 @@ class MultitaskPromptTuning(PromptTuning):
     config = "MultitaskPromptTuningConfig"
     reference = "conformance.methods.reference.tasks:ReferenceTasks"
 
-    def peft_config(self, case: Case, family: Family) -> Any:
-        """The numbers of virtual tokens and tasks, and the rank."""
-        prefix = case.prefix
-        return resolve_name(f"peft:{self.config}")(
-            task_type=family.task, num_virtual_tokens=prefix.length, num_tasks=prefix.tasks, num_ranks=prefix.rank
-        )
+    def settings(self, case: Case) -> dict[str, Any]:
+        """The number of tasks, and the rank."""
+        return {"num_tasks": case.prefix.tasks, "num_ranks": case.prefix.rank}
 
     def beside(self, case: Case) -> dict[str, Tensor]:
         """The task of each row."""

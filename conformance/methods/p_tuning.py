@@ -18,7 +18,6 @@ from conformance.methods.prompt_tuning import EMBEDDING, PromptTuning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.families import Family
 
 GATES = 4
 """An LSTM's: input, forget, cell and output, in torch's order."""
@@ -39,21 +38,11 @@ class PTuning(PromptTuning):
     config = "PromptEncoderConfig"
     varied = frozenset({"length", "projection", "lstm_layers", "content", "order", "seed"})
 
-    def peft_config(self, case: Case, family: Family) -> Any:
-        """``PromptEncoderConfig``."""
-        from peft import PromptEncoderConfig
-
+    def settings(self, case: Case) -> dict[str, Any]:
+        """The network, without dropout."""
         layers = case.prefix.lstm_layers
-        kind: dict[str, Any] = (
-            {"encoder_reparameterization_type": "LSTM", "encoder_num_layers": layers} if layers else {}
-        )
-        return PromptEncoderConfig(
-            task_type=family.task,
-            num_virtual_tokens=case.prefix.length,
-            encoder_hidden_size=hidden_size(case),
-            encoder_dropout=0.0,
-            **kind,
-        )
+        kind = {"encoder_reparameterization_type": "LSTM", "encoder_num_layers": layers} if layers else {}
+        return {"encoder_hidden_size": hidden_size(case), "encoder_dropout": 0.0, **kind}
 
     def computes_rows(self, case: Case) -> bool:
         """Always: there is no P-tuning without a network."""

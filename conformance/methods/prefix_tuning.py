@@ -5,7 +5,6 @@ Source: PEFT's prefix encoder; Li and Liang 2021 for the projection.
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from conformance.core.case import Case
@@ -15,7 +14,6 @@ from conformance.methods.method import Injected, Layout, Raw
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.families import Family
 
 EMBEDDING = "embedding.weight"
 IN_WEIGHT, IN_BIAS = "transform.0.weight", "transform.0.bias"
@@ -30,12 +28,10 @@ class PrefixTuning(KeysAndValues):
     varied = frozenset({"length", "projection", "content", "order", "seed"})
     config = "PrefixTuningConfig"
 
-    def peft_config(self, case: Case, family: Family) -> Any:
+    def settings(self, case: Case) -> dict[str, Any]:
         """With a projection, its hidden size."""
         hidden = case.prefix.projection
-        projected: dict[str, Any] = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
-        config = resolve_name(f"peft:{self.config}")
-        return config(task_type=family.task, num_virtual_tokens=case.prefix.length, **projected)
+        return {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
 
     def shapes(self, case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
         """An embedding of flat rows; with a projection a smaller one and two linear layers."""

@@ -7,8 +7,7 @@ is put in front of what the encoder reads; PEFT's prompt embedding.
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from conformance.core.case import Case
 from conformance.methods.method import Injected, Layout, Method, Raw
@@ -30,10 +29,6 @@ class PromptTuning(Method):
     varied = frozenset({"length", "content", "order", "seed"})
     config = "PromptTuningConfig"
     reference = "conformance.methods.reference.embeddings:ReferencePrompt"
-
-    def peft_config(self, case: Case, family: Family) -> Any:
-        """The number of virtual tokens is all that it says."""
-        return resolve_name(f"peft:{self.config}")(task_type=family.task, num_virtual_tokens=case.prefix.length)
 
     def layout(self, case: Case) -> Layout:
         """One block of embeddings."""
