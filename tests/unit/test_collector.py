@@ -23,8 +23,9 @@ def test_the_thresholds_of_before_come_back(monkeypatch: pytest.MonkeyPatch) -> 
     assert gc.get_threshold() == before
 
 
-def test_restoring_what_was_never_changed_does_nothing() -> None:
+def test_restoring_what_was_never_changed_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host's own thresholds are left alone."""
+    monkeypatch.setattr(collector, "_before", [])
     before = gc.get_threshold()
     gc.set_threshold(1234, 5, 6)
     try:
