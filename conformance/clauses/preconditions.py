@@ -264,6 +264,17 @@ def searched(case: Case) -> tuple[Case, ...]:
     return (beam_searched(first_steps(case)),)
 
 
+@precondition(otherwise="Only eager attention returns its weights, and the Case has another implementation")
+def eager_attention(case: Case) -> bool:
+    """Attention that returns its weights."""
+    return case.attention == "eager"
+
+
+def all_returned(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, with all returned that generate can return."""
+    return (with_decoding(first_steps(case), "all_returned"),)
+
+
 def looked_up(case: Case) -> tuple[Case, ...]:
     """Five steps of one row, whose next tokens are looked up in the text: of several at once transformers cannot."""
     return (with_decoding(first_steps(row_alone(case, 0), 5), "looked_up"),)

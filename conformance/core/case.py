@@ -115,7 +115,7 @@ class Row(Part, frozen=True):
         return self.seed % count
 
 
-Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up"]
+Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up", "all_returned"]
 """How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
 
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too

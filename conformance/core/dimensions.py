@@ -256,6 +256,7 @@ ASKED = (
         searched="searched",
         searched_early="searched_early",
         looked_up="looked_up",
+        all_returned="all_returned",
     ),
     Dimension(
         name="new tokens",

@@ -23,7 +23,8 @@ class Generated(NamedTuple):
     ``sequences`` ``(rows, columns)`` are text and answer as they were returned, ``streamed`` as a streamer was told.
     ``random`` is the state in which a call that samples left torch's generator of random numbers. ``noted`` are the real tokens
     that our own processor of logits, and our own stopping criterion, were given in each step, where there are processors.
-    ``scores`` ``(rows * returned,)`` are those of the answers that a beam search returned.
+    ``scores`` ``(rows * returned,)`` are those of the answers that a beam search returned. ``returned`` are scores, hidden states
+    and attentions of a call that asks for them.
     """
 
     out: Any
@@ -34,6 +35,14 @@ class Generated(NamedTuple):
     random: Tensor | None
     noted: tuple[Told, Told]
     scores: Tensor | None
+    returned: dict[str, Any]
+
+
+RETURNED = (
+    *("scores", "attentions", "hidden_states", "decoder_attentions", "decoder_hidden_states", "cross_attentions"),
+    *("encoder_attentions", "encoder_hidden_states"),
+)
+"""What generate may return beside logits and the cache: for each step, and, of an encoder, once."""
 
 
 def generate(
@@ -62,7 +71,14 @@ def generate(
     # A search may go on behind the end of what it returns.
     answer = -logits.shape[1] if scores is None else columns_in_front(case, given)
     heard = streamer.told() if streamer else None
-    return Generated(out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores)
+    returned = fields(out) if case.decoding == "all_returned" else {}
+    return Generated(out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores, returned)
+
+
+def fields(out: Any) -> dict[str, Any]:
+    """What ``out`` holds of scores, hidden states and attentions, by name."""
+    found = {name: getattr(out, name, None) for name in RETURNED}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def columns_in_front(case: Case, given: dict[str, Tensor]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -39,6 +40,8 @@ class Trace:
     * ``random``: the state in which a call that samples left torch's generator of random numbers;
     * ``told_to_processor``, ``told_to_criterion``: the tokens ``(rows, length)`` that ours were given in each step;
     * ``scores``: those of the answers ``(rows * returned, ...)`` that a beam search returned;
+    * ``returned``: what else a call that asks for all returned, by the field's name, of which those of the decoder have an entry
+      for each step;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -60,6 +63,7 @@ class Trace:
     scores: Tensor | None = None
     told_to_processor: tuple[Tensor, ...] = ()
     told_to_criterion: tuple[Tensor, ...] = ()
+    returned: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""

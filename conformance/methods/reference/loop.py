@@ -51,7 +51,8 @@ def text_steps(
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
-        out = wrapper.run(cache, given, number)
+        out = wrapper.run(cache, {**given, **decoding.returned.asked}, number)
+        decoding.returned.keep(out)
         logits.append(out.logits[:, -1])
         token = decoding.accepted(wrapper.choose(logits[-1], number, decoding))
         if decoding.over:
@@ -66,7 +67,13 @@ def text_steps(
             positions = torch.cat([positions, following], dim=1)
             beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
     held = caches.returned(out) if remembers else None
-    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
+    return as_generate_returns(decoding, logits, held)
+
+
+def as_generate_returns(decoding: Decoding, logits: list[Tensor], held: Any) -> Any:
+    """What generate returns: text and answer, the logits of each step, the cache, and what else was asked for."""
+    returned = decoding.returned.fields()
+    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held, **returned)
 
 
 def decoder_steps(
@@ -76,19 +83,25 @@ def decoder_steps(
     base: Any = wrapper.base
     own, text = wrapper.decoder_mask(request.get("decoder_attention_mask")), wrapper.encoded(request)
     mask, rows = text["attention_mask"], len(text["attention_mask"])
-    encoded = base.get_encoder()(**text, return_dict=True)
+    encoded = base.get_encoder()(**text, return_dict=True, **decoding.returned.asked)
     cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
     for number in range(steps):
         read = decoding.ids[:, -1:] if remembers else decoding.ids
-        given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
+        given = {
+            "encoder_outputs": encoded,
+            "attention_mask": mask,
+            "decoder_input_ids": read,
+            **decoding.returned.asked,
+        }
         if own is not None:
             given["decoder_attention_mask"] = own
             own = pad(own, (0, 1), value=1)
         out = wrapper.run(cache, given, number)
+        decoding.returned.keep(out)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
         decoding.accepted(wrapper.choose(logits[-1], number, decoding))
         if decoding.over:
             break
     held = cache if remembers else None
-    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
+    return as_generate_returns(decoding, logits, held)
