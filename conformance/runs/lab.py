@@ -74,6 +74,7 @@ class Lab(Models):
             told_to_criterion=got.noted[1],
             scores=got.scores,
             returned=got.returned,
+            cache_kind=got.cache_kind,
         )
 
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:

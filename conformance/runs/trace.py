@@ -33,7 +33,7 @@ class Trace:
     """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
 
     * ``error``: how far right computations of this Case may be apart, in logits (``None``: over the cap), when asked for;
-    * ``final``: the returned cache; ``loss``: the training loss where labels were given;
+    * ``final``: the returned cache, ``cache_kind``: what it is, in words; ``loss``: the training loss where labels were given;
     * ``loss_to_learn``: the same with its graph, where gradients were asked for;
     * ``sequences``: text and answer ``(rows, columns)`` as generate returned them; ``streamed``: as a streamer was told, if any;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
@@ -63,6 +63,7 @@ class Trace:
     scores: Tensor | None = None
     told_to_processor: tuple[Tensor, ...] = ()
     told_to_criterion: tuple[Tensor, ...] = ()
+    cache_kind: str = ""
     returned: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self, index: int) -> Trace:
