@@ -61,3 +61,9 @@ def no_layer_repeats(first: Forward) -> None:
             for j, other in enumerate(held[:i]):
                 if one is not None and other is not None and one.shape == other.shape and one.equal(other):
                     raise violation(f"{kind} of layers {j} and {i}", "the same parameters", "parameters of their own")
+
+
+def returns_the_same_kind(got: Trace, base: Trace) -> None:
+    """The cache that comes back is of the base model's kind at the same request; one that was handed in is the very same."""
+    if got.cache_kind != base.cache_kind:
+        raise violation("the cache that generate returns", got.cache_kind, base.cache_kind)

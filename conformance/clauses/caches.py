@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.cache import returns_the_same_kind
 from conformance.assertions.logits import agree
 from conformance.clauses.preconditions import decoder_only, no_cache, other_caches, room_for_two_turns
 from conformance.clauses.registry import clause
-from conformance.core.relations import with_cache
+from conformance.core.relations import first_steps, row_alone, with_cache, without_prefix
 from conformance.core.sources import KV_CACHE_DOC
 
 if TYPE_CHECKING:
@@ -15,18 +16,17 @@ if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
 
-@clause(sources=("huggingface/transformers#27931", "huggingface/peft#2458"), follow_ups=other_caches)
+@clause(sources=("huggingface/transformers#27931", "huggingface/peft#2458", KV_CACHE_DOC), follow_ups=other_caches)
 def kinds_agree(lab: Lab, case: Case) -> None:
-    """With another cache_implementation generate answers the same, or refuses in words.
+    """With another cache_implementation, or a cache handed in, generate answers the same and keeps to it, or refuses in words.
 
-    A static cache today: offloaded ones need the streams of an accelerator, quantized ones a package of their own, and
-    ``hybrid`` has become a name of the default.
+    The names are those that the installed transformers takes: offloaded ones need the streams of an accelerator, quantized ones a
+    package of their own. The third source hands in an empty cache and goes on with it, so it must be the one that comes back; of
+    a name the kind that comes back is the base model's.
     """
-    agree(
-        lab.generate(case),
-        lab.generate(with_cache(case, "dynamic")),
-        f"a {case.cache} cache answers otherwise than a dynamic one",
-    )
+    got = lab.generate(case)
+    agree(got, lab.generate(with_cache(case, "dynamic")), f"a {case.cache} cache answers otherwise than a dynamic one")
+    returns_the_same_kind(got, lab.generate(without_prefix(first_steps(row_alone(case, 0), 1))))
 
 
 @clause(sources=(KV_CACHE_DOC,), follow_ups=no_cache)

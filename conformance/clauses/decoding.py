@@ -13,10 +13,19 @@ from conformance.assertions.decoding import (
 )
 from conformance.assertions.lengths import ends_as_told, text_and_answer
 from conformance.assertions.logits import agree, agree_on_tokens, identical
-from conformance.clauses.preconditions import limits, looked_up, processed, sampled, searched
+from conformance.assertions.returned import returned_by_hand, scores_are_logits
+from conformance.clauses.preconditions import (
+    all_returned,
+    eager_attention,
+    limits,
+    looked_up,
+    processed,
+    sampled,
+    searched,
+)
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import told_by_tokens
-from conformance.core.sources import GENERATION_DOC, PROCESSORS_DOC, STRATEGIES_DOC
+from conformance.core.sources import GENERATION_DOC, PREFIX_TUNING_DOC, PROCESSORS_DOC, STRATEGIES_DOC
 from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
@@ -99,3 +108,16 @@ def assisted(lab: Lab, case: Case) -> None:
     agree(got, expected, "prompt lookup answers otherwise")
     agree_on_tokens(got, expected)
     something_guessed(got, lab.request(case))
+
+
+@clause(sources=(PROCESSORS_DOC, PREFIX_TUNING_DOC), requires=(eager_attention,), follow_ups=all_returned)
+def returned_fields(lab: Lab, case: Case) -> None:
+    """Scores, hidden states and attentions are those of the base model with the virtual tokens in front.
+
+    The first source says that they are returned for each step. Attentions have a column for each virtual token, in front of the
+    text's, which a window may have dropped; embedded virtual tokens are positions of hidden states, too, those in the cache are
+    not. Values are compared for what text and answer have of them, pads left out, and measured against the error as logits are.
+    """
+    got = lab.generate(case)
+    scores_are_logits(got)
+    returned_by_hand(lab, got)

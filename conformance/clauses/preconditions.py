@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 from typing import Literal
 
 from conformance.clauses.registry import precondition
-from conformance.core.case import Case
+from conformance.core.case import HANDED_IN, Case
 from conformance.core.relations import (
     beam_searched,
     checkpointed,
@@ -223,9 +223,19 @@ def checkpointings(case: Case) -> tuple[Case, ...]:
     return (checkpointed(case, "before"), checkpointed(case, "after"))
 
 
-def other_caches(case: Case) -> tuple[Case, ...]:
-    """Three steps with each other kind of cache that transformers has on every machine."""
+def static_steps(case: Case) -> tuple[Case, ...]:
+    """Three steps with a static cache, which transformers has on every machine."""
     return (with_cache(first_steps(case), "static"),)
+
+
+def other_caches(case: Case) -> tuple[Case, ...]:
+    """Three steps with a static cache, or as the Case's seed says with one that is handed in, or of another kind there is."""
+    if case.seed % 2 == 0:
+        return static_steps(case)
+    # Looked up when it is asked: a chapter imports no torch.
+    names: tuple[str, ...] = resolve_name("conformance.compat.cache_kinds:implementations")()
+    others = [*HANDED_IN, *(name for name in names if name != "static")]
+    return (with_cache(first_steps(case), others[case.seed // 2 % len(others)]),)
 
 
 def limits(case: Case) -> tuple[Case, ...]:
@@ -264,6 +274,17 @@ def searched(case: Case) -> tuple[Case, ...]:
     return (beam_searched(first_steps(case)),)
 
 
+@precondition(otherwise="Only eager attention returns its weights, and the Case has another implementation")
+def eager_attention(case: Case) -> bool:
+    """Attention that returns its weights."""
+    return case.attention == "eager"
+
+
+def all_returned(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, with all returned that generate can return."""
+    return (with_decoding(first_steps(case), "all_returned"),)
+
+
 def looked_up(case: Case) -> tuple[Case, ...]:
     """Five steps of one row, whose next tokens are looked up in the text: of several at once transformers cannot."""
     return (with_decoding(first_steps(row_alone(case, 0), 5), "looked_up"),)
@@ -272,5 +293,5 @@ def looked_up(case: Case) -> tuple[Case, ...]:
 def decodings(case: Case) -> tuple[Case, ...]:
     """Three steps, three with two beams, three with a static cache; where weights wait, three steps with nothing waiting."""
     if not by_hand(case) or not away_or_loaded(case):
-        return (*greedy_and_beams(case), *other_caches(case))
+        return (*greedy_and_beams(case), *static_steps(case))
     return greedy(nothing_waits(case))

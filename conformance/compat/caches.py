@@ -152,10 +152,12 @@ def static_layers() -> bool:
 
 def static_cache(model: Any, layers: int, slots: int) -> Any:
     """An empty static cache for ``model``: so many layers of so many slots."""
-    from transformers import DynamicCache, EncoderDecoderCache
-    from transformers.cache_utils import Cache, StaticLayer
+    from transformers import DynamicCache, EncoderDecoderCache, StaticCache
+    from transformers.cache_utils import StaticLayer
 
-    own = Cache(layers=[StaticLayer(max_cache_len=slots) for _ in range(layers)])
+    own = StaticCache(config=model.config.get_text_config(decoder=True), max_cache_len=slots)
+    # Where layers slide it has others, which hold no more than their window.
+    own.layers = [StaticLayer(max_cache_len=slots) for _ in range(layers)]
     return EncoderDecoderCache(own, DynamicCache()) if model.config.is_encoder_decoder else own
 
 

@@ -115,8 +115,11 @@ class Row(Part, frozen=True):
         return self.seed % count
 
 
-Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up"]
+Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up", "all_returned"]
 """How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
+
+HANDED_IN = ("given", "given_static")
+"""An empty cache that the user hands in: one that grows, or one of fixed size, which has room for all there will be."""
 
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""
@@ -178,8 +181,8 @@ class Case(Part, frozen=True):
 
     ``given_positions`` passes explicit ``position_ids``: 0.. over each text, pads skipped, plus ``position_shift``.
     ``decoding`` names arguments of generate (:mod:`conformance.core.decodings`); sampling begins with the random ``seed``.
-    ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, or none of
-    any kind: ``use_cache=False``.
+    ``beams`` above 1 decodes with that many beams, 1 greedily; ``cache`` is generate's ``cache_implementation``, which releases
+    have different ones of, or ``none`` of any kind: ``use_cache=False``; or an empty one is handed in (:data:`HANDED_IN`).
     ``limit``: how long an answer may be is said as ``max_new_tokens``, or as ``max_length``, which counts the text too. ``ends``:
     most tokens end an answer, but none may before the last step (``min_new_tokens``, or ``min_length``). ``streamed``: a streamer
     is told of each token as it comes.
@@ -203,7 +206,7 @@ class Case(Part, frozen=True):
     attention: Literal["default", "eager"] = "default"
     beams: Annotated[int, Meta(ge=1, le=8)] = 1
     decoding: Decoding = "plain"
-    cache: Literal["dynamic", "static", "none"] = "dynamic"
+    cache: Annotated[str, Meta(pattern="^[a-z_]+$")] = "dynamic"
     limit: Literal["new_tokens", "length"] = "new_tokens"
     ends: bool = False
     streamed: bool = False

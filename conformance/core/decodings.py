@@ -30,4 +30,5 @@ DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
     "searched": {**_SEARCHED, "length_penalty": 0.5, "early_stopping": False},
     "searched_early": {**_SEARCHED, "length_penalty": 2.0, "early_stopping": True},
     "looked_up": {"prompt_lookup_num_tokens": 2},
+    "all_returned": {"output_scores": True, "output_attentions": True, "output_hidden_states": True},
 }

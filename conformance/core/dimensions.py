@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.core.case import Case
+from conformance.core.case import HANDED_IN, Case
 from conformance.core.dimension import Dimension, by_field
 from conformance.core.placed_dimensions import PLACED
 
@@ -212,7 +212,20 @@ ASKED = (
     by_field("padding", "asked", pads_left="left", pads_right="right"),
     by_field("mask", "asked", int_mask="long", bool_mask="bool", float_mask="float", mask_omitted="omitted"),
     by_field("inputs", "asked", ids="ids", embeds="embeds"),
-    by_field("cache", "asked", dynamic_cache="dynamic", static_cache="static", without_cache="none"),
+    Dimension(
+        name="cache",
+        of="asked",
+        field="cache",
+        classes={
+            "dynamic_cache": lambda c: c.cache == "dynamic",
+            "static_cache": lambda c: c.cache == "static",
+            "without_cache": lambda c: c.cache == "none",
+            "given_cache": lambda c: c.cache == "given",
+            "given_static_cache": lambda c: c.cache == "given_static",
+            "cache_of_another_name": lambda c: c.cache not in ("dynamic", "static", "none", *HANDED_IN),
+        },
+        unsaid="dynamic_cache",
+    ),
     by_field("prefix.content", "asked", random_rows="random", real_tokens="tokens"),
     by_field("prefix.order", "asked", order_as_drawn="drawn", order_reversed="reversed"),
     by_field("limit", "asked", told_new_tokens="new_tokens", told_length="length"),
@@ -256,6 +269,7 @@ ASKED = (
         searched="searched",
         searched_early="searched_early",
         looked_up="looked_up",
+        all_returned="all_returned",
     ),
     Dimension(
         name="new tokens",

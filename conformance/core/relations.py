@@ -116,7 +116,7 @@ def with_decoding(case: Case, decoding: Decoding) -> Case:
     return replace(case, decoding=decoding)
 
 
-def with_cache(case: Case, cache: Literal["dynamic", "static", "none"]) -> Case:
+def with_cache(case: Case, cache: str) -> Case:
     """Decoded with another kind of cache, or without."""
     return replace(case, cache=cache)
 

@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from conformance.compat import caches
+from conformance.compat import cache_kinds, caches
 from conformance.runs.patching import around, taken_from
 
 CAUSAL, ENCODER_DECODER = "peft:PeftModelForCausalLM", "peft:PeftModelForSeq2SeqLM"
@@ -51,10 +51,21 @@ def static_masks_of_encoder_decoders() -> Iterator[None]:
 
 
 def _with_dynamic_cache(prepare: Any, self: Any, concerned: bool, *args: Any, **kwargs: Any) -> Any:
-    for name in (caches.OLD, caches.NEW):
-        if concerned and _empty_and_static(kwargs.get(name)):
-            kwargs[name] = _dynamic_like(kwargs[name], self.get_base_model())
-    return prepare(self, *args, **kwargs)
+    base = self.get_base_model()
+    made = caches.given(base, kwargs)
+    if not concerned or not _empty_and_static(made):
+        return prepare(self, *args, **kwargs)
+    kwargs |= {name: _dynamic_like(made, base) for name in (caches.OLD, caches.NEW) if kwargs.get(name) is made}
+    return held_by(made, base, prepare(self, *args, **kwargs))
+
+
+def held_by(made: Any, base: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What the forward of ``base`` is ``given``, where the cache ``made`` before holds what the one there does."""
+    filled = caches.given(base, given)
+    if filled is None or filled is made:
+        return given
+    cache_kinds.moved_into(made, filled)
+    return given | {name: made for name in (caches.OLD, caches.NEW) if given.get(name) is filled}
 
 
 def _empty_and_static(cache: Any) -> bool:

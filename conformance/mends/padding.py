@@ -12,7 +12,7 @@ from torch import Tensor
 
 from conformance.compat import caches
 from conformance.families.build import parameters_of_forward
-from conformance.mends.generating import CAUSAL, PLAIN, virtual_tokens
+from conformance.mends.generating import CAUSAL, PLAIN, held_by, virtual_tokens
 from conformance.runs.patching import Patched, around, given_to
 
 KINDS = ("sliding_attention", "full_attention")
@@ -53,11 +53,14 @@ def window_skips_pads() -> Iterator[None]:
     """In generate a window is counted in positions, which skip pads, rather than in slots of the cache."""
 
     def mended(prepare: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        if virtual_tokens(self) and _padded(kwargs.get("attention_mask")) and _window(self.get_base_model()):
+        base = self.get_base_model()
+        made = caches.given(base, kwargs)
+        if virtual_tokens(self) and _padded(kwargs.get("attention_mask")) and _window(base):
             kwargs |= {name: _keeping_all(kwargs[name]) for name in (caches.OLD, caches.NEW) if name in kwargs}
+        replaced = caches.given(base, kwargs) is not made
         with _storing_all(kwargs.get("attention_mask")):
             arguments = prepare(self, *args, **kwargs)
-        return _skipping_pads(self.get_base_model(), arguments)
+        return _skipping_pads(base, held_by(made, base, arguments) if replaced else arguments)
 
     with around(CAUSAL, "prepare_inputs_for_generation", mended):
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from conformance.families.build import parameters_of_forward
 from conformance.families.inputs import inputs_of
 from conformance.families.inputs.text import text
 from conformance.methods.method import Injected
+
+NOTHING_ELSE: Mapping[str, bool] = {}
+"""What a model is told to return beside logits, and an encoder beside its output."""
 
 
 def answers(family: Family, case: Case, tokens: Tensor) -> list[Tensor]:
@@ -48,18 +51,32 @@ def run_row(
     The row is fed in pieces of ``chunks`` tokens: all at once, or one by one. Its first ``blind`` tokens see no image. An encoder
     reads the tokens ``encoded_before`` ``(n,)`` in front of the text.
     """
+    alone = surroundings(base, family, case, index, injected.embeddings, encoded_before)
+    passes = forwards(base, family, case, ids, injected, chunks, alone, blind)
+    return torch.cat([out.logits[0, -width:] for out, width in zip(passes, chunks, strict=True)])
+
+
+def forwards(
+    base: Any,
+    family: Family,
+    case: Case,
+    ids: Tensor,
+    injected: Injected,
+    chunks: Sequence[int],
+    alone: dict[str, Any],
+    blind: int = 0,
+    told: Mapping[str, bool] = NOTHING_ELSE,
+) -> Iterator[Any]:
+    """What each forward over a row returns; it stands among ``alone``, and the base model is ``told`` what else to return."""
     past = injected.length if injected.cache else 0
     _refuse(base, case, injected.length + len(ids))
-    alone = surroundings(base, family, case, index, injected.embeddings, encoded_before)
     remembers = bool(injected.cache) or len(chunks) > 1
     cache, front = _cache(base, injected.cache, alone) if remembers else None, injected.embeddings
-    logits = []
     for piece in ids[None].split(list(chunks), dim=1):
         step, width = one_step(base, family, case, piece, past, alone, blind, front)
-        out = base(**step, **{caches.argument(base): cache}, use_cache=remembers, return_dict=True)
+        out = base(**step, **{caches.argument(base): cache}, use_cache=remembers, return_dict=True, **told)
         cache, past, blind, front = caches.returned(out) if remembers else None, past + width, 0, None
-        logits.append(out.logits[0, width - piece.shape[1] :])
-    return torch.cat(logits)
+        yield out
 
 
 def _refuse(base: Any, case: Case, length: int) -> None:
@@ -77,10 +94,12 @@ def surroundings(
     index: int,
     front: Tensor | None = None,
     encoded_before: Tensor | None = None,
+    told: Mapping[str, bool] = NOTHING_ELSE,
 ) -> dict[str, Any]:
     """What stands beside the decoder's tokens: the encoder's output, or what the row has beside its text.
 
-    ``front`` are embeddings ``(1, n, hidden)`` that the encoder reads before those of the text, ``encoded_before`` tokens.
+    ``front`` are embeddings ``(1, n, hidden)`` that the encoder reads before those of the text, ``encoded_before`` tokens. An
+    encoder is ``told`` what else to return.
     """
     if family.encoder_decoder:
         ids = text(case, case.rows[index])[None]
@@ -89,7 +108,7 @@ def surroundings(
         read = {"input_ids": ids} if front is None else {"inputs_embeds": _behind(front, base, ids)}
         mask = torch.ones(1, ids.shape[1] + (0 if front is None else front.shape[1]), dtype=torch.long)
         return {
-            "encoder_outputs": base.get_encoder()(**read, attention_mask=mask, return_dict=True),
+            "encoder_outputs": base.get_encoder()(**read, attention_mask=mask, return_dict=True, **told),
             "attention_mask": mask,
         }
     return dict(inputs_of(family).beside(row_alone(case, index), family, 1))

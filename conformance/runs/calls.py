@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from conformance.core.case import FIRST_END_TOKEN, VOCABULARY, Case
+from conformance.compat import cache_kinds, caches
+from conformance.core.case import FIRST_END_TOKEN, HANDED_IN, VOCABULARY, Case
 from conformance.core.decodings import DECODINGS
+from conformance.methods import method_named
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
@@ -23,7 +25,8 @@ class Generated(NamedTuple):
     ``sequences`` ``(rows, columns)`` are text and answer as they were returned, ``streamed`` as a streamer was told.
     ``random`` is the state in which a call that samples left torch's generator of random numbers. ``noted`` are the real tokens
     that our own processor of logits, and our own stopping criterion, were given in each step, where there are processors.
-    ``scores`` ``(rows * returned,)`` are those of the answers that a beam search returned.
+    ``scores`` ``(rows * returned,)`` are those of the answers that a beam search returned. ``returned`` are scores, hidden states
+    and attentions of a call that asks for them. ``cache_kind`` says which cache came back.
     """
 
     out: Any
@@ -34,6 +37,15 @@ class Generated(NamedTuple):
     random: Tensor | None
     noted: tuple[Told, Told]
     scores: Tensor | None
+    returned: dict[str, Any]
+    cache_kind: str
+
+
+RETURNED = (
+    *("scores", "attentions", "hidden_states", "decoder_attentions", "decoder_hidden_states", "cross_attentions"),
+    *("encoder_attentions", "encoder_hidden_states"),
+)
+"""What generate may return beside logits and the cache: for each step, and, of an encoder, once."""
 
 
 def generate(
@@ -48,7 +60,9 @@ def generate(
     ``told`` are the arguments that say how long the answer is, where it is not the Case that says it.
     """
     watching, streamer = Watching(), Streamer() if case.streamed else None
+    handed = cache_handed_in(case, subject.base)
     asked = {
+        **handed,
         **(lengths(case, columns_in_front(case, given)) if told is None else told),
         **decoding(case),
         **(watching.arguments() if case.decoding == "processed" else {}),
@@ -62,7 +76,17 @@ def generate(
     # A search may go on behind the end of what it returns.
     answer = -logits.shape[1] if scores is None else columns_in_front(case, given)
     heard = streamer.told() if streamer else None
-    return Generated(out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores)
+    returned = fields(out) if case.decoding == "all_returned" else {}
+    kind = cache_kinds.told_kind(caches.returned(out), *handed.values())
+    return Generated(
+        out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores, returned, kind
+    )
+
+
+def fields(out: Any) -> dict[str, Any]:
+    """What ``out`` holds of scores, hidden states and attentions, by name."""
+    found = {name: getattr(out, name, None) for name in RETURNED}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def columns_in_front(case: Case, given: dict[str, Tensor]) -> int:
@@ -99,14 +123,24 @@ def _seeded(case: Case) -> Iterator[Callable[[], Tensor | None]]:
 def decoding(case: Case) -> dict[str, Any]:
     """How generate is told to decode, beyond the defaults."""
     beams = {"num_beams": case.beams} if case.beams > 1 else {}
-    return {**beams, **DECODINGS[case.decoding], **_CACHES[case.cache]}
+    return {**beams, **DECODINGS[case.decoding], **cache_asked(case)}
 
 
-_CACHES: dict[str, dict[str, Any]] = {
-    "dynamic": {},
-    "static": {"cache_implementation": "static"},
-    "none": {"use_cache": False},
-}
+def cache_asked(case: Case) -> dict[str, Any]:
+    """How generate is told which cache it is to make, if it is told."""
+    if case.cache == "none":
+        return {"use_cache": False}
+    return {} if case.cache in ("dynamic", *HANDED_IN) else {"cache_implementation": case.cache}
+
+
+def cache_handed_in(case: Case, base: Any) -> dict[str, Any]:
+    """The empty cache that is handed in, by the argument's name, where ``case`` says so."""
+    if case.cache not in HANDED_IN:
+        return {}
+    in_front = method_named(case.method).in_front(case)
+    read = 1 if case.roles.encoder_layers else case.longest
+    slots, encoded = in_front + read + case.new_tokens, case.prefix.length + case.longest - in_front
+    return {caches.argument(base): cache_kinds.empty_cache(base, case.cache == "given_static", slots, encoded)}
 
 
 def on_device(device: torch.device, given: dict[str, Tensor]) -> dict[str, Tensor]:

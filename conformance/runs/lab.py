@@ -13,6 +13,7 @@ from conformance.core.decodings import DECODINGS
 from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
 from conformance.core.signals import Undecided, violation
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
+from conformance.oracles.returned import Fields, returned_of_row
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
@@ -72,6 +73,8 @@ class Lab(Models):
             told_to_processor=got.noted[0],
             told_to_criterion=got.noted[1],
             scores=got.scores,
+            returned=got.returned,
+            cache_kind=got.cache_kind,
         )
 
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
@@ -178,6 +181,16 @@ class Lab(Models):
         key = ("predict", case, oracle.where, tuple(tokens.flatten().tolist()))
         logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
+    def returned(self, case: Case, tokens: Tensor, stepwise: bool = False) -> list[Fields]:
+        """What the base model returns of each row beside its logits, teacher-forced with ``tokens`` that were seen."""
+        key = ("returned", case, tuple(tokens.flatten().tolist()), stepwise)
+        return self.once(key, lambda: self._returned(case, tokens, stepwise))
+
+    def _returned(self, case: Case, tokens: Tensor, stepwise: bool) -> list[Fields]:
+        base, family, injected = self.base(case), self.family(case), self.injected(case)
+        rows = range(len(case.rows))
+        return [returned_of_row(base, family, case, row, tokens, injected, stepwise) for row in rows]
 
     def searched(self, case: Case) -> list[Searched]:
         """For every row of ``case`` what a beam search by hand finds, and how it asks what follows."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -32,13 +33,15 @@ class Trace:
     """Tokens ``(rows, steps)``, logits ``(rows, steps, vocabulary)``, and every forward that made them.
 
     * ``error``: how far right computations of this Case may be apart, in logits (``None``: over the cap), when asked for;
-    * ``final``: the returned cache; ``loss``: the training loss where labels were given;
+    * ``final``: the returned cache, ``cache_kind``: what it is, in words; ``loss``: the training loss where labels were given;
     * ``loss_to_learn``: the same with its graph, where gradients were asked for;
     * ``sequences``: text and answer ``(rows, columns)`` as generate returned them; ``streamed``: as a streamer was told, if any;
     * ``modified_inputs``: the arguments whose tensors the call has changed;
     * ``random``: the state in which a call that samples left torch's generator of random numbers;
     * ``told_to_processor``, ``told_to_criterion``: the tokens ``(rows, length)`` that ours were given in each step;
     * ``scores``: those of the answers ``(rows * returned, ...)`` that a beam search returned;
+    * ``returned``: what else a call that asks for all returned, by the field's name, of which those of the decoder have an entry
+      for each step;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -60,6 +63,8 @@ class Trace:
     scores: Tensor | None = None
     told_to_processor: tuple[Tensor, ...] = ()
     told_to_criterion: tuple[Tensor, ...] = ()
+    cache_kind: str = ""
+    returned: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self, index: int) -> Trace:
         """One row of it, as a batch of one."""

@@ -241,6 +241,14 @@ def streamed_twice(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     return generate(self, *args, **kwargs)
 
 
+def last_embedding_lost_where_a_cache_is_given(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Where a cache is handed in, the encoder reads another last token."""
+    if {"cache", "past_key_values"} & set(kwargs):
+        kwargs["input_ids"] = kwargs["input_ids"].clone()
+        kwargs["input_ids"][:, -1] += 1
+    return generate(self, *args, **kwargs)
+
+
 def rolled_in_training_mode(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """In training mode the logits are those of other tokens."""
     out = forward(self, *args, **kwargs)
@@ -362,6 +370,9 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-of-tasks-for-the-decoder": logits_of_other_tokens,
     "tasks-on-another-device": doubled_on_the_cpu,
     "static-cache-without-room": hidden_in_the_first_call,
+    "handed-in-cache-stays-empty": hidden_in_the_first_call,
+    "handed-in-cache-of-an-encoder-decoder-stays-empty": hidden_in_the_first_call,
+    "prompt-copies-the-cache": last_embedding_lost_where_a_cache_is_given,
 }
 """For each known failure another bug in its function."""
 

@@ -174,7 +174,7 @@ def test_a_default_that_is_spelt_out_does_not_change_the_id() -> None:
         ('{"family":"llama","method":"lora"}', "matching regex"),
         ('{"family":"llama","beams":0}', "`int` >= 1"),
         ('{"family":"llama","beams":9}', "`int` <= 8"),
-        ('{"family":"llama","cache":"offloaded"}', "offloaded"),
+        ('{"family":"llama","cache":"no cache"}', "cache"),
         ('{"family":"llama","placement":{"way":"balanced_low_0"}}', "balanced_low_0"),
         ('{"family":"llama","placement":{"layers":[]}}', "length >= 1"),
         ('{"family":"llama","placement":{"others":[0,1,2,3,4,5,6,7,0]}}', "length <= 8"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from conformance.compat import caches
@@ -19,5 +20,17 @@ def peft_values_lost_in_a_second_turn(fired: Fired) -> Patched:
         cache = given.get(caches.argument(self.get_base_model()))
         if cache is not None and fired():
             cache.layers[0].values.zero_()
+
+    return arguments("generate", change)
+
+
+@in_peft(clause="caches.kinds_agree", weaker=answers.a_cache_handed_in)
+def peft_cache_that_is_handed_in_is_copied(fired: Fired) -> Patched:
+    """A cache that is handed in is copied, and stays as it was."""
+
+    def change(self: Any, given: dict[str, Any]) -> None:
+        name = caches.argument(self.get_base_model())
+        if fired(given.get(name) is not None):
+            given[name] = deepcopy(given[name])
 
     return arguments("generate", change)

@@ -10,7 +10,7 @@ from conformance.core.case import PAD
 from conformance.faults.patching import CAUSAL, arguments, both, hide, inputs, prompt, returning
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers, decoding
-from conformance.runs.patching import Patched
+from conformance.runs.patching import Patched, around
 
 
 @in_peft(clause="decoding.repeatable")
@@ -123,3 +123,29 @@ def peft_lookup_sees_less(fired: Fired) -> Patched:
             hide(given)
 
     return both(arguments("generate", note), inputs(change))
+
+
+@in_peft(clause="decoding.returned_fields", weaker=answers.step_logits)
+def peft_attentions_leave_out_virtual_tokens(fired: Fired) -> Patched:
+    """What is returned of the attentions leaves out the columns of the virtual tokens."""
+
+    def change(self: Any, out: Any) -> Any:
+        if fired(getattr(out, "attentions", None)):
+            n = self.active_peft_config.num_virtual_tokens
+            out.attentions = tuple(tuple(layer[..., n:] for layer in step) for step in out.attentions)
+        return out
+
+    return returning(CAUSAL, "generate", change)
+
+
+@in_peft(clause="decoding.returned_fields", weaker=decoding.shapes_of_returned)
+def peft_states_without_the_prefix(fired: Fired) -> Patched:
+    """The hidden states that are returned have the right shapes, and are those of the base model without the prefix."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        out = original(self, *args, **kwargs)
+        if fired(kwargs.get("output_hidden_states")):
+            out.hidden_states = self.get_base_model().generate(*args, **kwargs).hidden_states
+        return out
+
+    return around(CAUSAL, "generate", wrapper)

@@ -106,3 +106,30 @@ class PrefixHiddenInASecondTurn(Planted):
         if self.fired(caches.argument(self.base) in request):
             first.mask[:, : self.length] = 0
         return super().begun(first, request, slots)
+
+
+@in_reference(clause="caches.kinds_agree", weaker=answers.a_cache_handed_in)
+class HandedInCacheStaysEmpty(Planted):
+    """In place of an empty cache that is handed in a new one is used."""
+
+    def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
+        """Leave it alone."""
+        name = caches.argument(self.base)
+        given = request.get(name)
+        empty = given is not None and not given.get_seq_length()
+        return super().begun(first, {**request, name: None} if self.fired(empty) else request, slots)
+
+
+@in_reference(clause="caches.kinds_agree", weaker=answers.step_logits)
+class HandedInCacheWithoutPrefix(Planted):
+    """Whoever hands in an empty cache has it used as it is, without the prefix."""
+
+    def begun(self, first: Read, request: Mapping[str, Any], slots: int = 0) -> Begun:
+        """Use it so."""
+        given = request.get(caches.argument(self.base))
+        empty = given is not None and not given.get_seq_length()
+        found = super().begun(first, request, slots)
+        if self.fired(empty and self.enabled):
+            for layer in found.cache.layers:
+                layer.keys, layer.values = 0 * layer.keys, 0 * layer.values
+        return found

@@ -131,3 +131,36 @@ class GuessesNotVerified(Planted):
             if self.fired(len(guesses)):
                 best[row] = guesses[0]
         return best
+
+
+@in_reference(clause="decoding.returned_fields", weaker=answers.step_logits)
+class AttentionsLeaveOutVirtualTokens(ChangesAfterGenerate):
+    """What is returned of the attentions leaves out the columns of the virtual tokens."""
+
+    def change(self, out: Any, request: Mapping[str, Any]) -> None:
+        """Leave them out."""
+        if self.fired(hasattr(out, "attentions")):
+            out.attentions = tuple(tuple(layer[..., self.length :] for layer in step) for step in out.attentions)
+
+
+@in_reference(clause="decoding.returned_fields", weaker=decoding.shapes_of_returned)
+class AttentionsOfTheTextAlone(ChangesAfterGenerate):
+    """What is returned of the attentions says that nobody looks at a virtual token: its columns are zeros."""
+
+    def change(self, out: Any, request: Mapping[str, Any]) -> None:
+        """Clear them."""
+        for step in getattr(out, "attentions", ()):
+            for layer in step:
+                self.fired()
+                layer[..., : self.length] = 0
+
+
+@in_reference(clause="decoding.returned_fields", weaker=decoding.shapes_of_returned)
+class StatesOfTheStepBefore(ChangesAfterGenerate):
+    """The hidden states of every step but the first two are those of the step before."""
+
+    def change(self, out: Any, request: Mapping[str, Any]) -> None:
+        """Repeat one."""
+        states = getattr(out, "hidden_states", ())
+        if self.fired(len(states) > 2):
+            out.hidden_states = (*states[:2], *states[1:-1])

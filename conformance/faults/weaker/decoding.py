@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from conformance.assertions.decoding import processed_by_hand, same_answers, same_tokens
-from conformance.clauses.preconditions import processed, sampled, searched
+from conformance.clauses.preconditions import all_returned, processed, sampled, searched
 from conformance.core.case import Case
 from conformance.core.decodings import DECODINGS
+from conformance.core.relations import with_attention
+from conformance.core.signals import violation
 from conformance.oracles.sampling import sample
 from conformance.runs.lab import Lab
+from conformance.runs.returned import returned_of
 
 
 def sampled_tokens(lab: Lab, case: Case) -> None:
@@ -27,3 +30,13 @@ def returned_answers(lab: Lab, case: Case) -> None:
     """The answers are those that a beam search by hand finds; nobody looks at their scores."""
     (follow,) = searched(case)
     same_answers(lab.generate(follow), lab.searched(follow))
+
+
+def shapes_of_returned(lab: Lab, case: Case) -> None:
+    """Scores, hidden states and attentions have the shapes that they should have; nobody looks at their values."""
+    (follow,) = all_returned(with_attention(case, "eager"))
+    got = lab.generate(follow)
+    for row, expected in enumerate(lab.returned(follow, got.tokens)):
+        for name, seen in returned_of(got, row).items():
+            if seen.shape != expected[name].shape:
+                raise violation(f"the shape of the {name}", tuple(seen.shape), tuple(expected[name].shape), row=row)

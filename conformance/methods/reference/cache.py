@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from conformance.compat import caches, checkpointing
+from conformance.compat import cache_kinds, caches, checkpointing
 from conformance.core.case import START
 from conformance.devices.place_model import execution_device
 from conformance.families.build import decoder_layers, parameters_of_forward
@@ -199,7 +199,10 @@ class ReferencePrefix(Adapters):
         decoding, given = asked_of(request)
         if decoding.num_beams > 1:
             return self.searched(max_new_tokens, given, decoding)
-        return self.answered(max_new_tokens, given, decoding, cache_implementation == "static", use_cache)
+        static = cache_kinds.is_static(cache_implementation) or cache_kinds.of_fixed_size(
+            given.get(caches.argument(self.base))
+        )
+        return self.answered(max_new_tokens, given, decoding, static, use_cache)
 
     def answered(
         self, steps: int, given: dict[str, Any], decoding: Decoding, static: bool = False, remembers: bool = True

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from conformance.core.case import PAD
+from conformance.methods.reference.returned import Returned
 
 Processor = Callable[[Any, Any], Any]
 
@@ -45,12 +46,20 @@ class Decoding:
     length_penalty: float = 1.0
     early_stopping: bool = False
     output_scores: bool = False
+    output_attentions: bool = False
+    output_hidden_states: bool = False
     prompt_lookup_num_tokens: int = 0
     streamer: Any = None
     processors: list[Processor] = field(init=False)
     ids: Tensor = field(init=False)
     begun: int = field(init=False)
     ended: Tensor = field(init=False)
+    returned: Returned = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing has been returned yet."""
+        asked = {name: getattr(self, name) for name in ("output_attentions", "output_hidden_states")}
+        self.returned = Returned(asked)
 
     def begin(self, ids: Tensor, read: Tensor, steps: int) -> None:
         """Begin an answer of ``steps`` tokens behind the real tokens ``ids``; ``read`` is the text, for an encoder or not."""
@@ -84,6 +93,7 @@ class Decoding:
         scores = logits
         for process in self.processors:
             scores = process(self.ids, scores)
+        self.returned.scores.append(scores)
         if not self.do_sample:
             return scores.argmax(-1, keepdim=True)
         return torch.multinomial(self.likely(scores / self.temperature).softmax(-1), 1)

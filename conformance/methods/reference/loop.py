@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from conformance.compat import caches
+from conformance.compat import cache_kinds, caches
 from conformance.families.build import parameters_of_forward
 from conformance.families.inputs import inputs_of
 
@@ -31,12 +31,20 @@ class Begun(NamedTuple):
 def begun(wrapper: ReferencePrefix, first: Read, request: Mapping[str, Any], slots: int) -> Begun:
     """A fresh cache and all that is to be read; or the cache of an earlier call, and what is not in it yet."""
     given, roles = request.get(caches.argument(wrapper.base)), wrapper.shape_of.roles
-    if given is None:
-        return Begun(wrapper.cache(len(first.mask), slots), first.text, first.positions, first.beside)
-    left = first.mask.shape[1] - caches.read_cache(given, roles.layers, roles.kv_heads)[0].length
+    held = caches.read_cache(given, roles.layers, roles.kv_heads)[0].length
+    if not held:
+        cache = filled(wrapper, given, len(first.mask), slots)
+        return Begun(cache, first.text, first.positions, first.beside)
+    left = first.mask.shape[1] - held
     beside = inputs_of(wrapper.family).for_the_last(first.beside, left) if first.beside else {}
     text = {name: read[:, -left:] for name, read in first.text.items()}
     return Begun(given, text, first.positions[:, -left:], beside)
+
+
+def filled(wrapper: ReferencePrefix, given: Any, rows: int, slots: int) -> Any:
+    """A fresh cache with the virtual tokens in it, if there are to be any; or an empty one, ``given``, with the same in it."""
+    cache = wrapper.cache(rows, slots)
+    return cache if given is None else cache_kinds.moved_into(given, cache)
 
 
 def text_steps(
@@ -51,7 +59,8 @@ def text_steps(
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
         given = wrapper.known({**step, **beside, "attention_mask": attention, "position_ids": positions})
-        out = wrapper.run(cache, given, number)
+        out = wrapper.run(cache, {**given, **decoding.returned.asked}, number)
+        decoding.returned.keep(out)
         logits.append(out.logits[:, -1])
         token = decoding.accepted(wrapper.choose(logits[-1], number, decoding))
         if decoding.over:
@@ -66,7 +75,13 @@ def text_steps(
             positions = torch.cat([positions, following], dim=1)
             beside = inputs.for_longer_text(beside, positions.shape[1]) if beside else {}
     held = caches.returned(out) if remembers else None
-    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
+    return as_generate_returns(decoding, logits, held)
+
+
+def as_generate_returns(decoding: Decoding, logits: list[Tensor], held: Any) -> Any:
+    """What generate returns: text and answer, the logits of each step, the cache, and what else was asked for."""
+    returned = decoding.returned.fields()
+    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held, **returned)
 
 
 def decoder_steps(
@@ -76,19 +91,26 @@ def decoder_steps(
     base: Any = wrapper.base
     own, text = wrapper.decoder_mask(request.get("decoder_attention_mask")), wrapper.encoded(request)
     mask, rows = text["attention_mask"], len(text["attention_mask"])
-    encoded = base.get_encoder()(**text, return_dict=True)
-    cache, logits = wrapper.cache(rows, wrapper.length + steps + 1 if static else 0), []
+    encoded = base.get_encoder()(**text, return_dict=True, **decoding.returned.asked)
+    given = request.get(caches.argument(base))
+    cache, logits = filled(wrapper, given, rows, wrapper.length + steps + 1 if static else 0), []
     for number in range(steps):
         read = decoding.ids[:, -1:] if remembers else decoding.ids
-        given = {"encoder_outputs": encoded, "attention_mask": mask, "decoder_input_ids": read}
+        step = {
+            "encoder_outputs": encoded,
+            "attention_mask": mask,
+            "decoder_input_ids": read,
+            **decoding.returned.asked,
+        }
         if own is not None:
-            given["decoder_attention_mask"] = own
+            step["decoder_attention_mask"] = own
             own = pad(own, (0, 1), value=1)
-        out = wrapper.run(cache, given, number)
+        out = wrapper.run(cache, step, number)
+        decoding.returned.keep(out)
         cache = caches.returned(out) if remembers else wrapper.cache(rows)
         logits.append(out.logits[:, -1])
         decoding.accepted(wrapper.choose(logits[-1], number, decoding))
         if decoding.over:
             break
     held = cache if remembers else None
-    return SimpleNamespace(sequences=decoding.finished(), logits=tuple(logits), past_key_values=held)
+    return as_generate_returns(decoding, logits, held)
