@@ -8,6 +8,7 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import Case
 from conformance.core.relations import (
+    asked_wrongly,
     beam_searched,
     checkpointed,
     first_steps,
@@ -221,6 +222,20 @@ def training_mode(case: Case) -> tuple[Case, ...]:
 def checkpointings(case: Case) -> tuple[Case, ...]:
     """Gradient checkpointing, switched on before wrapping, and after."""
     return (checkpointed(case, "before"), checkpointed(case, "after"))
+
+
+@precondition(otherwise="Nothing is wrong with what is asked of this method")
+def something_wrong(case: Case) -> bool:
+    """A request that cannot work."""
+    return case.wrong in method_named(case.method).wrongs(case, family_named(case.family))
+
+
+def wrongly_asked(case: Case) -> tuple[Case, ...]:
+    """A step of one row, asked for in each way that cannot work; none where there are more rows, on which it does not depend."""
+    if many_rows(case):
+        return ()
+    ways = method_named(case.method).wrongs(case, family_named(case.family))
+    return tuple(asked_wrongly(first_steps(case, 1), way) for way in ways)
 
 
 def other_caches(case: Case) -> tuple[Case, ...]:

@@ -170,6 +170,18 @@ class Placement(Part, frozen=True):
         return (*self.layers, *self.others)
 
 
+Wrong = Literal[
+    "nothing",
+    "no_length",
+    "no_task",
+    "answerless_task",
+    "task_of_others",
+    "unknown_value",
+    "missing_setting",
+    "missing_argument",
+]
+"""What is wrong with what is asked for: what each is of a method, :mod:`conformance.methods.wrong` says."""
+
 _ROLES, _PREFIX, _ROWS, _PLACEMENT = Roles(), Prefix(), (Row(),), Placement()
 
 
@@ -187,6 +199,7 @@ class Case(Part, frozen=True):
     the right, or on the ``left``, of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or
     ``train()``.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
+    ``wrong`` is what is wrong with what is asked for, such that it cannot work.
     """
 
     family: str
@@ -210,6 +223,7 @@ class Case(Part, frozen=True):
     decoder_mask: Literal["omitted", "ones", "padded", "left"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
+    wrong: Wrong = "nothing"
     dtype: Literal["float32", "float64"] = "float32"
     placement: Placement = _PLACEMENT
     seed: Small = 0
@@ -260,7 +274,7 @@ OF_REQUEST = frozenset(
     | {"decoder_mask", "mode", "decoding", "limit", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
-OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})
+OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing", "wrong"})
 """Fields that say what is put around the base model, or where it lies, or what is switched on. What is left says what it is."""
 
 

@@ -230,6 +230,18 @@ ASKED = (
         padded_decoder_mask="padded",
         left_padded_decoder_mask="left",
     ),
+    by_field(
+        "wrong",
+        "asked",
+        nothing_wrong="nothing",
+        length_unsaid="no_length",
+        task_unsaid="no_task",
+        task_without_answers="answerless_task",
+        task_of_other_models="task_of_others",
+        unknown_value="unknown_value",
+        setting_missing="missing_setting",
+        argument_missing="missing_argument",
+    ),
     by_field("dtype", "asked", float32="float32", float64="float64"),
     Dimension(
         name="positions",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Decoding, Device, Placement, Prefix, Row
+from conformance.core.case import Case, Decoding, Device, Placement, Prefix, Row, Wrong
 
 
 def without_prefix(case: Case) -> Case:
@@ -154,6 +154,11 @@ def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:
 def checkpointed(case: Case, when: Literal["before", "after"]) -> Case:
     """In training, with gradient checkpointing, switched on before the base model is wrapped, or after."""
     return replace(case, mode="train", checkpointing=when)
+
+
+def asked_wrongly(case: Case, wrong: Wrong) -> Case:
+    """Asked for in a way that cannot work."""
+    return replace(case, wrong=wrong)
 
 
 def not_checkpointed(case: Case) -> Case:

@@ -28,6 +28,7 @@ KEPT = {
     "padding": "clauses draw it on purpose",
     "mask": "clauses draw it on purpose",
     "inputs": "clauses draw it on purpose",
+    "wrong": "what else may be wrong fails for another reason",
     "given_positions": "clauses draw it on purpose",
     "position_shift": "clauses draw it on purpose",
     "prefix.content": "a claim about a prefix that holds a real text says nothing of another",

@@ -9,7 +9,7 @@ reads, as in prompt tuning. PEFT's generate does so; its forward puts a second b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from conformance.core.case import Case
 from conformance.methods.method import Injected, Layout, Raw
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COLUMNS, ROWS = "prefix_task_cols", "prefix_task_rows"
 """Names of the raw parameters that are a task's own, as PEFT saves and holds them."""
+SOURCE = "prompt_tuning_init_state_dict_path"
+"""The setting that says where the parameters of source tasks are."""
 
 
 class MultitaskPromptTuning(PromptTuning):
@@ -29,6 +31,16 @@ class MultitaskPromptTuning(PromptTuning):
     name = "MULTITASK_PROMPT_TUNING"
     varied = PromptTuning.varied | {"tasks", "rank"}
     config = "MultitaskPromptTuningConfig"
+    documented: ClassVar = {
+        "prompt_tuning_init": {
+            "AVERAGE_SOURCE_TASKS": SOURCE,
+            "EXACT_SOURCE_TASK": SOURCE,
+            "ONLY_SOURCE_SHARED": SOURCE,
+            "TEXT": "tokenizer_name_or_path",
+            "RANDOM": "",
+        }
+    }
+    needed_beside = ("task_ids",)
     reference = "conformance.methods.reference.tasks:ReferenceTasks"
 
     def settings(self, case: Case) -> dict[str, Any]:

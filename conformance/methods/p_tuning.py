@@ -8,7 +8,7 @@ prompt encoder, with the LSTM that torch documents.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from conformance.core.case import Case
 from conformance.core.signals import NotApplicable
@@ -36,6 +36,7 @@ class PTuning(PromptTuning):
 
     name = "P_TUNING"
     config = "PromptEncoderConfig"
+    documented: ClassVar = {"encoder_reparameterization_type": {"MLP": "", "LSTM": ""}}
     varied = frozenset({"length", "projection", "lstm_layers", "content", "order", "seed"})
 
     def settings(self, case: Case) -> dict[str, Any]:

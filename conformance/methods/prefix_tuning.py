@@ -5,7 +5,7 @@ Source: PEFT's prefix encoder; Li and Liang 2021 for the projection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from conformance.core.case import Case
 from conformance.methods.keys_values import KeysAndValues
@@ -27,6 +27,7 @@ class PrefixTuning(KeysAndValues):
     name = "PREFIX_TUNING"
     varied = frozenset({"length", "projection", "content", "order", "seed"})
     config = "PrefixTuningConfig"
+    documented: ClassVar = {"init_weights": {"zero": ""}}
 
     def settings(self, case: Case) -> dict[str, Any]:
         """With a projection, its hidden size."""

@@ -7,7 +7,7 @@ is put in front of what the encoder reads; PEFT's prompt embedding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from conformance.core.case import Case
 from conformance.methods.method import Injected, Layout, Method, Raw
@@ -28,6 +28,7 @@ class PromptTuning(Method):
     acts_on = "embeddings"
     varied = frozenset({"length", "content", "order", "seed"})
     config = "PromptTuningConfig"
+    documented: ClassVar = {"prompt_tuning_init": {"TEXT": "tokenizer_name_or_path", "SAMPLE_VOCAB": "", "RANDOM": ""}}
     reference = "conformance.methods.reference.embeddings:ReferencePrompt"
 
     def layout(self, case: Case) -> Layout:

@@ -84,6 +84,9 @@ class Models:
     def _fill(self, subject: Subject, case: Case) -> None:
         """Give the active adapter of ``subject`` the parameters that ``case`` says."""
         raw, method = self.raw(case), method_named(case.method)
+        wrong = method.wrongs(case, self.family(case)).get(case.wrong)
+        if wrong and not wrong.answerable:
+            return  # there should be no such model, and nobody says what its parameters are
         subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
 
     def add_adapter(self, subject: Subject, case: Case, name: str) -> None:

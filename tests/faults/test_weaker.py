@@ -16,8 +16,10 @@ from conformance.faults.detection import detected, in_force, named_clause, searc
 QUICK = Budget(shrink=False)
 FINE = {id: fault for id, fault in faults().items() if fault.weaker and not named_clause(fault).placed}
 GROSS = {
+    "a_length_is_asked_for": "length_is_guessed",
     "all_kv_heads": "contents_ignored",
     "alone": "contents_ignored",
+    "an_unknown_value_ends_in_an_error": "unknown_words_are_forgotten",
     "answers_after_an_error": "off_after_an_error",
     "any_gradient": "no_gradient",
     "as_before_a_refused_request": "off_after_a_refusal",

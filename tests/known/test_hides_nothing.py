@@ -129,6 +129,11 @@ def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
     raise KeyError("another")
 
 
+def another_key_asked_for(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A key is asked for that is not there, and nothing is said of what is wrong."""
+    raise KeyError("another")
+
+
 def nothing_extracted(extract: Any, *args: Any, **kwargs: Any) -> Any:
     """No weights are found, whatever is asked for."""
     return {}
@@ -362,6 +367,12 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prompt-of-tasks-for-the-decoder": logits_of_other_tokens,
     "tasks-on-another-device": doubled_on_the_cpu,
     "static-cache-without-room": hidden_in_the_first_call,
+    "generate-without-the-prompt": another_key_asked_for,
+    "virtual-tokens-uncounted": another_key_asked_for,
+    "task-type-unsaid": another_key_asked_for,
+    "task-of-other-models": another_key_asked_for,
+    "initialisation-that-nobody-knows": another_key_asked_for,
+    "weights-that-nobody-knows": another_key_asked_for,
 }
 """For each known failure another bug in its function."""
 

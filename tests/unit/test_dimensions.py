@@ -8,6 +8,7 @@ from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.dimensions import DIMENSIONS
 from conformance.core.features import FEATURES, features
 from conformance.core.relations import (
+    asked_wrongly,
     checkpointed,
     first_steps,
     in_double,
@@ -139,6 +140,14 @@ WRITTEN = {
     "decoder_mask_of_ones": with_decoder_mask(PLAIN, "ones"),
     "padded_decoder_mask": with_decoder_mask(PLAIN, "padded"),
     "left_padded_decoder_mask": with_decoder_mask(PLAIN, "left"),
+    "nothing_wrong": PLAIN,
+    "length_unsaid": asked_wrongly(PLAIN, "no_length"),
+    "task_unsaid": asked_wrongly(PLAIN, "no_task"),
+    "task_without_answers": asked_wrongly(PLAIN, "answerless_task"),
+    "task_of_other_models": asked_wrongly(PLAIN, "task_of_others"),
+    "unknown_value": asked_wrongly(PLAIN, "unknown_value"),
+    "setting_missing": asked_wrongly(PLAIN, "missing_setting"),
+    "argument_missing": asked_wrongly(PLAIN, "missing_argument"),
     "float32": PLAIN,
     "float64": in_double(PLAIN),
     "positions_omitted": PLAIN,

@@ -82,11 +82,17 @@ class Adapters(nn.Module):
 
     def add(self, name: str, case: Case) -> None:
         """Another adapter, of zeros, with as many virtual tokens as ``case`` says. The active one stays active."""
+        self.check(self.method.told(case, self.family))
         shapes = self.method.shapes(case, self.method.layout(case)).items()
         self.cases[name] = case
         self.raw[name] = nn.ParameterDict(
             {named.replace(".", "_"): self.parameter(named, shape) for named, shape in shapes}
         )
+
+    def check(self, told: dict[str, Any]) -> None:
+        """Refuse settings that cannot work, in words, before anything is made of them."""
+        if why := self.method.amiss(told, self.family):
+            raise ValueError(why)
 
     def remove(self, name: str) -> None:
         """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""
