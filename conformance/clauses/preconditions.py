@@ -10,6 +10,7 @@ from conformance.core.case import Case
 from conformance.core.relations import (
     asked_wrongly,
     beam_searched,
+    begun_as,
     checkpointed,
     first_steps,
     in_mode,
@@ -236,6 +237,18 @@ def wrongly_asked(case: Case) -> tuple[Case, ...]:
         return ()
     ways = method_named(case.method).wrongs(case, family_named(case.family))
     return tuple(asked_wrongly(first_steps(case, 1), way) for way in ways)
+
+
+@precondition(otherwise="There is no other way for it to begin than at random")
+def told_how_to_begin(case: Case) -> bool:
+    """A new adapter that is told how to begin."""
+    return case.prefix.begins in method_named(case.method).beginnings(case, family_named(case.family))
+
+
+def beginnings(case: Case) -> tuple[Case, ...]:
+    """A new adapter that begins in each way that its method has."""
+    ways = method_named(case.method).beginnings(case, family_named(case.family))
+    return tuple(begun_as(case, way) for way in ways) or (case,)
 
 
 def other_caches(case: Case) -> tuple[Case, ...]:

@@ -69,6 +69,20 @@ class Roles(Part, frozen=True):
         return self.window - 1 if self.slides(layer) else EVERYTHING
 
 
+Begins = Literal[
+    "drawn",
+    "zero",
+    "text",
+    "vocabulary",
+    "average_task",
+    "exact_task",
+    "shared_prompt",
+    "cache",
+    "cached_text",
+]
+"""How an adapter begins: filled with drawn numbers, or as its method is told (:mod:`conformance.methods.beginning`)."""
+
+
 class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
@@ -76,7 +90,8 @@ class Prefix(Part, frozen=True):
     the model), and ``lstm_layers`` how many layers of an LSTM it begins with. ``content`` is ``random``, or ``tokens``: what a
     real token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens.
     ``frozen``: how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix
-    of that ``rank``. Length 0 is the base model without any prefix, the control.
+    of that ``rank``. ``begins``: what the parameters of a new adapter are. Length 0 is the base model without any prefix, the
+    control.
     """
 
     length: Small = 1
@@ -87,6 +102,7 @@ class Prefix(Part, frozen=True):
     frozen: Small = 0
     tasks: Count = 1
     rank: Count = 1
+    begins: Begins = "drawn"
     seed: Small = 0
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Decoding, Device, Placement, Prefix, Row, Wrong
+from conformance.core.case import Begins, Case, Decoding, Device, Placement, Prefix, Row, Wrong
 
 
 def without_prefix(case: Case) -> Case:
@@ -90,6 +90,11 @@ def prefix_reversed(case: Case) -> Case:
 def with_real_tokens(case: Case) -> Case:
     """The virtual tokens hold the base model's keys and values, or embeddings, of a real token sequence."""
     return replace(case, prefix=replace(case.prefix, content="tokens", projection=0, order="drawn"))
+
+
+def begun_as(case: Case, begins: Begins) -> Case:
+    """A new adapter, which begins in another way; of source tasks there are several, of its own one."""
+    return replace(case, prefix=replace(case.prefix, begins=begins, order="drawn", tasks=1))
 
 
 def in_double(case: Case) -> Case:

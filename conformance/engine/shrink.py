@@ -32,6 +32,7 @@ KEPT = {
     "given_positions": "clauses draw it on purpose",
     "position_shift": "clauses draw it on purpose",
     "prefix.content": "a claim about a prefix that holds a real text says nothing of another",
+    "prefix.begins": "what else it may begin as is another way to begin",
     "prefix.order": "only the claim about the order of virtual tokens reverses it",
     "rows.text": "a text says its length itself",
     "roles.ffn": "which sizes there are is the family's to say",

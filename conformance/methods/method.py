@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from conformance.core.case import Case, Prefix, Row, Wrong
+from conformance.core.case import Begins, Case, Prefix, Row, Wrong
+from conformance.methods.beginning import Beginning
 from conformance.methods.wrong import Mistake, amiss, wrongs_of
 
 if TYPE_CHECKING:
@@ -126,6 +127,17 @@ class Method(ABC):
     @abstractmethod
     def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
         """The drawn value of one raw parameter, in float32."""
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """In which ways the parameters of a new adapter can be told to begin: with some methods at random only."""
+        return ()
+
+    def begun(self, case: Case, layout: Layout, table: Tensor) -> Beginning:
+        """What is said of the parameters of a new adapter of ``case``; ``table`` are the embeddings ``(vocabulary, hidden)``.
+
+        Nothing, where they begin as a cache: that takes a run of the base model.
+        """
+        return Beginning()
 
     def computes_rows(self, case: Case) -> bool:
         """Whether only what the raw parameters make is saved, the flat rows, and not these parameters."""

@@ -75,6 +75,18 @@ class PeftSubject(Subject):
         self.model.add_adapter(name, self.method.peft_config(case, self.family))
         self.model.eval()
 
+    def hold_cache(self, cache: Any) -> None:
+        """PEFT's helper for caches."""
+        from peft import initialize_kv_prefix_from_past_key_values
+
+        initialize_kv_prefix_from_past_key_values(self.model, past_key_values=cache)
+
+    def hold_text(self, tokenizer: Any, text: str) -> None:
+        """PEFT's helper for texts."""
+        from peft import initialize_kv_prefix_from_text
+
+        initialize_kv_prefix_from_text(self.model, tokenizer, text=text)
+
     def switch(self, name: str) -> None:
         """PEFT's ``set_adapter``."""
         self.model.set_adapter(name)
@@ -160,6 +172,14 @@ class ReferenceSubject(Subject):
     def add(self, case: Case, name: str) -> None:
         """The wrapper's own way."""
         self.model.add(name, case)
+
+    def hold_cache(self, cache: Any) -> None:
+        """The wrapper's own way."""
+        self.model.hold(cache)
+
+    def hold_text(self, tokenizer: Any, text: str) -> None:
+        """The wrapper's own way."""
+        self.model.hold_text(tokenizer(text)["input_ids"])
 
     def switch(self, name: str) -> None:
         """The wrapper's own switch."""

@@ -154,6 +154,14 @@ class Subject:
         """Add the adapter that ``case`` says to this very model, under ``name``, with values of its maker's own."""
         raise NotApplicable("a bare model has no adapter beside which there could be another")
 
+    def hold_cache(self, cache: Any) -> None:
+        """The active adapter is told to hold the first keys and values of a ``cache`` of the base model."""
+        raise NotApplicable("a bare model has no adapter to hold a cache")
+
+    def hold_text(self, tokenizer: Any, text: str) -> None:
+        """The active adapter is told to hold the first keys and values of ``text``."""
+        raise NotApplicable("a bare model has no adapter to hold a text")
+
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""
         raise NotApplicable("a bare model has no adapter to switch to")

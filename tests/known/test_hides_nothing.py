@@ -373,6 +373,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "task-of-other-models": another_key_asked_for,
     "initialisation-that-nobody-knows": another_key_asked_for,
     "weights-that-nobody-knows": another_key_asked_for,
+    "windows-drop-what-is-to-be-held": twice_as_large,
 }
 """For each known failure another bug in its function."""
 

@@ -9,6 +9,7 @@ from conformance.core.dimensions import DIMENSIONS
 from conformance.core.features import FEATURES, features
 from conformance.core.relations import (
     asked_wrongly,
+    begun_as,
     checkpointed,
     first_steps,
     in_double,
@@ -125,6 +126,15 @@ WRITTEN = {
     "real_tokens": with_real_tokens(PLAIN),
     "order_as_drawn": PLAIN,
     "order_reversed": prefix_reversed(PLAIN),
+    "begins_as_drawn": PLAIN,
+    "begins_as_zero": begun_as(PLAIN, "zero"),
+    "begins_as_text": begun_as(PLAIN, "text"),
+    "begins_in_vocabulary": begun_as(PLAIN, "vocabulary"),
+    "begins_as_average_task": begun_as(PLAIN, "average_task"),
+    "begins_as_exact_task": begun_as(PLAIN, "exact_task"),
+    "begins_as_shared_prompt": begun_as(PLAIN, "shared_prompt"),
+    "begins_as_cache": begun_as(PLAIN, "cache"),
+    "begins_as_cached_text": begun_as(PLAIN, "cached_text"),
     "told_new_tokens": PLAIN,
     "told_length": told_by_length(PLAIN),
     "never_ends": PLAIN,

@@ -246,3 +246,20 @@ def peft_base_config_is_ignored(fired: Fired) -> Patched:
             return original(self, *args, **kwargs)
 
     return around(CAUSAL, "generate", wrapper)
+
+
+@in_peft(clause="lifecycle.initialised_as_told")
+def peft_zero_is_nearly_zero(fired: Fired) -> Patched:
+    """A prefix that is to begin as zero begins as small numbers."""
+
+    def change(self: Any, config: Any) -> None:
+        if fired(config.init_weights == "zero"):
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter.add_(0.01)
+
+    def wrapper(original: Any, self: Any, config: Any) -> None:
+        original(self, config)
+        change(self, config)
+
+    return around(ENCODER, "__init__", wrapper)

@@ -262,3 +262,28 @@ class PassedConfigIsIgnored(Planted):
         """Take another."""
         self.fired(passed)
         return self.generation_config.max_new_tokens or UNTOLD
+
+
+@in_reference(clause="lifecycle.initialised_as_told", weaker=lifecycle.cache_of_as_many_tokens)
+class HoldsTheEndOfTheText(Planted):
+    """Of a text that is longer than the prefix the last tokens are held."""
+
+    def hold_text(self, ids: list[int]) -> None:
+        """Forget the first."""
+        self.fired(len(ids) > self.length)
+        super().hold_text(ids[-self.length :])
+
+
+@in_reference(clause="lifecycle.initialised_as_told")
+class HoldsTheLastLayersOnly(Planted):
+    """The keys and values of a cache are held but for those of the first layer."""
+
+    def hold(self, cache: Any) -> None:
+        """Clear those."""
+        super().hold(cache)
+        self.fired()
+        keys, values = self.layout.pairs[0]
+        size = self.method.injected(self.flat(), self.shape_of, self.layout).cache[0][0][:, :, 0].numel()
+        with torch.no_grad():
+            for row in (keys, values):
+                self.named_raw()[EMBEDDING][:, row * size : (row + 1) * size] = 0
