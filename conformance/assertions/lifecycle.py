@@ -100,3 +100,12 @@ def begins_as_told(lab: Lab, case: Case) -> None:
         raise violation(
             f"parameters that are trained where it begins as {way}", sorted(trained), sorted(set(raw) - frozen)
         )
+
+
+def gives_the_base_model(lab: Lab, left: Subject, case: Case) -> None:
+    """What is ``left`` when the adapters were taken away answers to the bit as the base model of ``case``."""
+    bare = first_steps(without_prefix(case))
+    with nothing_is_refused():
+        alone = lab.generate_on(left, first_steps(bare, 1))
+    identical(alone, lab.generate(bare).steps(1), "what unload gives back does not answer as the base model")
+    methods_put_back(left, "unload")

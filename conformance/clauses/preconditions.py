@@ -74,6 +74,12 @@ def many_rows(case: Case) -> bool:
     return len(case.rows) > 1
 
 
+@precondition(otherwise="Several rows would say the same as one")
+def one_row(case: Case) -> bool:
+    """One row."""
+    return len(case.rows) == 1
+
+
 @precondition(otherwise="No row has a pad")
 def pads(case: Case) -> bool:
     """A row with a pad."""

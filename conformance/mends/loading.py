@@ -80,3 +80,19 @@ def text_ends_with_the_prefix() -> Iterator[None]:
 
     with around("peft", "initialize_kv_prefix_from_text", mended):
         yield
+
+
+@contextmanager
+def virtual_tokens_are_unloaded() -> Iterator[None]:
+    """What unload gives back is the base model, in which there are no virtual tokens."""
+
+    def mended(look_up: Any, self: Any, name: str) -> Any:
+        try:
+            return look_up(self, name)
+        except AttributeError:
+            if name == "unload" and self.active_peft_config.is_prompt_learning:
+                return self.get_base_model
+            raise
+
+    with around("peft:PeftModel", "__getattr__", mended):
+        yield

@@ -91,6 +91,10 @@ class PeftSubject(Subject):
         """PEFT's ``set_adapter``."""
         self.model.set_adapter(name)
 
+    def unload(self) -> Any:
+        """PEFT's ``unload``."""
+        return self.model.unload()
+
     def remove(self, name: str) -> None:
         """PEFT's ``delete_adapter``."""
         self.model.delete_adapter(name)
@@ -184,6 +188,10 @@ class ReferenceSubject(Subject):
     def switch(self, name: str) -> None:
         """The wrapper's own switch."""
         self.model.switch(name)
+
+    def unload(self) -> Any:
+        """The wrapper's own way."""
+        return self.model.unload()
 
     def remove(self, name: str) -> None:
         """The wrapper's own way."""

@@ -83,6 +83,16 @@ class Subject:
         inside.case, inside.family, inside.base, inside.model = self.case, self.family, self.base, self.base
         return inside
 
+    def unload(self) -> Any:
+        """Take the adapters away; gives the base model back, as the user would have it."""
+        raise NotApplicable("a bare model has no adapter to take away")
+
+    def unloaded(self) -> Subject:
+        """The model that :meth:`unload` gives back, used by itself."""
+        left = self.bare()
+        left.model = self.unload()
+        return left
+
     def raw(self) -> dict[str, Tensor]:
         """The adapter's raw parameters as they are now, copied; read by name, through no code of the wrapper's."""
         return {name: value.detach().cpu().clone() for name, value in self.parameters().items()}

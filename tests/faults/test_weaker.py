@@ -61,6 +61,7 @@ GROSS = {
     "rank_one": "contents_ignored",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",
+    "something_is_given_back": "unload_finds_nothing",
     "switched_once": "other_names_never_answer",
     "told_by_length": "virtual_tokens_count_in_max_length",
     "trained_forward": "prefix_zero_in_training_mode",

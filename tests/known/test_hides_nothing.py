@@ -134,6 +134,13 @@ def another_key_asked_for(function: Any, *args: Any, **kwargs: Any) -> Any:
     raise KeyError("another")
 
 
+def another_key_for_unload(look_up: Any, self: Any, name: str) -> Any:
+    """Where unload is looked for a key is asked for that is not there."""
+    if name == "unload":
+        raise KeyError("another")
+    return look_up(self, name)
+
+
 def nothing_extracted(extract: Any, *args: Any, **kwargs: Any) -> Any:
     """No weights are found, whatever is asked for."""
     return {}
@@ -374,6 +381,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "initialisation-that-nobody-knows": another_key_asked_for,
     "weights-that-nobody-knows": another_key_asked_for,
     "windows-drop-what-is-to-be-held": twice_as_large,
+    "nothing-to-unload": another_key_for_unload,
 }
 """For each known failure another bug in its function."""
 

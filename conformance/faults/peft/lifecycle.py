@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 from unittest import mock
 
@@ -263,3 +264,14 @@ def peft_zero_is_nearly_zero(fired: Fired) -> Patched:
         change(self, config)
 
     return around(ENCODER, "__init__", wrapper)
+
+
+@in_peft(clause="lifecycle.unloaded", weaker=lifecycle.something_is_given_back)
+def peft_unload_gives_the_wrapper(fired: Fired) -> Patched:
+    """What unload gives back is the wrapped model, in which the adapter still is."""
+
+    def unload(self: Any) -> Any:
+        fired()
+        return self
+
+    return mock.patch.object(resolve_name(MODEL), "unload", unload, create=True)

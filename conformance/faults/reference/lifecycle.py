@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from conformance.faults.common import rounded, without_second_half
 from conformance.faults.registry import Planted, in_reference
@@ -287,3 +287,23 @@ class HoldsTheLastLayersOnly(Planted):
         with torch.no_grad():
             for row in (keys, values):
                 self.named_raw()[EMBEDDING][:, row * size : (row + 1) * size] = 0
+
+
+@in_reference(clause="lifecycle.unloaded", weaker=lifecycle.something_is_given_back)
+class UnloadGivesTheWrapper(Planted):
+    """What unload gives back is the wrapped model, in which the adapter still is."""
+
+    def unload(self) -> nn.Module:
+        """Give it back."""
+        self.fired()
+        return self
+
+
+@in_reference(clause="lifecycle.unloaded")
+class UnloadFindsNothing(Planted):
+    """Whoever calls unload is told that there is no such key."""
+
+    def unload(self) -> nn.Module:
+        """Look for it."""
+        self.fired()
+        return nn.ModuleDict()["base_model"]

@@ -12,6 +12,7 @@ from conformance.core import relations
 from conformance.core.case import Case, model_of
 from conformance.methods.beginning import told_text
 from conformance.methods.method import DEFAULT_ADAPTER
+from conformance.runs.judged_code import guarded
 from conformance.runs.lab import Lab
 
 
@@ -118,3 +119,9 @@ def cache_of_as_many_tokens(lab: Lab, case: Case) -> None:
     subject.hold_cache(lab.cache_of(case, told_text(short)[: case.prefix.length]))
     for name, expected in lab.begun(short).exactly.items():
         equal_rows(subject.raw()[name], expected, name)
+
+
+def something_is_given_back(lab: Lab, case: Case) -> None:
+    """What unload gives back answers."""
+    left = guarded("unload", lab.new_subject(case).unloaded)
+    lab.generate_on(left, case)

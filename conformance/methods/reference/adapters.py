@@ -136,6 +136,10 @@ class Adapters(nn.Module):
         if name == self.active:
             self.active = next(iter(self.cases))
 
+    def unload(self) -> nn.Module:
+        """The base model, in which there never was anything."""
+        return self.base
+
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""
         if name not in self.cases:
