@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import identical
-from conformance.assertions.state import methods_put_back, state_unchanged
+from conformance.assertions.state import equal_rows, methods_put_back, state_unchanged
 from conformance.core.relations import first_steps, without_prefix
 from conformance.core.signals import violation
+from conformance.methods import method_named
 from conformance.runs.judged_code import nothing_is_refused
 
 if TYPE_CHECKING:
@@ -81,3 +82,30 @@ def as_before(lab: Lab, subject: Subject, case: Case, before: dict[str, object],
         again = lab.generate_on(subject, short)
     identical(again, lab.generate(case).steps(1), f"it answers otherwise after {when}")
     state_unchanged(before, subject, when)
+
+
+def begins_as_told(lab: Lab, case: Case) -> None:
+    """The parameters of the new adapter of ``case`` are those with which it is told to begin, and are trained as ever."""
+    subject, begun = lab.new_subject(case), lab.begun(case)
+    raw, way = subject.raw(), case.prefix.begins
+    for name, expected in begun.exactly.items():
+        got, wanted = (value.reshape(-1, value.shape[-1]) for value in (raw[name], expected))
+        equal_rows(got, wanted, f"{name} of an adapter that begins as {way}")
+    for name, table in begun.among.items():
+        for index, row in enumerate(raw[name]):
+            if not (row == table).all(-1).any():
+                raise violation(f"{name} {index} of an adapter that begins in the {way}", "none of it", "one of it")
+    trained, frozen = set(subject.learning()), {name for name in raw if not method_named(case.method).learns(name)}
+    if trained != set(raw) - frozen:
+        raise violation(
+            f"parameters that are trained where it begins as {way}", sorted(trained), sorted(set(raw) - frozen)
+        )
+
+
+def gives_the_base_model(lab: Lab, left: Subject, case: Case) -> None:
+    """What is ``left`` when the adapters were taken away answers to the bit as the base model of ``case``."""
+    bare = first_steps(without_prefix(case))
+    with nothing_is_refused():
+        alone = lab.generate_on(left, first_steps(bare, 1))
+    identical(alone, lab.generate(bare).steps(1), "what unload gives back does not answer as the base model")
+    methods_put_back(left, "unload")

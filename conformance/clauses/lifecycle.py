@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.lifecycle import answers_as_alone, answers_as_told, saved_as_alone, stopped_and_as_before
+from conformance.assertions.lifecycle import (
+    answers_as_alone,
+    answers_as_told,
+    begins_as_told,
+    gives_the_base_model,
+    saved_as_alone,
+    stopped_and_as_before,
+)
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.state import equal_rows, methods_put_back
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
-from conformance.clauses.preconditions import projection
-from conformance.clauses.registry import clause
+from conformance.clauses.preconditions import beginnings, one_row, projection, told_how_to_begin
+from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import first_steps, other_length, other_prefix, without_prefix
 from conformance.core.signals import violation
-from conformance.core.sources import GENERATION_DOC, PEFT_MODEL_DOC, STORY
+from conformance.core.sources import GENERATION_DOC, PEFT_MODEL_DOC, PREFIX_TUNING_DOC, PROMPT_TUNING_DOC, STORY
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.runs.judged_code import guarded, nothing_is_refused
@@ -23,6 +30,21 @@ if TYPE_CHECKING:
 
 ANOTHER = "another"
 """What a second adapter is called."""
+
+
+@clause(
+    sources=("huggingface/peft#400", "huggingface/peft#1144", PROMPT_TUNING_DOC, PREFIX_TUNING_DOC),
+    requires=(told_how_to_begin,),
+    follow_ups=beginnings,
+    control="runs",
+)
+def initialised_as_told(lab: Lab, case: Case) -> None:
+    """A new adapter begins as it is told: as zero, a text, words of the vocabulary, earlier tasks, or the cache of a real text.
+
+    A text is repeated or cut until it is as long as the virtual tokens are many; of a cached one the first tokens are taken.
+    What begins so is trained all the same.
+    """
+    begins_as_told(lab, case)
 
 
 @clause(sources=("huggingface/peft#2043", "huggingface/peft#1607"), control="runs")
@@ -116,6 +138,20 @@ def removed(lab: Lab, case: Case) -> None:
     lab.add_adapter(live, anew, DEFAULT_ADAPTER)
     got = lab.generate_on(live, anew)
     identical(got, lab.generate(anew), "an adapter answers otherwise under the name of a deleted one")
+
+
+@clause(
+    sources=("huggingface/peft#1030", "huggingface/transformers#28515"),
+    requires=(one_row,),
+    control="runs",
+    decisive=2,
+    floor=Floor(may_refuse=True),
+)
+def unloaded(lab: Lab, case: Case) -> None:
+    """What unload() gives back is the base model, which answers as if nothing had been wrapped around it; or it is refused."""
+    live = lab.new_subject(case)
+    left = guarded("unload", live.unloaded)
+    gives_the_base_model(lab, left, case)
 
 
 @clause(sources=("huggingface/peft#169", "huggingface/peft#170"), control="runs")

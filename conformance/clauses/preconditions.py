@@ -8,7 +8,9 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import HANDED_IN, Case
 from conformance.core.relations import (
+    asked_wrongly,
     beam_searched,
+    begun_as,
     checkpointed,
     first_steps,
     in_mode,
@@ -70,6 +72,12 @@ def in_plain_algebra(case: Case) -> bool:
 def many_rows(case: Case) -> bool:
     """More than one row."""
     return len(case.rows) > 1
+
+
+@precondition(otherwise="Several rows would say the same as one")
+def one_row(case: Case) -> bool:
+    """One row."""
+    return len(case.rows) == 1
 
 
 @precondition(otherwise="No row has a pad")
@@ -221,6 +229,32 @@ def training_mode(case: Case) -> tuple[Case, ...]:
 def checkpointings(case: Case) -> tuple[Case, ...]:
     """Gradient checkpointing, switched on before wrapping, and after."""
     return (checkpointed(case, "before"), checkpointed(case, "after"))
+
+
+@precondition(otherwise="Nothing is wrong with what is asked of this method")
+def something_wrong(case: Case) -> bool:
+    """A request that cannot work."""
+    return case.wrong in method_named(case.method).wrongs(case, family_named(case.family))
+
+
+def wrongly_asked(case: Case) -> tuple[Case, ...]:
+    """A step of one row, asked for in each way that cannot work; none where there are more rows, on which it does not depend."""
+    if many_rows(case):
+        return ()
+    ways = method_named(case.method).wrongs(case, family_named(case.family))
+    return tuple(asked_wrongly(first_steps(case, 1), way) for way in ways)
+
+
+@precondition(otherwise="There is no other way for it to begin than at random")
+def told_how_to_begin(case: Case) -> bool:
+    """A new adapter that is told how to begin."""
+    return case.prefix.begins in method_named(case.method).beginnings(case, family_named(case.family))
+
+
+def beginnings(case: Case) -> tuple[Case, ...]:
+    """A new adapter that begins in each way that its method has."""
+    ways = method_named(case.method).beginnings(case, family_named(case.family))
+    return tuple(begun_as(case, way) for way in ways) or (case,)
 
 
 def static_steps(case: Case) -> tuple[Case, ...]:

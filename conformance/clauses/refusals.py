@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.lifecycle import as_before
+from conformance.assertions.refusals import refused_or_honoured
+from conformance.clauses.preconditions import something_wrong, wrongly_asked
 from conformance.clauses.registry import clause
 from conformance.core.signals import violation
 
@@ -14,6 +16,22 @@ if TYPE_CHECKING:
 
 NOBODY = "nobody"
 """What no adapter is called."""
+
+
+@clause(
+    sources=("huggingface/peft#2210", "huggingface/peft#1192", "huggingface/peft#662"),
+    requires=(something_wrong,),
+    follow_ups=wrongly_asked,
+    control="runs",
+)
+def in_words(lab: Lab, case: Case) -> None:
+    """What cannot work is refused before any output, in words that name what is wrong; an answer has the virtual tokens in it.
+
+    Nobody says how many virtual tokens there are, or for which task; the task has no generate, or is that of other models; a
+    setting is a word that no document has, or lacks the one that it needs; or what the method needs beside the text is
+    missing. Where only the task is wrong, the right answer will do. An error that names something else is *misleading*.
+    """
+    refused_or_honoured(lab, case)
 
 
 @clause(sources=("huggingface/peft#798", "huggingface/peft#800"), control="runs")

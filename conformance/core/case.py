@@ -69,6 +69,20 @@ class Roles(Part, frozen=True):
         return self.window - 1 if self.slides(layer) else EVERYTHING
 
 
+Begins = Literal[
+    "drawn",
+    "zero",
+    "text",
+    "vocabulary",
+    "average_task",
+    "exact_task",
+    "shared_prompt",
+    "cache",
+    "cached_text",
+]
+"""How an adapter begins: filled with drawn numbers, or as its method is told (:mod:`conformance.methods.beginning`)."""
+
+
 class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
 
@@ -76,7 +90,8 @@ class Prefix(Part, frozen=True):
     the model), and ``lstm_layers`` how many layers of an LSTM it begins with. ``content`` is ``random``, or ``tokens``: what a
     real token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens.
     ``frozen``: how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix
-    of that ``rank``. Length 0 is the base model without any prefix, the control.
+    of that ``rank``. ``begins``: what the parameters of a new adapter are. Length 0 is the base model without any prefix, the
+    control.
     """
 
     length: Small = 1
@@ -87,6 +102,7 @@ class Prefix(Part, frozen=True):
     frozen: Small = 0
     tasks: Count = 1
     rank: Count = 1
+    begins: Begins = "drawn"
     seed: Small = 0
 
     def __post_init__(self) -> None:
@@ -173,6 +189,18 @@ class Placement(Part, frozen=True):
         return (*self.layers, *self.others)
 
 
+Wrong = Literal[
+    "nothing",
+    "no_length",
+    "no_task",
+    "answerless_task",
+    "task_of_others",
+    "unknown_value",
+    "missing_setting",
+    "missing_argument",
+]
+"""What is wrong with what is asked for: what each is of a method, :mod:`conformance.methods.wrong` says."""
+
 _ROLES, _PREFIX, _ROWS, _PLACEMENT = Roles(), Prefix(), (Row(),), Placement()
 
 
@@ -190,6 +218,7 @@ class Case(Part, frozen=True):
     the right, or on the ``left``, of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or
     ``train()``.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
+    ``wrong`` is what is wrong with what is asked for, such that it cannot work.
     """
 
     family: str
@@ -213,6 +242,7 @@ class Case(Part, frozen=True):
     decoder_mask: Literal["omitted", "ones", "padded", "left"] = "omitted"
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
+    wrong: Wrong = "nothing"
     dtype: Literal["float32", "float64"] = "float32"
     placement: Placement = _PLACEMENT
     seed: Small = 0
@@ -263,7 +293,7 @@ OF_REQUEST = frozenset(
     | {"decoder_mask", "mode", "decoding", "limit", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
-OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})
+OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing", "wrong"})
 """Fields that say what is put around the base model, or where it lies, or what is switched on. What is left says what it is."""
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Decoding, Device, Placement, Prefix, Row
+from conformance.core.case import Begins, Case, Decoding, Device, Placement, Prefix, Row, Wrong
 
 
 def without_prefix(case: Case) -> Case:
@@ -92,6 +92,11 @@ def with_real_tokens(case: Case) -> Case:
     return replace(case, prefix=replace(case.prefix, content="tokens", projection=0, order="drawn"))
 
 
+def begun_as(case: Case, begins: Begins) -> Case:
+    """A new adapter, which begins in another way; of source tasks there are several, of its own one."""
+    return replace(case, prefix=replace(case.prefix, begins=begins, order="drawn", tasks=1))
+
+
 def in_double(case: Case) -> Case:
     """The same in float64."""
     return replace(case, dtype="float64")
@@ -154,6 +159,11 @@ def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:
 def checkpointed(case: Case, when: Literal["before", "after"]) -> Case:
     """In training, with gradient checkpointing, switched on before the base model is wrapped, or after."""
     return replace(case, mode="train", checkpointing=when)
+
+
+def asked_wrongly(case: Case, wrong: Wrong) -> Case:
+    """Asked for in a way that cannot work."""
+    return replace(case, wrong=wrong)
 
 
 def not_checkpointed(case: Case) -> Case:

@@ -19,11 +19,11 @@ class Violation(Signal):
 
 
 class RunFailed(Signal):
-    """What is judged raised an exception. ``refused``: in words, before any decoder layer ran."""
+    """What is judged raised an exception. ``refused``: in words, before any decoder layer ran; ``misleading``: in wrong ones."""
 
-    def __init__(self, call: str, error: BaseException, where: str, refused: bool) -> None:
+    def __init__(self, call: str, error: BaseException, where: str, refused: bool, misleading: bool = False) -> None:
         super().__init__(f"{call}: {type(error).__name__}: {error}")
-        self.call, self.error, self.where, self.refused = call, error, where, refused
+        self.call, self.error, self.where, self.refused, self.misleading = call, error, where, refused, misleading
 
     @property
     def words(self) -> str:

@@ -229,7 +229,9 @@ def _holds_in_float64(clause: Clause, lab: Lab, finding: Finding) -> bool:
 
 
 def _misleads(lab: Lab, case: Case, failed: RunFailed) -> bool:
-    """Whether a refusal blames the base model's class, which by itself answers such requests."""
+    """Whether a refusal is known to, or blames the base model's class, which by itself answers such requests."""
+    if failed.misleading:
+        return True
     if case.prefix.length == 0 or family_named(case.family).model not in failed.words:
         return False
     return lab.once(("misleads", case.family, failed.words), lambda: _answers(lab, with_embeds(without_prefix(case))))

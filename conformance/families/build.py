@@ -8,9 +8,9 @@ from functools import cache, lru_cache
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from conformance.core.case import PAD, START, Case, base_of
+from conformance.core.case import PAD, START, VOCABULARY, Case, base_of
 from conformance.families import Family, family_named
 from conformance.families.anatomy import check_anatomy
 from conformance.families.copying import copies_of
@@ -80,3 +80,10 @@ def parameters_of_forward(model: nn.Module) -> frozenset[str]:
 @cache
 def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)
+
+
+@torch.no_grad()
+def embeddings_of(base: Any) -> Tensor:
+    """What ``base`` reads in place of each token, ``(vocabulary, hidden)``: some models scale their embeddings."""
+    found: Tensor = base.get_input_embeddings()(torch.arange(VOCABULARY))
+    return found

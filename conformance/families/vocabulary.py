@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from conformance.core.case import FIRST_TEXT_TOKEN, VOCABULARY
@@ -22,6 +23,16 @@ def tokenizer() -> Tokenizer:
     letter_by_letter.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letter_by_letter.decoder = decoders.ByteLevel()
     return letter_by_letter
+
+
+@cache
+def tokenizer_folder() -> TemporaryDirectory[str]:
+    """A folder in which transformers finds this tokenizer, for as long as this process lives."""
+    from transformers import PreTrainedTokenizerFast
+
+    folder = TemporaryDirectory(prefix="conformance-")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer()).save_pretrained(folder.name)
+    return folder
 
 
 def encode_text(text: str) -> list[int]:

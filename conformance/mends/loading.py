@@ -68,3 +68,31 @@ def loaded_over_a_network() -> Iterator[None]:
 
     with around("peft:PromptEncoder", "_load_adapter_state_dict", mended):
         yield
+
+
+@contextmanager
+def text_ends_with_the_prefix() -> Iterator[None]:
+    """A text whose first tokens a prefix is to hold is read no further, so that no window drops them."""
+
+    def mended(hold: Any, model: Any, tokenizer: Any, **told: Any) -> Any:
+        length = told.get("num_virtual_tokens") or model.active_peft_config.num_virtual_tokens
+        return hold(model, tokenizer, **{**told, "max_length": min(length, told.get("max_length") or length)})
+
+    with around("peft", "initialize_kv_prefix_from_text", mended):
+        yield
+
+
+@contextmanager
+def virtual_tokens_are_unloaded() -> Iterator[None]:
+    """What unload gives back is the base model, in which there are no virtual tokens."""
+
+    def mended(look_up: Any, self: Any, name: str) -> Any:
+        try:
+            return look_up(self, name)
+        except AttributeError:
+            if name == "unload" and self.active_peft_config.is_prompt_learning:
+                return self.get_base_model
+            raise
+
+    with around("peft:PeftModel", "__getattr__", mended):
+        yield

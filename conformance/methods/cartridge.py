@@ -7,14 +7,18 @@ prefix. The first is there only where something is frozen, and the second has no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from conformance.core.case import Case
+from conformance.core.case import Case, Wrong
 from conformance.methods.keys_values import KeysAndValues
 from conformance.methods.method import Injected, Layout, Raw
+from conformance.methods.wrong import Mistake
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from conformance.families import Family
 
 
 FROZEN, TRAINABLE = "frozen_embedding", "trainable_embedding"
@@ -25,12 +29,26 @@ class Cartridge(KeysAndValues):
     """Learnt keys and values behind frozen ones."""
 
     name = "CARTRIDGE"
-    varied = frozenset({"length", "frozen", "content", "order", "seed"})
+    varied = frozenset({"length", "frozen", "content", "order", "begins", "seed"})
     config = "CartridgeConfig"
 
     def settings(self, case: Case) -> dict[str, Any]:
         """Where it is not told how many are frozen, PEFT freezes one."""
         return {"num_frozen_tokens": case.prefix.frozen}
+
+    def wrongs(self, case: Case, family: Family) -> dict[Wrong, Mistake]:
+        """More frozen virtual tokens than there are, too."""
+        return {
+            **super().wrongs(case, family),
+            "unknown_value": Mistake({"num_frozen_tokens": case.prefix.length + 1}),
+        }
+
+    def amiss(self, told: Mapping[str, Any], family: Family) -> str:
+        """More frozen virtual tokens than there are, too."""
+        frozen, length = told["num_frozen_tokens"], told["num_virtual_tokens"]
+        if length is not None and frozen > length:
+            return f"`num_frozen_tokens` is {frozen}, of {length} virtual tokens"
+        return super().amiss(told, family)
 
     def shapes(self, case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
         """The flat rows of the frozen virtual tokens, if there are any, and those of the others."""

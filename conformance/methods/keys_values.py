@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.core.case import Case
+from conformance.core.case import Begins, Case
+from conformance.methods.beginning import cached_length
 from conformance.methods.method import Injected, Layout, Method
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ class KeysAndValues(Method):
         for (key, value), (keys, values) in zip(layout.pairs, read.cache, strict=True):
             rows[key], rows[value] = (_fused(keys) if layout.bloom_fused else keys)[0], values[0]
         return rows.permute(2, 0, 1, 3).reshape(n, -1)
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """As the keys and values of the first tokens of a text, where each row is of one layer and these are not dropped."""
+        roles, n = case.roles, case.prefix.length
+        if self.computes_rows(case) or family.encoder_decoder or family.inputs != "text":
+            return ()
+        if not any(roles.sliding):
+            return ("cache", "cached_text")
+        # A window that has dropped the first tokens of a cache leaves nothing to be taken from it.
+        kept = cached_length(case) < roles.window
+        return (*(("cache",) if kept else ()), *(("cached_text",) if n < roles.window else ()))
 
     def in_front(self, case: Case) -> int:
         """All virtual tokens are in the decoder's cache."""

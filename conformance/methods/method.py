@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from conformance.core.case import Case, Prefix, Row
+from conformance.core.case import Begins, Case, Prefix, Row, Wrong
+from conformance.methods.beginning import Beginning
+from conformance.methods.wrong import Mistake, amiss, wrongs_of
 
 if TYPE_CHECKING:
     import torch
@@ -83,10 +85,28 @@ class Method(ABC):
     reference: ClassVar[str]
     """Where our own small, correct wrapper is, called with ``(base, case, family, method)``: every clause must pass on it."""
 
+    documented: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Settings that are one of a few words: each word, and the setting that it cannot be without, if there is one."""
+    needed_beside: ClassVar[tuple[str, ...]] = ()
+    """The arguments that the user has to pass beside the text."""
+
     def peft_config(self, case: Case, family: Family) -> Any:
         """PEFT's config for ``case``, for ``get_peft_model``."""
-        config = resolve_name(f"peft:{self.config}")
-        return config(task_type=family.task, num_virtual_tokens=case.prefix.length, **self.settings(case))
+        return resolve_name(f"peft:{self.config}")(**self.told(case, family))
+
+    def told(self, case: Case, family: Family) -> dict[str, Any]:
+        """All that the config is told by ``case``, what is wrong in it too, by the names of its fields."""
+        right = {"task_type": family.task, "num_virtual_tokens": case.prefix.length, **self.settings(case)}
+        wrong = self.wrongs(case, family).get(case.wrong)
+        return {**right, **wrong.settings} if wrong else right
+
+    def wrongs(self, case: Case, family: Family) -> dict[Wrong, Mistake]:
+        """All that can be wrong with what is asked of this method."""
+        return wrongs_of(self.documented, self.needed_beside, family.encoder_decoder)
+
+    def amiss(self, told: Mapping[str, Any], family: Family) -> str:
+        """Why what the config is ``told`` cannot work, in words; nothing if it can."""
+        return amiss(told, family.task, self.documented)
 
     def settings(self, case: Case) -> dict[str, Any]:
         """What that config is told beside the number of virtual tokens, by its fields' names."""
@@ -107,6 +127,17 @@ class Method(ABC):
     @abstractmethod
     def draw(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
         """The drawn value of one raw parameter, in float32."""
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """In which ways the parameters of a new adapter can be told to begin: with some methods at random only."""
+        return ()
+
+    def begun(self, case: Case, layout: Layout, table: Tensor) -> Beginning:
+        """What is said of the parameters of a new adapter of ``case``; ``table`` are the embeddings ``(vocabulary, hidden)``.
+
+        Nothing, where they begin as a cache: that takes a run of the base model.
+        """
+        return Beginning()
 
     def computes_rows(self, case: Case) -> bool:
         """Whether only what the raw parameters make is saved, the flat rows, and not these parameters."""

@@ -9,18 +9,36 @@ reads, as in prompt tuning. PEFT's generate does so; its forward puts a second b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from conformance.core.case import Case
+from msgspec.structs import replace
+
+from conformance.core.case import Begins, Case
+from conformance.methods.beginning import Beginning
 from conformance.methods.method import Injected, Layout, Raw
 from conformance.methods.prompt_tuning import EMBEDDING, PromptTuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from conformance.families import Family
+
 
 COLUMNS, ROWS = "prefix_task_cols", "prefix_task_rows"
 """Names of the raw parameters that are a task's own, as PEFT saves and holds them."""
+SOURCE = "prompt_tuning_init_state_dict_path"
+"""The setting that says where the parameters of source tasks are."""
+SOURCES: dict[Begins, str] = {
+    "average_task": "AVERAGE_SOURCE_TASKS",
+    "exact_task": "EXACT_SOURCE_TASK",
+    "shared_prompt": "ONLY_SOURCE_SHARED",
+}
+"""How PEFT calls the ways to begin as what was trained for source tasks."""
+SOURCE_TASKS = 2
+"""So many of them: an average of two is exact."""
 
 
 class MultitaskPromptTuning(PromptTuning):
@@ -29,11 +47,62 @@ class MultitaskPromptTuning(PromptTuning):
     name = "MULTITASK_PROMPT_TUNING"
     varied = PromptTuning.varied | {"tasks", "rank"}
     config = "MultitaskPromptTuningConfig"
+    documented: ClassVar = {
+        "prompt_tuning_init": {
+            "AVERAGE_SOURCE_TASKS": SOURCE,
+            "EXACT_SOURCE_TASK": SOURCE,
+            "ONLY_SOURCE_SHARED": SOURCE,
+            "TEXT": "tokenizer_name_or_path",
+            "RANDOM": "",
+        }
+    }
+    needed_beside = ("task_ids",)
     reference = "conformance.methods.reference.tasks:ReferenceTasks"
 
     def settings(self, case: Case) -> dict[str, Any]:
         """The number of tasks, and the rank."""
-        return {"num_tasks": case.prefix.tasks, "num_ranks": case.prefix.rank}
+        return {"num_tasks": case.prefix.tasks, "num_ranks": case.prefix.rank, **super().settings(case)}
+
+    def beginning(self, begins: Begins, case: Case) -> dict[str, Any]:
+        """The settings by which it begins so; of source tasks that were trained the last is the exact one."""
+        if begins not in SOURCES:
+            return super().beginning(begins, case)
+        own = {"prompt_tuning_init_task": SOURCE_TASKS - 1} if begins == "exact_task" else {}
+        return {"prompt_tuning_init": SOURCES[begins], SOURCE: str(self.source_file(case)), **own}
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """As the embeddings of a text, or as what was trained for other tasks."""
+        return ("text", *SOURCES)
+
+    def begun(self, case: Case, layout: Layout, table: Tensor) -> Beginning:
+        """The embeddings of the source tasks, with the average of their matrices' parts, those of the last, or none of them."""
+        begins = case.prefix.begins
+        if begins not in SOURCES:
+            return super().begun(case, layout, table)
+        trained = self.source(case, layout)
+        shared, columns, rows = (trained[name] for name in (EMBEDDING, COLUMNS, ROWS))
+        if begins == "shared_prompt":
+            return Beginning({EMBEDDING: shared})
+        if begins == "average_task":
+            return Beginning(
+                {EMBEDDING: shared, COLUMNS: columns.mean(0, keepdim=True), ROWS: rows.mean(0, keepdim=True)}
+            )
+        return Beginning({EMBEDDING: shared, COLUMNS: columns[-1:], ROWS: rows[-1:]})
+
+    def source(self, case: Case, layout: Layout) -> dict[str, Tensor]:
+        """The parameters that were trained for the source tasks."""
+        prefix = replace(case.prefix, tasks=SOURCE_TASKS, begins="drawn", seed=(case.prefix.seed + 1) % 100)
+        trained = replace(case, prefix=prefix)
+        return {name: self.draw(trained, name, shape) for name, shape in self.shapes(trained, layout).items()}
+
+    def source_file(self, case: Case) -> Path:
+        """A file of them, as PEFT saves it, with a block for each stack that has a share; kept as long as this process lives."""
+        from safetensors.torch import save_file
+
+        trained = self.source(case, Layout(2 if case.roles.encoder_layers else 1, ()))
+        path = Path(_folder().name) / f"{case.id}.safetensors"
+        save_file({"prompt_embeddings" if name == EMBEDDING else name: value for name, value in trained.items()}, path)
+        return path
 
     def beside(self, case: Case) -> dict[str, Tensor]:
         """The task of each row."""
@@ -82,6 +151,11 @@ class MultitaskPromptTuning(PromptTuning):
         shapes, first = self.shapes(case, layout), torch.arange(case.prefix.rank) == 0
         columns, rows = first.expand(shapes[COLUMNS]), first[:, None].expand(shapes[ROWS])
         return {**held, COLUMNS: columns.to(held[EMBEDDING].dtype), ROWS: rows.to(held[EMBEDDING].dtype)}
+
+
+@cache
+def _folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="conformance-")
 
 
 MULTITASK_PROMPT_TUNING = MultitaskPromptTuning()

@@ -8,15 +8,17 @@ prompt encoder, with the LSTM that torch documents.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from conformance.core.case import Case
+from conformance.core.case import Begins, Case
 from conformance.core.signals import NotApplicable
 from conformance.methods.method import Injected, Layout, Raw
 from conformance.methods.prompt_tuning import EMBEDDING, PromptTuning
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from conformance.families import Family
 
 
 GATES = 4
@@ -36,6 +38,7 @@ class PTuning(PromptTuning):
 
     name = "P_TUNING"
     config = "PromptEncoderConfig"
+    documented: ClassVar = {"encoder_reparameterization_type": {"MLP": "", "LSTM": ""}}
     varied = frozenset({"length", "projection", "lstm_layers", "content", "order", "seed"})
 
     def settings(self, case: Case) -> dict[str, Any]:
@@ -43,6 +46,10 @@ class PTuning(PromptTuning):
         layers = case.prefix.lstm_layers
         kind = {"encoder_reparameterization_type": "LSTM", "encoder_num_layers": layers} if layers else {}
         return {"encoder_hidden_size": hidden_size(case), "encoder_dropout": 0.0, **kind}
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """At random only."""
+        return ()
 
     def computes_rows(self, case: Case) -> bool:
         """Always: there is no P-tuning without a network."""

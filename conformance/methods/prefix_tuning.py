@@ -5,15 +5,17 @@ Source: PEFT's prefix encoder; Li and Liang 2021 for the projection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from conformance.core.case import Case
+from conformance.core.case import Begins, Case
+from conformance.methods.beginning import Beginning
 from conformance.methods.keys_values import KeysAndValues
 from conformance.methods.method import Injected, Layout, Raw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from conformance.families import Family
 
 EMBEDDING = "embedding.weight"
 IN_WEIGHT, IN_BIAS = "transform.0.weight", "transform.0.bias"
@@ -25,13 +27,26 @@ class PrefixTuning(KeysAndValues):
     """Learnt keys and values, or a smaller embedding and the layers that make them of it."""
 
     name = "PREFIX_TUNING"
-    varied = frozenset({"length", "projection", "content", "order", "seed"})
+    varied = frozenset({"length", "projection", "content", "order", "begins", "seed"})
     config = "PrefixTuningConfig"
+    documented: ClassVar = {"init_weights": {"zero": ""}}
 
     def settings(self, case: Case) -> dict[str, Any]:
-        """With a projection, its hidden size."""
-        hidden = case.prefix.projection
-        return {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
+        """With a projection, its hidden size; and how it begins."""
+        hidden, zero = case.prefix.projection, case.prefix.begins == "zero"
+        projected = {"prefix_projection": True, "encoder_hidden_size": hidden} if hidden else {}
+        return {**projected, **({"init_weights": "zero"} if zero else {})}
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """As zero, too."""
+        return ("zero", *super().beginnings(case, family))
+
+    def begun(self, case: Case, layout: Layout, table: Tensor) -> Beginning:
+        """What makes the rows is zero: the embedding, or the last layer of a projection."""
+        if case.prefix.begins != "zero":
+            return Beginning()
+        names = (OUT_WEIGHT, OUT_BIAS) if case.prefix.projection else (EMBEDDING,)
+        return Beginning(among={name: table.new_zeros(1, 1) for name in names})
 
     def shapes(self, case: Case, layout: Layout) -> dict[str, tuple[int, ...]]:
         """An embedding of flat rows; with a projection a smaller one and two linear layers."""

@@ -7,9 +7,11 @@ is put in front of what the encoder reads; PEFT's prompt embedding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from conformance.core.case import Case
+from conformance.core.case import Begins, Case
+from conformance.families.vocabulary import encode_text, tokenizer_folder
+from conformance.methods.beginning import Beginning, told_text
 from conformance.methods.method import Injected, Layout, Method, Raw
 
 if TYPE_CHECKING:
@@ -26,9 +28,38 @@ class PromptTuning(Method):
 
     name = "PROMPT_TUNING"
     acts_on = "embeddings"
-    varied = frozenset({"length", "content", "order", "seed"})
+    varied = frozenset({"length", "content", "order", "begins", "seed"})
     config = "PromptTuningConfig"
+    documented: ClassVar = {"prompt_tuning_init": {"TEXT": "tokenizer_name_or_path", "SAMPLE_VOCAB": "", "RANDOM": ""}}
     reference = "conformance.methods.reference.embeddings:ReferencePrompt"
+
+    def settings(self, case: Case) -> dict[str, Any]:
+        """How it begins."""
+        return self.beginning(case.prefix.begins, case)
+
+    def beginning(self, begins: Begins, case: Case) -> dict[str, Any]:
+        """The settings by which it begins so."""
+        if begins == "text":
+            folder = tokenizer_folder().name
+            return {
+                "prompt_tuning_init": "TEXT",
+                "prompt_tuning_init_text": told_text(case),
+                "tokenizer_name_or_path": folder,
+            }
+        return {"prompt_tuning_init": "SAMPLE_VOCAB"} if begins == "vocabulary" else {}
+
+    def beginnings(self, case: Case, family: Family) -> tuple[Begins, ...]:
+        """As the embeddings of a text, or as any of the vocabulary."""
+        return ("text", "vocabulary")
+
+    def begun(self, case: Case, layout: Layout, table: Tensor) -> Beginning:
+        """A text is repeated and cut until there is a token for each embedding."""
+        if case.prefix.begins == "vocabulary":
+            return Beginning(among={EMBEDDING: table})
+        if case.prefix.begins != "text":
+            return Beginning()
+        ids, count = encode_text(told_text(case)), self.shapes(case, layout)[EMBEDDING][0]
+        return Beginning({EMBEDDING: table[[ids[place % len(ids)] for place in range(count)]]})
 
     def layout(self, case: Case) -> Layout:
         """One block of embeddings."""

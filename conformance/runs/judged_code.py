@@ -23,6 +23,9 @@ STANDS_IN = ("conformance.methods", "conformance.faults", "conformance.devices")
 MENDS = "conformance.mends"
 """Modules of this package that stand between judged functions: what goes wrong in one of them is no bug of theirs."""
 
+REFUSING = ("conformance.methods.reference", "conformance.faults", MENDS)
+"""Modules of this package that refuse as judged code does: in its place, or mended to."""
+
 
 def guarded(call: str, run: Callable[[], T], layer_ran: Callable[[], bool] = lambda: False) -> T:
     """Run judged code; its exceptions become :class:`~conformance.core.signals.RunFailed`, ours pass through.
@@ -63,7 +66,7 @@ def harness_error(error: Exception) -> bool:
     modules = [_module(frame) for frame in _frames(error.__traceback__)]
     ours_or_judged = [name for name in modules if name.startswith("conformance.") or name.partition(".")[0] in JUDGED]
     if ours_or_judged and ours_or_judged[-1].startswith(MENDS):
-        return True
+        return not _refuses(error)
     if _where(error.__traceback__) or not modules:
         return False
     return modules[-1].startswith("conformance.") and not modules[-1].startswith(STANDS_IN)
@@ -114,18 +117,23 @@ def _refuses(error: Exception) -> bool:
     * somebody wrote ``raise``. An error that comes out of an operation (an index, an attribute, torch's own checks) was not
       meant for a reader. Python does not say which it was, but the instruction that the frame stopped at does;
     * it stopped in a frame of theirs: what torch raises by ``raise`` is about shapes and devices, not about what may be asked;
-    * the message names an argument, a feature or a class, since it has to say what is not to be had.
+    * the message names an argument, a feature or a class, since it has to say what is not to be had; or it says what to use.
 
     An ``assert`` is a ``raise`` too, and is excluded: it says what its author took for granted. So is an ImportError: something
     is broken or missing, which is no answer to what was asked. That no decoder layer has run
     is checked by the caller: whoever has begun to compute has not refused.
     """
     last = _last(error.__traceback__)
-    if last is None or isinstance(error, (AssertionError, ImportError)) or not _package(last.tb_frame):
+    if last is None or isinstance(error, (AssertionError, ImportError)) or not _may_refuse(last.tb_frame):
         return False
     raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
     # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE; or a method, of which some are one word.
-    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+"
+    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+|[Pp]lease (?:use|specify) \w"
     return raised and (
         bool(re.search(named, str(error))) or not METHODS.keys().isdisjoint(re.findall(r"\w+", str(error)))
     )
+
+
+def _may_refuse(frame: FrameType) -> bool:
+    """Whether a ``raise`` there may be a refusal: in judged code, or in what refuses in its place."""
+    return _package(frame) is not None or _module(frame).startswith(REFUSING)

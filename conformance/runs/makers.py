@@ -75,9 +75,25 @@ class PeftSubject(Subject):
         self.model.add_adapter(name, self.method.peft_config(case, self.family))
         self.model.eval()
 
+    def hold_cache(self, cache: Any) -> None:
+        """PEFT's helper for caches."""
+        from peft import initialize_kv_prefix_from_past_key_values
+
+        initialize_kv_prefix_from_past_key_values(self.model, past_key_values=cache)
+
+    def hold_text(self, tokenizer: Any, text: str) -> None:
+        """PEFT's helper for texts."""
+        from peft import initialize_kv_prefix_from_text
+
+        initialize_kv_prefix_from_text(self.model, tokenizer, text=text)
+
     def switch(self, name: str) -> None:
         """PEFT's ``set_adapter``."""
         self.model.set_adapter(name)
+
+    def unload(self) -> Any:
+        """PEFT's ``unload``."""
+        return self.model.unload()
 
     def remove(self, name: str) -> None:
         """PEFT's ``delete_adapter``."""
@@ -161,9 +177,21 @@ class ReferenceSubject(Subject):
         """The wrapper's own way."""
         self.model.add(name, case)
 
+    def hold_cache(self, cache: Any) -> None:
+        """The wrapper's own way."""
+        self.model.hold(cache)
+
+    def hold_text(self, tokenizer: Any, text: str) -> None:
+        """The wrapper's own way."""
+        self.model.hold_text(tokenizer(text)["input_ids"])
+
     def switch(self, name: str) -> None:
         """The wrapper's own switch."""
         self.model.switch(name)
+
+    def unload(self) -> Any:
+        """The wrapper's own way."""
+        return self.model.unload()
 
     def remove(self, name: str) -> None:
         """The wrapper's own way."""

@@ -9,16 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
-from conformance.compat import checkpointing
+from conformance.compat import caches, checkpointing
 from conformance.core.case import Case, base_of, model_of
 from conformance.core.relations import unplaced
 from conformance.core.signals import Signal
 from conformance.devices.place_model import keeping, temporary_folder
 from conformance.families import Family, family_named
-from conformance.families.build import build
+from conformance.families.build import build, embeddings_of
+from conformance.families.vocabulary import encode_text, tokenizer
 from conformance.methods import method_named
+from conformance.methods.beginning import CACHED, Beginning, told_text
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
 from conformance.oracles.real_tokens import injected_of_text
 from conformance.runs.judged_code import guarded
@@ -78,12 +82,44 @@ class Models:
         subject = guarded("get_peft_model", lambda: self.maker(case, before=prepared))
         if case.checkpointing == "after":
             _checkpointed(subject.model)
-        self._fill(subject, case)
+        if case.prefix.begins == "drawn":
+            self._fill(subject, case)
+        self._begin(subject, case)
         return subject
+
+    def _begin(self, subject: Subject, case: Case) -> None:
+        """Have a new adapter hold what the user tells it after it was made."""
+        text = told_text(case)
+        if case.prefix.begins == "cache":
+            cache = self.cache_of(case, text)
+            guarded("initialize_kv_prefix_from_past_key_values", lambda: subject.hold_cache(cache))
+        elif case.prefix.begins == "cached_text":
+            known = PreTrainedTokenizerFast(tokenizer_object=tokenizer())
+            guarded("initialize_kv_prefix_from_text", lambda: subject.hold_text(known, text))
+
+    @torch.no_grad()
+    def cache_of(self, case: Case, text: str) -> Any:
+        """A cache of the lab's own base model that has read ``text``."""
+        return caches.returned(
+            self.base(case)(input_ids=torch.tensor([encode_text(text)]), use_cache=True, return_dict=True)
+        )
+
+    def begun(self, case: Case) -> Beginning:
+        """What is said of the parameters of the new adapter of ``case``."""
+        method, layout, roles = method_named(case.method), self.layout(case), case.roles
+        if case.prefix.begins not in CACHED:
+            return method.begun(case, layout, embeddings_of(self.base(case)))
+        # Of the first tokens alone no window has dropped any.
+        cache = self.cache_of(case, told_text(case)[: case.prefix.length])
+        held = caches.cut(caches.read_cache(cache, roles.layers, roles.kv_heads), 0, case.prefix.length)
+        return Beginning(method.raw_holding(Injected(held), case, layout))
 
     def _fill(self, subject: Subject, case: Case) -> None:
         """Give the active adapter of ``subject`` the parameters that ``case`` says."""
         raw, method = self.raw(case), method_named(case.method)
+        wrong = method.wrongs(case, self.family(case)).get(case.wrong)
+        if wrong and not wrong.answerable:
+            return  # there should be no such model, and nobody says what its parameters are
         subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
 
     def add_adapter(self, subject: Subject, case: Case, name: str) -> None:

@@ -83,6 +83,16 @@ class Subject:
         inside.case, inside.family, inside.base, inside.model = self.case, self.family, self.base, self.base
         return inside
 
+    def unload(self) -> Any:
+        """Take the adapters away; gives the base model back, as the user would have it."""
+        raise NotApplicable("a bare model has no adapter to take away")
+
+    def unloaded(self) -> Subject:
+        """The model that :meth:`unload` gives back, used by itself."""
+        left = self.bare()
+        left.model = self.unload()
+        return left
+
     def raw(self) -> dict[str, Tensor]:
         """The adapter's raw parameters as they are now, copied; read by name, through no code of the wrapper's."""
         return {name: value.detach().cpu().clone() for name, value in self.parameters().items()}
@@ -153,6 +163,14 @@ class Subject:
     def add(self, case: Case, name: str) -> None:
         """Add the adapter that ``case`` says to this very model, under ``name``, with values of its maker's own."""
         raise NotApplicable("a bare model has no adapter beside which there could be another")
+
+    def hold_cache(self, cache: Any) -> None:
+        """The active adapter is told to hold the first keys and values of a ``cache`` of the base model."""
+        raise NotApplicable("a bare model has no adapter to hold a cache")
+
+    def hold_text(self, tokenizer: Any, text: str) -> None:
+        """The active adapter is told to hold the first keys and values of ``text``."""
+        raise NotApplicable("a bare model has no adapter to hold a text")
 
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""

@@ -52,8 +52,10 @@ def embedded_request(case: Case, family: Family, base: Callable[[], Any]) -> dic
 
 
 def _of_method(case: Case) -> dict[str, Tensor]:
-    """What the method wants beside the text; of the base model nobody wants it."""
-    return method_named(case.method).beside(case) if case.prefix.length else {}
+    """What the method wants beside the text, but for what is left out wrongly; of the base model nobody wants it."""
+    method = method_named(case.method)
+    given = method.beside(case) if case.prefix.length else {}
+    return {} if case.wrong == "missing_argument" else given
 
 
 def embeds(base: Any, ids: Tensor) -> Tensor:

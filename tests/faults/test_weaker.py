@@ -16,12 +16,15 @@ from conformance.faults.detection import detected, in_force, named_clause, searc
 QUICK = Budget(shrink=False)
 FINE = {id: fault for id, fault in faults().items() if fault.weaker and not named_clause(fault).placed}
 GROSS = {
+    "a_length_is_asked_for": "length_is_guessed",
     "all_kv_heads": "contents_ignored",
     "alone": "contents_ignored",
+    "an_unknown_value_ends_in_an_error": "unknown_words_are_forgotten",
     "answers_after_an_error": "off_after_an_error",
     "any_gradient": "no_gradient",
     "as_before_a_refused_request": "off_after_a_refusal",
     "base_after_generate": "peft_base_left_patched",
+    "cache_of_as_many_tokens": "holds_the_last_layers_only",
     "checkpointed_forward": "checkpointed_without_the_prefix",
     "continued_by_its_own_answer": "prefix_hidden_in_a_second_turn",
     "decoder_mask_of_ones": "decoder_mask_without_prefix",
@@ -33,6 +36,7 @@ GROSS = {
     "first_steps": "contents_ignored",
     "first_token_from_a_static_cache": "static_cache_holds_zeros",
     "first_token_without_cache": "no_prefix_without_cache",
+    "first_word_of_a_text": "begins_at_random_whatever_is_told",
     "forward_is_current": "no_gradient",
     "forward_logits_alone": "mask_one_short_on_the_wrong_side",
     "frozen_after_wrapping": "head_left_unfrozen",
@@ -43,6 +47,7 @@ GROSS = {
     "loaded_here_unfrozen": "saves_half",
     "loaded_here_unprojected": "saves_half",
     "loaded_with_text": "contents_ignored",
+    "one_of_the_source_tasks": "peft_last_task_is_the_first",
     "one_task": "contents_ignored",
     "one_lstm_layer": "contents_ignored",
     "one_virtual_token": "contents_ignored",
@@ -56,6 +61,7 @@ GROSS = {
     "rank_one": "contents_ignored",
     "shapes": "injected_twice",
     "step_logits": "contents_ignored",
+    "something_is_given_back": "unload_finds_nothing",
     "switched_once": "other_names_never_answer",
     "told_by_length": "virtual_tokens_count_in_max_length",
     "trained_forward": "prefix_zero_in_training_mode",
@@ -64,6 +70,7 @@ GROSS = {
     "two_equal_rows": "only_the_first_row",
     "two_layers": "contents_ignored",
     "unprojected": "contents_ignored",
+    "values_of_a_text": "begins_at_random_whatever_is_told",
     "without_lstm": "contents_ignored",
 }
 """For each weaker check a fault that even it finds."""

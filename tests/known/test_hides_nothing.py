@@ -129,6 +129,18 @@ def other_key_missing(update: Any, *args: Any, **kwargs: Any) -> Any:
     raise KeyError("another")
 
 
+def another_key_asked_for(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A key is asked for that is not there, and nothing is said of what is wrong."""
+    raise KeyError("another")
+
+
+def another_key_for_unload(look_up: Any, self: Any, name: str) -> Any:
+    """Where unload is looked for a key is asked for that is not there."""
+    if name == "unload":
+        raise KeyError("another")
+    return look_up(self, name)
+
+
 def nothing_extracted(extract: Any, *args: Any, **kwargs: Any) -> Any:
     """No weights are found, whatever is asked for."""
     return {}
@@ -373,6 +385,14 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "handed-in-cache-stays-empty": hidden_in_the_first_call,
     "handed-in-cache-of-an-encoder-decoder-stays-empty": hidden_in_the_first_call,
     "prompt-copies-the-cache": last_embedding_lost_where_a_cache_is_given,
+    "generate-without-the-prompt": another_key_asked_for,
+    "virtual-tokens-uncounted": another_key_asked_for,
+    "task-type-unsaid": another_key_asked_for,
+    "task-of-other-models": another_key_asked_for,
+    "initialisation-that-nobody-knows": another_key_asked_for,
+    "weights-that-nobody-knows": another_key_asked_for,
+    "windows-drop-what-is-to-be-held": twice_as_large,
+    "nothing-to-unload": another_key_for_unload,
 }
 """For each known failure another bug in its function."""
 

@@ -242,6 +242,7 @@ RICHER = replace(
     streamed=True,
     mode="train",
     checkpointing="after",
+    wrong="no_task",
     placement=Placement(way="dispatched"),
 )
 

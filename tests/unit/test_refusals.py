@@ -19,6 +19,7 @@ SOURCE = """
 import torch
 
 def refuses(): raise ValueError("Prefix tuning does not work with `StaticCache`.")
+def refuses_and_says_what_to_do(): raise ValueError("Kind not recognized. Please use one of MLP or LSTM.")
 def refuses_a_class(): raise NotImplementedError("MambaCache cannot hold a prefix")
 def refuses_a_method(): raise ValueError("CARTRIDGE does not work with gradient checkpointing.")
 def refuses_an_argument(): raise TypeError("past_key_values is not accepted here")
@@ -61,7 +62,14 @@ def failure(run: Callable[[], object], layer_ran: bool = False) -> RunFailed:
 @pytest.mark.parametrize("package", ["peft.inner", "transformers.inner", "accelerate.inner"])
 @pytest.mark.parametrize(
     "name",
-    ["refuses", "refuses_a_class", "refuses_a_method", "refuses_an_argument", "refuses_in_an_except_block"],
+    [
+        "refuses",
+        "refuses_and_says_what_to_do",
+        "refuses_a_class",
+        "refuses_a_method",
+        "refuses_an_argument",
+        "refuses_in_an_except_block",
+    ],
 )
 def test_a_raise_in_judged_code_that_names_something_is_a_refusal(tmp_path: Path, package: str, name: str) -> None:
     failed = failure(getattr(module(tmp_path, package), name))
@@ -140,3 +148,15 @@ def test_an_answer_without_data_is_a_crash_of_who_gave_it() -> None:
     with pytest.raises(RunFailed, match="the answer has no data") as raised:
         on_cpu("forward", torch.ones(2, device="meta"))
     assert not raised.value.refused
+
+
+@pytest.mark.parametrize("stands_in", ["conformance.methods.reference.inner", "conformance.mends.inner"])
+def test_what_refuses_in_the_place_of_judged_code_is_a_refusal_too(tmp_path: Path, stands_in: str) -> None:
+    inner, judged = module(tmp_path, stands_in), module(tmp_path, "peft.inner")
+    assert failure(lambda: judged.calls(inner.refuses)).refused
+
+
+def test_what_goes_wrong_in_a_mend_is_no_refusal(tmp_path: Path) -> None:
+    inner, judged = module(tmp_path, "conformance.mends.inner"), module(tmp_path, "peft.inner")
+    with pytest.raises(ValueError, match="it did not work"):
+        guarded("generate", lambda: judged.calls(inner.says_nothing))

@@ -51,6 +51,11 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     "with_real_tokens": (relations.with_real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
     "in_double": (relations.in_double, {"dtype": "float64"}),
     "with_beams": (relations.with_beams, {"beams": 2}),
+    "asked_wrongly": (lambda c: relations.asked_wrongly(c, "no_task"), {"wrong": "no_task"}),
+    "begun_as": (
+        lambda c: relations.begun_as(c, "text"),
+        {"prefix": replace(CASE.prefix, begins="text", order="drawn", tasks=1)},
+    ),
     "beam_searched": (relations.beam_searched, {"beams": 3, "decoding": "searched"}),
     "beam_searched early": (
         lambda c: replace(relations.beam_searched(replace(c, seed=1)), seed=c.seed),

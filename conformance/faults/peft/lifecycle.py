@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 from unittest import mock
 
@@ -246,3 +247,31 @@ def peft_base_config_is_ignored(fired: Fired) -> Patched:
             return original(self, *args, **kwargs)
 
     return around(CAUSAL, "generate", wrapper)
+
+
+@in_peft(clause="lifecycle.initialised_as_told")
+def peft_zero_is_nearly_zero(fired: Fired) -> Patched:
+    """A prefix that is to begin as zero begins as small numbers."""
+
+    def change(self: Any, config: Any) -> None:
+        if fired(config.init_weights == "zero"):
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter.add_(0.01)
+
+    def wrapper(original: Any, self: Any, config: Any) -> None:
+        original(self, config)
+        change(self, config)
+
+    return around(ENCODER, "__init__", wrapper)
+
+
+@in_peft(clause="lifecycle.unloaded", weaker=lifecycle.something_is_given_back)
+def peft_unload_gives_the_wrapper(fired: Fired) -> Patched:
+    """What unload gives back is the wrapped model, in which the adapter still is."""
+
+    def unload(self: Any) -> Any:
+        fired()
+        return self
+
+    return mock.patch.object(resolve_name(MODEL), "unload", unload, create=True)

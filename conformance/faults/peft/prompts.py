@@ -12,8 +12,8 @@ from conformance.compat.checkpointing import forgetful
 from conformance.faults.common import rounded
 from conformance.faults.patching import MODEL, both, returning, running
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import training
-from conformance.runs.patching import Patched
+from conformance.faults.weaker import lifecycle, training
+from conformance.runs.patching import Patched, around
 
 planted = partial(in_peft, method="PROMPT_TUNING")
 
@@ -83,3 +83,15 @@ def peft_prompt_learns_half_when_checkpointed(fired: Fired) -> Patched:
 def peft_prompt_on_its_own_device(fired: Fired) -> Patched:
     """The embeddings of the virtual tokens stay on the CPU, wherever the text is."""
     return embeddings(lambda model, held: held.cpu() if fired(held.device.type != "cpu") else held)
+
+
+@planted(clause="lifecycle.initialised_as_told", weaker=lifecycle.values_of_a_text)
+def peft_text_is_frozen(fired: Fired) -> Patched:
+    """A prompt that begins as a text is not trained."""
+
+    def wrapper(original: Any, self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, config, *args, **kwargs)
+        if fired(config.prompt_tuning_init == "TEXT"):
+            self.embedding.weight.requires_grad_(False)
+
+    return around("peft:PromptEmbedding", "__init__", wrapper)

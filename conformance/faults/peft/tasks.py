@@ -12,7 +12,7 @@ from torch import Tensor
 
 from conformance.faults.patching import after
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers, injection
+from conformance.faults.weaker import answers, injection, lifecycle
 from conformance.methods.multitask_prompt_tuning import COLUMNS, ROWS
 from conformance.runs.patching import Patched, around
 
@@ -96,3 +96,27 @@ def peft_first_task_loaded_for_all(fired: Fired) -> Patched:
                 part.copy_(part[:1].expand_as(part).clone())
 
     return after(ENCODER, "_load_adapter_state_dict", change)
+
+
+@planted(clause="lifecycle.initialised_as_told", weaker=lifecycle.one_of_the_source_tasks)
+def peft_average_is_the_first_task(fired: Fired) -> Patched:
+    """A prompt that is to begin as the average of the source tasks begins as the first."""
+
+    def wrapper(original: Any, self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
+        if fired(config.prompt_tuning_init == "AVERAGE_SOURCE_TASKS"):
+            config.prompt_tuning_init, config.prompt_tuning_init_task = "EXACT_SOURCE_TASK", 0
+        original(self, config, *args, **kwargs)
+
+    return around(ENCODER, "__init__", wrapper)
+
+
+@planted(clause="lifecycle.initialised_as_told")
+def peft_last_task_is_the_first(fired: Fired) -> Patched:
+    """Which source task a prompt is to begin as makes no difference."""
+
+    def wrapper(original: Any, self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
+        if fired(config.prompt_tuning_init_task):
+            config.prompt_tuning_init_task = 0
+        original(self, config, *args, **kwargs)
+
+    return around(ENCODER, "__init__", wrapper)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from conformance.faults.common import rounded, without_second_half
 from conformance.faults.registry import Planted, in_reference
@@ -262,3 +262,48 @@ class PassedConfigIsIgnored(Planted):
         """Take another."""
         self.fired(passed)
         return self.generation_config.max_new_tokens or UNTOLD
+
+
+@in_reference(clause="lifecycle.initialised_as_told", weaker=lifecycle.cache_of_as_many_tokens)
+class HoldsTheEndOfTheText(Planted):
+    """Of a text that is longer than the prefix the last tokens are held."""
+
+    def hold_text(self, ids: list[int]) -> None:
+        """Forget the first."""
+        self.fired(len(ids) > self.length)
+        super().hold_text(ids[-self.length :])
+
+
+@in_reference(clause="lifecycle.initialised_as_told")
+class HoldsTheLastLayersOnly(Planted):
+    """The keys and values of a cache are held but for those of the first layer."""
+
+    def hold(self, cache: Any) -> None:
+        """Clear those."""
+        super().hold(cache)
+        self.fired()
+        keys, values = self.layout.pairs[0]
+        size = self.method.injected(self.flat(), self.shape_of, self.layout).cache[0][0][:, :, 0].numel()
+        with torch.no_grad():
+            for row in (keys, values):
+                self.named_raw()[EMBEDDING][:, row * size : (row + 1) * size] = 0
+
+
+@in_reference(clause="lifecycle.unloaded", weaker=lifecycle.something_is_given_back)
+class UnloadGivesTheWrapper(Planted):
+    """What unload gives back is the wrapped model, in which the adapter still is."""
+
+    def unload(self) -> nn.Module:
+        """Give it back."""
+        self.fired()
+        return self
+
+
+@in_reference(clause="lifecycle.unloaded")
+class UnloadFindsNothing(Planted):
+    """Whoever calls unload is told that there is no such key."""
+
+    def unload(self) -> nn.Module:
+        """Look for it."""
+        self.fired()
+        return nn.ModuleDict()["base_model"]

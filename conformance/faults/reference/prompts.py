@@ -15,8 +15,10 @@ from torch.nn.functional import pad
 from conformance.core.case import PAD
 from conformance.faults.common import rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
-from conformance.faults.weaker import answers
+from conformance.faults.weaker import answers, lifecycle
+from conformance.methods.beginning import told_text
 from conformance.methods.method import DEFAULT_ADAPTER
+from conformance.methods.prompt_tuning import EMBEDDING
 from conformance.methods.reference.cache import Read
 
 planted = partial(in_reference, method="PROMPT_TUNING")
@@ -247,3 +249,25 @@ class VirtualTokensAreTheText(PlantedPrompt):
         ids, text = super().told(request)
         self.fired()
         return ids, torch.full_like(text, PAD)
+
+
+@planted(clause="lifecycle.initialised_as_told", weaker=lifecycle.first_word_of_a_text)
+class TextIsNotRepeated(PlantedPrompt):
+    """A text that is shorter than the prompt leaves the other virtual tokens as they are."""
+
+    def begin(self, name: str) -> None:
+        """Clear what is repeated."""
+        super().begin(name)
+        words, raw = len(told_text(self.cases[name])), self.named_raw(name)
+        if self.fired(self.cases[name].prefix.begins == "text" and words < len(raw[EMBEDDING])):
+            with torch.no_grad():
+                raw[EMBEDDING][words:] = 0
+
+
+@planted(clause="lifecycle.initialised_as_told")
+class BeginsAtRandomWhateverIsTold(PlantedPrompt):
+    """A new prompt does not begin as it is told."""
+
+    def begin(self, name: str) -> None:
+        """Do nothing."""
+        self.fired()

@@ -6,10 +6,13 @@ from msgspec.structs import replace
 
 from conformance.assertions.lifecycle import answers_as_told
 from conformance.assertions.logits import agree
+from conformance.assertions.state import equal_rows
 from conformance.clauses.lifecycle import ANOTHER
 from conformance.core import relations
-from conformance.core.case import Case
+from conformance.core.case import Case, model_of
+from conformance.methods.beginning import told_text
 from conformance.methods.method import DEFAULT_ADAPTER
+from conformance.runs.judged_code import guarded
 from conformance.runs.lab import Lab
 
 
@@ -84,3 +87,41 @@ def other_answers_after_removal(lab: Lab, case: Case) -> None:
 def passed_config(lab: Lab, case: Case) -> None:
     """A generation config that is passed to the call says how long the answer is."""
     answers_as_told(lab, lab.new_subject(case), relations.first_steps(case, 2), "passed to the call")
+
+
+def _begins_by_value(lab: Lab, case: Case, first: int) -> None:
+    """The first numbers of the first parameters with which the new adapter of ``case`` begins are those that it is told."""
+    raw = lab.new_subject(case).raw()
+    for name, expected in lab.begun(case).exactly.items():
+        equal_rows(raw[name][:first].reshape(1, -1), expected[:first].reshape(1, -1), name)
+
+
+def first_word_of_a_text(lab: Lab, case: Case) -> None:
+    """A prompt that is told to begin as a text begins with its first word."""
+    _begins_by_value(lab, relations.begun_as(case, "text"), 1)
+
+
+def values_of_a_text(lab: Lab, case: Case) -> None:
+    """A prompt that is told to begin as a text has its embeddings."""
+    _begins_by_value(lab, relations.begun_as(case, "text"), case.prefix.length)
+
+
+def one_of_the_source_tasks(lab: Lab, case: Case) -> None:
+    """A prompt that is told to begin as that of one of the source tasks has the embeddings and matrices of that."""
+    case = relations.begun_as(case, "exact_task")
+    _begins_by_value(lab, case, 2 * case.prefix.length)
+
+
+def cache_of_as_many_tokens(lab: Lab, case: Case) -> None:
+    """A prefix that is given a cache of n tokens holds them."""
+    case = model_of(replace(case, prefix=replace(case.prefix, projection=0)))
+    subject, short = lab.new_subject(case), relations.begun_as(case, "cache")
+    subject.hold_cache(lab.cache_of(case, told_text(short)[: case.prefix.length]))
+    for name, expected in lab.begun(short).exactly.items():
+        equal_rows(subject.raw()[name], expected, name)
+
+
+def something_is_given_back(lab: Lab, case: Case) -> None:
+    """What unload gives back answers."""
+    left = guarded("unload", lab.new_subject(case).unloaded)
+    lab.generate_on(left, case)

@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from conformance.compat import caches
 from conformance.core.case import Case
 from conformance.devices.place_model import input_device
 from conformance.families import Family
-from conformance.methods.method import DEFAULT_ADAPTER, Layout, Method
+from conformance.families.build import embeddings_of
+from conformance.methods.method import DEFAULT_ADAPTER, Injected, Layout, Method
 
 FILE = "reference_prefix.safetensors"
 
@@ -82,11 +84,50 @@ class Adapters(nn.Module):
 
     def add(self, name: str, case: Case) -> None:
         """Another adapter, of zeros, with as many virtual tokens as ``case`` says. The active one stays active."""
+        self.check(self.method.told(case, self.family))
         shapes = self.method.shapes(case, self.method.layout(case)).items()
         self.cases[name] = case
         self.raw[name] = nn.ParameterDict(
             {named.replace(".", "_"): self.parameter(named, shape) for named, shape in shapes}
         )
+
+        if case.prefix.begins != "drawn":
+            self.begin(name)
+
+    def begin(self, name: str) -> None:
+        """Give the new adapter called ``name`` the parameters with which it is told to begin."""
+        case, raw = self.cases[name], self.named_raw(name)
+        begun = self.method.begun(case, self.method.layout(case), embeddings_of(self.base))
+        chosen = {named: self.chosen(len(raw[named]), table, case) for named, table in begun.among.items()}
+        with torch.no_grad():
+            for named, value in {**begun.exactly, **chosen}.items():
+                raw[named].view(len(value), -1).copy_(value.view(len(value), -1))
+
+    def chosen(self, count: int, table: Tensor, case: Case) -> Tensor:
+        """So many rows of ``table``, at random."""
+        at_random = torch.Generator().manual_seed(case.prefix.seed)
+        return table[torch.randint(len(table), (count,), generator=at_random)]
+
+    def hold(self, cache: Any) -> None:
+        """From now on the active adapter holds the first keys and values of ``cache``."""
+        case, raw = self.shape_of, self.named_raw()
+        held = caches.read_cache(cache, case.roles.layers, case.roles.kv_heads)
+        read = Injected(caches.cut(held, 0, case.prefix.length))
+        with torch.no_grad():
+            for name, value in self.method.raw_holding(read, case, self.layout).items():
+                raw[name].copy_(value)
+
+    def hold_text(self, ids: list[int]) -> None:
+        """The same, of a cache of the text ``ids``; those behind the virtual tokens are not read."""
+        base: Any = self.base
+        with torch.no_grad():
+            out = base(input_ids=torch.tensor([ids[: self.shape_of.prefix.length]]), use_cache=True, return_dict=True)
+        self.hold(caches.returned(out))
+
+    def check(self, told: dict[str, Any]) -> None:
+        """Refuse settings that cannot work, in words, before anything is made of them."""
+        if why := self.method.amiss(told, self.family):
+            raise ValueError(why)
 
     def remove(self, name: str) -> None:
         """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""
@@ -94,6 +135,10 @@ class Adapters(nn.Module):
         self.loaded.pop(name, None)
         if name == self.active:
             self.active = next(iter(self.cases))
+
+    def unload(self) -> nn.Module:
+        """The base model, in which there never was anything."""
+        return self.base
 
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""

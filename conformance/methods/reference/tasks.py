@@ -20,7 +20,8 @@ class ReferenceTasks(ReferencePrompt):
         """The embeddings of each row's task, ``(rows, n, hidden)``."""
         found = self.method.injected(self.flat(), self.shape_of, self.layout).embeddings
         assert found is not None, "the method acts on embeddings"
-        assert self.asked is not None, "each row says its task"
+        if self.asked is None:
+            raise ValueError("`task_ids` is missing: each row says its task")
         tasks = self.tasks(self.asked)
         # A search of several beams runs each row as many times.
         return found.to(self.input_device)[tasks.repeat_interleave(rows // len(tasks))]
