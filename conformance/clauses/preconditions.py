@@ -23,6 +23,7 @@ from conformance.core.relations import (
     with_decoder_mask,
     with_decoding,
     with_ends,
+    with_labels,
     with_mask,
     with_padding,
     with_real_tokens,
@@ -211,6 +212,11 @@ def labels(case: Case) -> bool:
     """A text and answer in which some token has a label."""
     # Of a decoder neither the first token that it reads nor the last of the answer has one.
     return case.roles.encoder_layers > 0 or case.longest + case.new_tokens > 2  # noqa: PLR2004
+
+
+def labellings(case: Case) -> tuple[Case, ...]:
+    """A label for every token, and for every other one; pads on the right, as in training, where no base model minds them."""
+    return (with_padding(case, "right"), with_labels(with_padding(case, "right"), "some"))
 
 
 def training_mode(case: Case) -> tuple[Case, ...]:

@@ -184,7 +184,8 @@ class Case(Part, frozen=True):
     most tokens end an answer, but none may before the last step (``min_new_tokens``, or ``min_length``). ``streamed``: a streamer
     is told of each token as it comes.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
-    the right, or on the ``left``, of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or
+    the right, or on the ``left``, of answers that are shorter the further down the row is. ``labels``: in the training path all
+    tokens have one, or only ``some``: the last of each row, and every other one before it. ``mode``: after ``eval()`` or
     ``train()``.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     """
@@ -208,6 +209,7 @@ class Case(Part, frozen=True):
     ends: bool = False
     streamed: bool = False
     decoder_mask: Literal["omitted", "ones", "padded", "left"] = "omitted"
+    labels: Literal["all", "some"] = "all"
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
     dtype: Literal["float32", "float64"] = "float32"
@@ -257,7 +259,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "mode", "decoding", "limit", "ends", "streamed"}
+    | {"decoder_mask", "labels", "mode", "decoding", "limit", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})

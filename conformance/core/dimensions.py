@@ -230,6 +230,7 @@ ASKED = (
         padded_decoder_mask="padded",
         left_padded_decoder_mask="left",
     ),
+    by_field("labels", "asked", every_label="all", ignored_labels="some"),
     by_field("dtype", "asked", float32="float32", float64="float64"),
     Dimension(
         name="positions",

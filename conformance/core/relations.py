@@ -146,6 +146,11 @@ def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded", "le
     return replace(case, decoder_mask=mask)
 
 
+def with_labels(case: Case, labels: Literal["all", "some"]) -> Case:
+    """Other tokens count towards the loss."""
+    return replace(case, labels=labels)
+
+
 def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:
     """The model in training mode, or not."""
     return replace(case, mode=mode)

@@ -10,9 +10,10 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.core.case import FIRST_TEXT_TOKEN, Case
 from conformance.core.decodings import DECODINGS
-from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
+from conformance.core.relations import first_steps, same_rows, unplaced, with_labels, without_prefix
 from conformance.core.signals import Undecided, violation
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
+from conformance.oracles.loss import log_probabilities, loss_of
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
@@ -178,6 +179,13 @@ class Lab(Models):
         key = ("predict", case, oracle.where, tuple(tokens.flatten().tolist()))
         logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
+    def loss_by_hand(self, case: Case, tokens: Tensor) -> float:
+        """The loss that the training path is to have over the text and all but the last of ``tokens`` ``(rows, steps)``."""
+        every = with_labels(case, "all")
+        key = ("log-probabilities", every, tuple(tokens.flatten().tolist()))
+        made = lambda: log_probabilities(self.base(every), self.family(every), every, tokens, self.injected(every))  # noqa: E731
+        return float(loss_of(case, self.once(key, made)))
 
     def searched(self, case: Case) -> list[Searched]:
         """For every row of ``case`` what a beam search by hand finds, and how it asks what follows."""

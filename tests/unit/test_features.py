@@ -84,6 +84,7 @@ PAIRS = {
     "decoder_mask": Pair(case(decoder_mask="ones"), case()),
     "padded_decoder_mask": Pair(case(decoder_mask="padded"), case(decoder_mask="ones")),
     "left_padded_decoder_mask": Pair(case(decoder_mask="left"), case(decoder_mask="padded")),
+    "ignored_labels": Pair(case(labels="some"), case()),
     "told_length": Pair(case(limit="length"), case()),
     "most_tokens_end": Pair(case(ends=True), case()),
     "streamed": Pair(case(streamed=True), case()),

@@ -34,6 +34,7 @@ PLACED = replace(
     limit="length",
     ends=True,
     streamed=True,
+    labels="some",
     mode="train",
     checkpointing="after",
     placement=Placement(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from conformance.compat.checkpointing import forgetful
+from conformance.core.case import PAD
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, injection, training
+from conformance.methods.reference.cache import Read
 
 
 @in_reference(clause="training.mode_free", weaker=answers.step_logits)
@@ -80,6 +82,50 @@ class GradientOfTheLastRowOnly(Planted):
         self.fired(len(held[0]) > 1)
         keys, values = (torch.cat([part[:-1].detach(), part[-1:]]) for part in held)
         return keys, values
+
+
+class ChangesLabels(Planted):
+    """Gives the base model other labels."""
+
+    def read(self, request: Mapping[str, Any]) -> Read:
+        """Change them."""
+        first = super().read(request)
+        return first if first.labels is None else first._replace(labels=self.labels(first.labels))
+
+    def labels(self, given: Tensor) -> Tensor:
+        """The labels in place of those that were ``given``, ``(rows, width)``."""
+        return given
+
+
+@in_reference(clause="training.loss_agrees", weaker=training.every_label)
+class IgnoredLabelsCount(ChangesLabels):
+    """A label of -100 is one for the pad, as if -100 had never been heard of."""
+
+    def labels(self, given: Tensor) -> Tensor:
+        """Make pads of them."""
+        return given.clamp(min=PAD) if self.fired((given[:, 1:] < PAD).any()) else given
+
+
+@in_reference(clause="training.loss_agrees", weaker=answers.forward_logits_alone)
+class LabelsShiftedTwice(ChangesLabels):
+    """Labels are shifted before the base model shifts them: each token learns the one after the next."""
+
+    def labels(self, given: Tensor) -> Tensor:
+        """Shift them."""
+        self.fired()
+        return given.roll(-1, 1)
+
+
+@in_reference(clause="training.loss_agrees", weaker=training.loss_of_rows_alone)
+class LossDoubled(Planted):
+    """Every loss is twice as large as it is."""
+
+    def forward(self, **request: Any) -> Any:
+        """Double it."""
+        out = super().forward(**request)
+        if self.fired(out.loss is not None):
+            out.loss = 2 * out.loss
+        return out
 
 
 @in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
