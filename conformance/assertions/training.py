@@ -99,6 +99,17 @@ def loss_by_hand(lab: Lab, got: Trace) -> None:
     agree_on_loss(got.loss, lab.loss_by_hand(got.case, got.tokens), got)
 
 
+def of_one_batch(got: Trace) -> Trace:
+    """The same with the loss that it has where only its own items are counted, not those of all batches before a step."""
+    from dataclasses import replace
+
+    from conformance.runs.calls import ACCUMULATED
+
+    if got.case.call != "counted" or got.loss is None:
+        return got
+    return replace(got, loss=got.loss * ACCUMULATED)
+
+
 def same_loss(got: Trace, expected: Trace) -> None:
     """The loss of the same batch, run in two ways, is the same; without any label there is none: a mean over nothing."""
     from conformance.assertions.logits import agree_on_loss

@@ -6,9 +6,10 @@ from pkgutil import resolve_name
 from typing import Literal
 
 from conformance.clauses.registry import precondition
-from conformance.core.case import Case
+from conformance.core.case import Call, Case
 from conformance.core.relations import (
     beam_searched,
+    called,
     checkpointed,
     first_steps,
     in_mode,
@@ -217,6 +218,17 @@ def labels(case: Case) -> bool:
 def labellings(case: Case) -> tuple[Case, ...]:
     """A label for every token, and for every other one; pads on the right, as in training, where no base model minds them."""
     return (with_padding(case, "right"), with_labels(with_padding(case, "right"), "some"))
+
+
+def as_trained(case: Case) -> tuple[Case, ...]:
+    """One of the ways in which trainers call, as the Case's seed decides; pads on the right."""
+    ways: tuple[Call, ...] = ("tuple", "position", "labels" if case.roles.encoder_layers else "counted")
+    return (called(with_padding(case, "right"), ways[case.seed % len(ways)]),)
+
+
+def by_position(case: Case) -> tuple[Case, ...]:
+    """The text is the first argument, without a name."""
+    return (called(case, "position"),)
 
 
 def training_mode(case: Case) -> tuple[Case, ...]:

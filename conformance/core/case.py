@@ -118,6 +118,9 @@ class Row(Part, frozen=True):
 Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up"]
 """How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
 
+Call = Literal["usual", "position", "tuple", "counted", "labels"]
+"""How a model is called; the last three are ways to train."""
+
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""
 
@@ -187,6 +190,9 @@ class Case(Part, frozen=True):
     the right, or on the ``left``, of answers that are shorter the further down the row is. ``labels``: in the training path all
     tokens have one, or only ``some``: the last of each row, and every other one before it. ``mode``: after ``eval()`` or
     ``train()``.
+    ``call``: how the model is called, beside the ``usual`` way: with the text by ``position``, that is, without a name; in
+    training also for a ``tuple`` in place of an output with names, with the items before a step ``counted``, or with the
+    ``labels`` of an encoder-decoder alone, of which it makes what its decoder reads.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     """
 
@@ -210,6 +216,7 @@ class Case(Part, frozen=True):
     streamed: bool = False
     decoder_mask: Literal["omitted", "ones", "padded", "left"] = "omitted"
     labels: Literal["all", "some"] = "all"
+    call: Call = "usual"
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
     dtype: Literal["float32", "float64"] = "float32"
@@ -259,7 +266,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "labels", "mode", "decoding", "limit", "ends", "streamed"}
+    | {"decoder_mask", "labels", "call", "mode", "decoding", "limit", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing"})

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Case, Decoding, Device, Placement, Prefix, Row
+from conformance.core.case import Call, Case, Decoding, Device, Placement, Prefix, Row
 
 
 def without_prefix(case: Case) -> Case:
@@ -149,6 +149,11 @@ def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded", "le
 def with_labels(case: Case, labels: Literal["all", "some"]) -> Case:
     """Other tokens count towards the loss."""
     return replace(case, labels=labels)
+
+
+def called(case: Case, call: Call) -> Case:
+    """Called in another way."""
+    return replace(case, call=call)
 
 
 def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:

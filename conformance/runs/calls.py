@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from conformance.core.case import FIRST_END_TOKEN, VOCABULARY, Case
+from conformance.core.case import FIRST_END_TOKEN, IGNORED, VOCABULARY, Case
 from conformance.core.decodings import DECODINGS
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
 from conformance.runs.watching import Streamer, Told, Watching
+
+ACCUMULATED = 2
+"""Batches before a step, where their items are counted: a trainer tells each how many there are in all."""
+MADE_OF_LABELS = frozenset({"decoder_input_ids", "decoder_attention_mask"})
+"""What an encoder-decoder makes of labels by itself."""
 
 
 class Generated(NamedTuple):
@@ -55,7 +60,10 @@ def generate(
         **({"streamer": streamer} if streamer else {}),
     }
     with torch.no_grad(), subject.in_mode_of(case), _seeded(case) as state:
-        out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
+        text, named = by_position(case, given)
+        out = guarded(
+            "generate", lambda: subject.generate(*text, **named, **asked), lambda: bool(seen and seen.layer_ran)
+        )
         random = state()
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
     sequences, scores = on_cpu("generate", out.sequences), getattr(out, "sequences_scores", None)
@@ -63,6 +71,31 @@ def generate(
     answer = -logits.shape[1] if scores is None else columns_in_front(case, given)
     heard = streamer.told() if streamer else None
     return Generated(out, sequences[:, answer:], logits, sequences, heard, random, watching.told, scores)
+
+
+def forward(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder) -> tuple[Tensor, Tensor | None]:
+    """Logits ``(rows, columns, vocabulary)`` and loss of the training path, called with ``given`` as ``case`` says."""
+    text, named = by_position(case, given)
+    if case.call == "labels":
+        named = {name: value for name, value in named.items() if name not in MADE_OF_LABELS}
+    told: dict[str, dict[str, Any]] = {
+        "tuple": {"return_dict": False},
+        "counted": {"num_items_in_batch": ACCUMULATED * labelled_items(case, given)},
+    }
+    out = guarded("forward", lambda: subject.forward(*text, **named, **told.get(case.call, {})), lambda: seen.layer_ran)
+    return (out[1], out[0]) if case.call == "tuple" else (out.logits, out.loss)
+
+
+def labelled_items(case: Case, given: dict[str, Tensor]) -> Tensor:
+    """How many tokens of a batch have a label, as a trainer counts them: a decoder's first one has nothing before it."""
+    labels = given["labels"] if case.roles.encoder_layers else given["labels"][:, 1:]
+    return (labels != IGNORED).sum()
+
+
+def by_position(case: Case, given: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """The arguments that are passed without a name, and those with one."""
+    named = dict(given)
+    return ((named.pop("input_ids"),) if case.call == "position" else ()), named
 
 
 def columns_in_front(case: Case, given: dict[str, Tensor]) -> int:

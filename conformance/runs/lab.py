@@ -16,9 +16,8 @@ from conformance.oracles.beams import Asked, Searched, beam_search, following_in
 from conformance.oracles.loss import log_probabilities, loss_of
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
-from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
+from conformance.runs.calls import changed, copies, forward, generate, on_cpu, on_device
 from conformance.runs.configuring import Way, answer_as_told
-from conformance.runs.judged_code import guarded
 from conformance.runs.models import Models
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
@@ -143,11 +142,11 @@ class Lab(Models):
             subject.in_mode_of(case),
         ):
             before = copies(given)
-            out = guarded("forward", lambda: subject.model(**given), lambda: seen.layer_ran)
-        logits = on_cpu("forward", out.logits)[batch.rows, batch.columns]
+            found, its_loss = forward(subject, case, given, seen)
+        logits = on_cpu("forward", found)[batch.rows, batch.columns]
         if grad and not logits.requires_grad:
             raise violation("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
-        loss = None if out.loss is None else float(out.loss.detach())
+        loss = None if its_loss is None else float(its_loss.detach())
         modified = changed(before, given)
         return Trace(
             case,
@@ -156,7 +155,7 @@ class Lab(Models):
             lambda: self.error(case, forced),
             seen.finished(),
             loss=loss,
-            loss_to_learn=out.loss if grad else None,
+            loss_to_learn=its_loss if grad else None,
             modified_inputs=modified,
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )

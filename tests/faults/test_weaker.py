@@ -35,6 +35,7 @@ GROSS = {
     "first_token_from_a_static_cache": "static_cache_holds_zeros",
     "first_token_without_cache": "no_prefix_without_cache",
     "forward_is_current": "no_gradient",
+    "for_a_tuple": "tuple_without_the_prefix",
     "forward_logits_alone": "mask_one_short_on_the_wrong_side",
     "frozen_after_wrapping": "head_left_unfrozen",
     "full_table": "contents_ignored",

@@ -13,6 +13,7 @@ import conformance
 from conformance.core.case import (
     OF_REQUEST,
     OF_WRAPPER,
+    Call,
     Case,
     Decoding,
     Part,
@@ -120,6 +121,7 @@ parts = st.builds(
     ends=st.booleans(),
     streamed=st.booleans(),
     labels=st.sampled_from(("all", "some")),
+    call=st.sampled_from(get_args(Call)),
     mode=st.sampled_from(("eval", "train")),
     checkpointing=st.sampled_from(("off", "before", "after")),
     placement=placements,
@@ -242,6 +244,7 @@ RICHER = replace(
     ends=True,
     streamed=True,
     labels="some",
+    call="tuple",
     mode="train",
     checkpointing="after",
     placement=Placement(way="dispatched"),

@@ -8,6 +8,7 @@ from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.dimensions import DIMENSIONS
 from conformance.core.features import FEATURES, features
 from conformance.core.relations import (
+    called,
     checkpointed,
     first_steps,
     in_double,
@@ -142,6 +143,11 @@ WRITTEN = {
     "left_padded_decoder_mask": with_decoder_mask(PLAIN, "left"),
     "every_label": PLAIN,
     "ignored_labels": with_labels(PLAIN, "some"),
+    "called_as_usual": PLAIN,
+    "called_by_position": called(PLAIN, "position"),
+    "called_for_a_tuple": called(PLAIN, "tuple"),
+    "items_counted": called(PLAIN, "counted"),
+    "labels_without_decoder_ids": called(PLAIN, "labels"),
     "float32": PLAIN,
     "float64": in_double(PLAIN),
     "positions_omitted": PLAIN,

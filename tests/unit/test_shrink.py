@@ -35,6 +35,7 @@ PLACED = replace(
     ends=True,
     streamed=True,
     labels="some",
+    call="tuple",
     mode="train",
     checkpointing="after",
     placement=Placement(

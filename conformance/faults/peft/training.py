@@ -57,6 +57,26 @@ def peft_ignored_labels_count(fired: Fired) -> Patched:
     return arguments("forward", change)
 
 
+@in_peft(clause="training.as_a_trainer_calls", weaker=training.for_a_tuple)
+def peft_items_are_not_counted(fired: Fired) -> Patched:
+    """The base model is not told how many items there are before a step."""
+
+    def change(model: Any, given: dict[str, Any]) -> None:
+        fired(given.pop("num_items_in_batch", None))
+
+    return arguments("forward", change)
+
+
+@in_peft(clause="training.as_a_trainer_calls", weaker=training.trained_forward)
+def peft_bare_by_position(fired: Fired) -> Patched:
+    """Forward answers as the base model does where the text is passed without a name."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model(*args, **kwargs) if fired(args) else original(self, *args, **kwargs)
+
+    return around(CAUSAL, "forward", wrapper)
+
+
 @in_peft(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
 def peft_head_left_unfrozen(fired: Fired) -> Patched:
     """Everything of the base model is frozen but the parameter that it has last."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -126,6 +126,26 @@ class LossDoubled(Planted):
         if self.fired(out.loss is not None):
             out.loss = 2 * out.loss
         return out
+
+
+@in_reference(clause="training.as_a_trainer_calls", weaker=training.trained_forward)
+class TupleWithoutThePrefix(Planted):
+    """Whoever asks for a tuple is answered by the base model."""
+
+    def forward(self, *, return_dict: bool = True, **request: Any) -> Any:
+        """Switch the prefix off."""
+        with self.disable_adapter() if self.fired(not return_dict) else nullcontext():
+            return super().forward(return_dict=return_dict, **request)
+
+
+@in_reference(clause="training.as_a_trainer_calls", weaker=training.for_a_tuple)
+class ItemsAreNotCounted(Planted):
+    """The loss is a mean over the batch, whatever the number of items before a step."""
+
+    def forward(self, **request: Any) -> Any:
+        """Forget it."""
+        self.fired(request.pop("num_items_in_batch", None))
+        return super().forward(**request)
 
 
 @in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)

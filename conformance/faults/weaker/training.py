@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.assertions.learning import only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
-from conformance.assertions.training import loss_by_hand, loss_of_rows
+from conformance.assertions.training import loss_by_hand, loss_of_rows, same_loss
 from conformance.clauses.preconditions import labels
 from conformance.core import relations
 from conformance.core.case import Case
@@ -29,6 +29,14 @@ def loss_of_rows_alone(lab: Lab, case: Case) -> None:
     rows = range(len(case.rows))
     alone = [lab.forward(relations.row_alone(right, row), tokens[row : row + 1]) for row in rows]
     loss_of_rows(lab.forward(right, tokens), alone)
+
+
+def for_a_tuple(lab: Lab, case: Case) -> None:
+    """The training forward gives the same as a tuple; nobody counts anything."""
+    tokens = lab.generate(case).tokens
+    got, expected = lab.forward(relations.called(case, "tuple"), tokens), lab.forward(case, tokens)
+    agree(got, expected)
+    same_loss(got, expected)
 
 
 def frozen_after_wrapping(lab: Lab, case: Case) -> None:
