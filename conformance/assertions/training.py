@@ -73,10 +73,9 @@ def generated_text(trace: Trace) -> str:
 
 def counted_labels(case: Case, row: int) -> int:
     """How many labels of the row count towards the loss, with as many answered tokens as the Case says."""
-    if case.roles.encoder_layers:
-        return case.answered(row)
-    # All but the first token of the text and all but the last of the answer.
-    return case.rows[row].length - 1 + case.new_tokens - 1
+    # All but the first token of the text and all but the last of the answer; an encoder's text has none.
+    every = case.answered(row) if case.roles.encoder_layers else case.rows[row].length - 1 + case.new_tokens - 1
+    return every if case.labels == "all" else (every + 1) // 2
 
 
 def loss_of_rows(got: Trace, alone: list[Trace]) -> None:
@@ -88,6 +87,27 @@ def loss_of_rows(got: Trace, alone: list[Trace]) -> None:
     total = sum((row.loss or 0.0) * count for row, count in zip(alone, counts, strict=True) if count)
     if got.loss is not None and max(counts):
         agree_on_loss(got.loss, total / sum(counts), got)
+
+
+def loss_by_hand(lab: Lab, got: Trace) -> None:
+    """The loss of a training forward is the one that the manual forward's logits make; some token has a label."""
+    from conformance.assertions.logits import agree_on_loss
+    from conformance.core.signals import violation
+
+    if got.loss is None:
+        raise violation("the loss of a batch with labels", "none", "one")
+    agree_on_loss(got.loss, lab.loss_by_hand(got.case, got.tokens), got)
+
+
+def of_one_batch(got: Trace) -> Trace:
+    """The same with the loss that it has where only its own items are counted, not those of all batches before a step."""
+    from dataclasses import replace
+
+    from conformance.runs.calls import ACCUMULATED
+
+    if got.case.call != "counted" or got.loss is None:
+        return got
+    return replace(got, loss=got.loss * ACCUMULATED)
 
 
 def same_loss(got: Trace, expected: Trace) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree, agree_on_tokens
-from conformance.clauses.preconditions import in_plain_algebra, loaded_with_text, text_fits
+from conformance.clauses.preconditions import by_position, in_plain_algebra, loaded_with_text, text_fits
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
-from conformance.core.relations import with_embeds
+from conformance.core.relations import called, first_steps, with_embeds
 from conformance.core.sources import PREFIX_TUNING_DOC, PROMPT_TUNING_DOC, STORY
 from conformance.oracles.table import handmade_cache, handmade_loop, plain_attention, real_tokens
 
@@ -61,6 +61,13 @@ def forward_agrees_with_generate(lab: Lab, case: Case) -> None:
 def embeds_agree_with_ids(lab: Lab, case: Case) -> None:
     """Generate answers the same when it is given inputs_embeds in place of input_ids."""
     agree(lab.generate(with_embeds(case)), lab.generate(case))
+
+
+@clause(sources=("huggingface/peft#232", "huggingface/peft#1393"), follow_ups=by_position)
+def position_agrees_with_name(lab: Lab, case: Case) -> None:
+    """Generate answers the same when the text is its first argument, without a name, as when it is input_ids."""
+    got, expected = lab.generate(first_steps(case, 1)), lab.generate(called(case, "usual")).steps(1)
+    agree(got, expected, "generate answers otherwise to a text without a name")
 
 
 @clause(sources=("arXiv:1706.03762", "arXiv:2104.09864"), requires=(in_plain_algebra,))

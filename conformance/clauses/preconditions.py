@@ -6,11 +6,12 @@ from pkgutil import resolve_name
 from typing import Literal
 
 from conformance.clauses.registry import precondition
-from conformance.core.case import HANDED_IN, Case
+from conformance.core.case import HANDED_IN, Call, Case
 from conformance.core.relations import (
     asked_wrongly,
     beam_searched,
     begun_as,
+    called,
     checkpointed,
     first_steps,
     in_mode,
@@ -25,6 +26,7 @@ from conformance.core.relations import (
     with_decoder_mask,
     with_decoding,
     with_ends,
+    with_labels,
     with_mask,
     with_padding,
     with_real_tokens,
@@ -219,6 +221,22 @@ def labels(case: Case) -> bool:
     """A text and answer in which some token has a label."""
     # Of a decoder neither the first token that it reads nor the last of the answer has one.
     return case.roles.encoder_layers > 0 or case.longest + case.new_tokens > 2  # noqa: PLR2004
+
+
+def labellings(case: Case) -> tuple[Case, ...]:
+    """A label for every token, and for every other one; pads on the right, as in training, where no base model minds them."""
+    return (with_padding(case, "right"), with_labels(with_padding(case, "right"), "some"))
+
+
+def as_trained(case: Case) -> tuple[Case, ...]:
+    """One of the ways in which trainers call, as the Case's seed decides; pads on the right."""
+    ways: tuple[Call, ...] = ("tuple", "position", "labels" if case.roles.encoder_layers else "counted")
+    return (called(with_padding(case, "right"), ways[case.seed % len(ways)]),)
+
+
+def by_position(case: Case) -> tuple[Case, ...]:
+    """The text is the first argument, without a name."""
+    return (called(case, "position"),)
 
 
 def training_mode(case: Case) -> tuple[Case, ...]:

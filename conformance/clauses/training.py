@@ -8,11 +8,11 @@ from conformance.assertions.gradients import close_gradients, gradients, predict
 from conformance.assertions.learning import backpropagated, frozen_contents, learn_once, only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
 from conformance.assertions.state import state_unchanged
-from conformance.assertions.training import same_loss
-from conformance.clauses.preconditions import checkpointings, labels, training_mode
+from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss
+from conformance.clauses.preconditions import as_trained, checkpointings, labellings, labels, training_mode
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
-from conformance.core.relations import first_steps, in_mode, not_checkpointed
-from conformance.core.sources import PROMPT_TUNING_DOC, PROMPTING_DOC
+from conformance.core.relations import called, first_steps, in_mode, not_checkpointed, with_labels, with_padding
+from conformance.core.sources import COLLATOR_DOC, PROMPT_TUNING_DOC, PROMPTING_DOC
 from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
@@ -53,6 +53,35 @@ def gradient_agrees(lab: Lab, case: Case) -> None:
         )
         return
     close_gradients(gradients(lab, case, tokens)[1], predicted_gradients(lab, case, tokens), "by the manual forward")
+
+
+@clause(sources=("arXiv:2101.00190", COLLATOR_DOC), requires=(labels,), follow_ups=labellings)
+def loss_agrees(lab: Lab, case: Case) -> None:
+    """The loss is the mean over all tokens of the batch that have a label, by the manual forward; -100 is no label.
+
+    The user's labels are as wide as the text: they say nothing of virtual tokens, which do not count. It is the base model that
+    shifts them, so that each token is predicted from those before it.
+    """
+    tokens = lab.generate(with_padding(with_labels(case, "all"), "left")).tokens
+    loss_by_hand(lab, lab.forward(case, tokens))
+
+
+@clause(
+    sources=("huggingface/transformers#34283", COLLATOR_DOC),
+    requires=(labels,),
+    follow_ups=as_trained,
+)
+def as_a_trainer_calls(lab: Lab, case: Case) -> None:
+    """In whatever way a trainer calls forward, logits and loss are those of the usual call with names.
+
+    The text without a name; return_dict=False; the number of labelled tokens of all batches before a step, by which each batch's
+    sum is divided; and the labels of an encoder-decoder alone, whose decoder then reads them shifted by one.
+    """
+    usual = called(case, "usual")
+    tokens = lab.generate(with_padding(usual, "left")).tokens
+    got, expected = lab.forward(case, tokens), lab.forward(usual, tokens)
+    agree(got, expected, f"the training forward answers otherwise when it is called by {case.call}")
+    same_loss(of_one_batch(got), expected)
 
 
 @clause(

@@ -137,6 +137,9 @@ Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early"
 HANDED_IN = ("given", "given_static")
 """An empty cache that the user hands in: one that grows, or one of fixed size, which has room for all there will be."""
 
+Call = Literal["usual", "position", "tuple", "counted", "labels"]
+"""How a model is called; the last three are ways to train."""
+
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""
 
@@ -215,8 +218,12 @@ class Case(Part, frozen=True):
     most tokens end an answer, but none may before the last step (``min_new_tokens``, or ``min_length``). ``streamed``: a streamer
     is told of each token as it comes.
     ``decoder_mask`` is an encoder-decoder's ``decoder_attention_mask``: none, ones, or, in the training path, one with pads on
-    the right, or on the ``left``, of answers that are shorter the further down the row is. ``mode``: after ``eval()`` or
+    the right, or on the ``left``, of answers that are shorter the further down the row is. ``labels``: in the training path all
+    tokens have one, or only ``some``: the last of each row, and every other one before it. ``mode``: after ``eval()`` or
     ``train()``.
+    ``call``: how the model is called, beside the ``usual`` way: with the text by ``position``, that is, without a name; in
+    training also for a ``tuple`` in place of an output with names, with the items before a step ``counted``, or with the
+    ``labels`` of an encoder-decoder alone, of which it makes what its decoder reads.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     ``wrong`` is what is wrong with what is asked for, such that it cannot work.
     """
@@ -240,6 +247,8 @@ class Case(Part, frozen=True):
     ends: bool = False
     streamed: bool = False
     decoder_mask: Literal["omitted", "ones", "padded", "left"] = "omitted"
+    labels: Literal["all", "some"] = "all"
+    call: Call = "usual"
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
     wrong: Wrong = "nothing"
@@ -290,7 +299,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "mode", "decoding", "limit", "ends", "streamed"}
+    | {"decoder_mask", "labels", "call", "mode", "decoding", "limit", "ends", "streamed"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing", "wrong"})

@@ -268,6 +268,16 @@ ASKED = (
         setting_missing="missing_setting",
         argument_missing="missing_argument",
     ),
+    by_field("labels", "asked", every_label="all", ignored_labels="some"),
+    by_field(
+        "call",
+        "asked",
+        called_as_usual="usual",
+        called_by_position="position",
+        called_for_a_tuple="tuple",
+        items_counted="counted",
+        labels_without_decoder_ids="labels",
+    ),
     by_field("dtype", "asked", float32="float32", float64="float64"),
     Dimension(
         name="positions",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Begins, Case, Decoding, Device, Placement, Prefix, Row, Wrong
+from conformance.core.case import Begins, Call, Case, Decoding, Device, Placement, Prefix, Row, Wrong
 
 
 def without_prefix(case: Case) -> Case:
@@ -149,6 +149,16 @@ def streamed(case: Case) -> Case:
 def with_decoder_mask(case: Case, mask: Literal["omitted", "ones", "padded", "left"]) -> Case:
     """Another ``decoder_attention_mask``."""
     return replace(case, decoder_mask=mask)
+
+
+def with_labels(case: Case, labels: Literal["all", "some"]) -> Case:
+    """Other tokens count towards the loss."""
+    return replace(case, labels=labels)
+
+
+def called(case: Case, call: Call) -> Case:
+    """Called in another way."""
+    return replace(case, call=call)
 
 
 def in_mode(case: Case, mode: Literal["eval", "train"]) -> Case:

@@ -1,4 +1,4 @@
-"""Mends of what generate is asked for: a static cache, none at all, a decoder's own mask, a streamer, guesses to verify."""
+"""Mends of what generate is asked for: text without a name, a static cache or none, a decoder's own mask, a streamer, guesses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from conformance.compat import cache_kinds, caches
-from conformance.runs.patching import around, taken_from
+from conformance.runs.patching import Patched, around, taken_from
 
 CAUSAL, ENCODER_DECODER = "peft:PeftModelForCausalLM", "peft:PeftModelForSeq2SeqLM"
 PREPARE = "prepare_inputs_for_generation"
@@ -25,6 +25,15 @@ def virtual_tokens(model: Any) -> int:
     config = model.active_peft_config
     embeds = config.is_prompt_learning and config.peft_type not in IN_THE_CACHE
     return config.num_virtual_tokens if embeds else 0
+
+
+def text_may_have_no_name() -> Patched:
+    """The generate of an encoder-decoder takes its text as the base model's does: without a name, too."""
+
+    def mended(generate: Any, self: Any, *text: Any, **kwargs: Any) -> Any:
+        return generate(self, **dict(zip(("input_ids",), text, strict=True)) if text else {}, **kwargs)
+
+    return around(ENCODER_DECODER, "generate", mended)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,10 +24,20 @@ def handmade_loop(base: Any, family: Family, case: Case, tokens: Tensor, injecte
     return _predict(base, family, case, tokens, injected, stepwise=True)
 
 
+def handmade_rows(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> list[Tensor]:
+    """One pass per row: logits ``(length, vocabulary)`` behind each token that its decoder reads, those of the text included."""
+    return list(_rows(base, family, case, tokens, injected, stepwise=False))
+
+
 def _predict(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected, stepwise: bool) -> Tensor:
-    steps, logits = tokens.shape[1], []
+    rows = _rows(base, family, case, tokens, injected, stepwise)
+    return torch.stack([logits[-tokens.shape[1] :] for logits in rows])
+
+
+def _rows(
+    base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected, stepwise: bool
+) -> Iterator[Tensor]:
+    steps = tokens.shape[1]
     for index, ids in enumerate(answers(family, case, tokens)):
         chunks = [len(ids) - steps + 1] + [1] * (steps - 1) if stepwise else [len(ids)]
-        front = injected.of(case.rows[index])
-        logits.append(run_row(base, family, case, index, ids, front, chunks)[-steps:])
-    return torch.stack(logits)
+        yield run_row(base, family, case, index, ids, injected.of(case.rows[index]), chunks)

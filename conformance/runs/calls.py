@@ -10,13 +10,18 @@ import torch
 from torch import Tensor
 
 from conformance.compat import cache_kinds, caches
-from conformance.core.case import FIRST_END_TOKEN, HANDED_IN, VOCABULARY, Case
+from conformance.core.case import FIRST_END_TOKEN, HANDED_IN, IGNORED, VOCABULARY, Case
 from conformance.core.decodings import DECODINGS
 from conformance.methods import method_named
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
 from conformance.runs.subject import Subject
 from conformance.runs.watching import Streamer, Told, Watching
+
+ACCUMULATED = 2
+"""Batches before a step, where their items are counted: a trainer tells each how many there are in all."""
+MADE_OF_LABELS = frozenset({"decoder_input_ids", "decoder_attention_mask"})
+"""What an encoder-decoder makes of labels by itself."""
 
 
 class Generated(NamedTuple):
@@ -69,7 +74,10 @@ def generate(
         **({"streamer": streamer} if streamer else {}),
     }
     with torch.no_grad(), subject.in_mode_of(case), _seeded(case) as state:
-        out = guarded("generate", lambda: subject.generate(**given, **asked), lambda: bool(seen and seen.layer_ran))
+        text, named = by_position(case, given)
+        out = guarded(
+            "generate", lambda: subject.generate(*text, **named, **asked), lambda: bool(seen and seen.layer_ran)
+        )
         random = state()
     logits = torch.stack([on_cpu("generate", step) for step in out.logits], dim=1)
     sequences, scores = on_cpu("generate", out.sequences), getattr(out, "sequences_scores", None)
@@ -87,6 +95,31 @@ def fields(out: Any) -> dict[str, Any]:
     """What ``out`` holds of scores, hidden states and attentions, by name."""
     found = {name: getattr(out, name, None) for name in RETURNED}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def forward(subject: Subject, case: Case, given: dict[str, Tensor], seen: Recorder) -> tuple[Tensor, Tensor | None]:
+    """Logits ``(rows, columns, vocabulary)`` and loss of the training path, called with ``given`` as ``case`` says."""
+    text, named = by_position(case, given)
+    if case.call == "labels":
+        named = {name: value for name, value in named.items() if name not in MADE_OF_LABELS}
+    told: dict[str, dict[str, Any]] = {
+        "tuple": {"return_dict": False},
+        "counted": {"num_items_in_batch": ACCUMULATED * labelled_items(case, given)},
+    }
+    out = guarded("forward", lambda: subject.forward(*text, **named, **told.get(case.call, {})), lambda: seen.layer_ran)
+    return (out[1], out[0]) if case.call == "tuple" else (out.logits, out.loss)
+
+
+def labelled_items(case: Case, given: dict[str, Tensor]) -> Tensor:
+    """How many tokens of a batch have a label, as a trainer counts them: a decoder's first one has nothing before it."""
+    labels = given["labels"] if case.roles.encoder_layers else given["labels"][:, 1:]
+    return (labels != IGNORED).sum()
+
+
+def by_position(case: Case, given: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """The arguments that are passed without a name, and those with one."""
+    named = dict(given)
+    return ((named.pop("input_ids"),) if case.call == "position" else ()), named
 
 
 def columns_in_front(case: Case, given: dict[str, Tensor]) -> int:

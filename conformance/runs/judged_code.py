@@ -47,6 +47,20 @@ def guarded(call: str, run: Callable[[], T], layer_ran: Callable[[], bool] = lam
         raise failed(call, error, layer_ran()) from error
 
 
+def with_positions(call: str, function: Callable[..., T], *args: object, **kwargs: object) -> T:
+    """``function`` of judged code with arguments that it may not take without a name.
+
+    Then Python says so before any line of theirs has run: a crash of theirs, though no frame of theirs is in the traceback. There
+    may be frames of mends that stand in between.
+    """
+    try:
+        return function(*args, **kwargs)
+    except TypeError as error:
+        if args and "positional argument" in str(error) and not _where(error.__traceback__):
+            raise RunFailed(call, error, "", refused=False) from error
+        raise
+
+
 @contextmanager
 def nothing_is_refused() -> Iterator[None]:
     """Within the block an error is a crash, whatever it says: the same was answered before, or is the base model's to answer."""

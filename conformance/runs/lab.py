@@ -10,15 +10,15 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.core.case import FIRST_TEXT_TOKEN, Case
 from conformance.core.decodings import DECODINGS
-from conformance.core.relations import first_steps, same_rows, unplaced, without_prefix
+from conformance.core.relations import first_steps, same_rows, unplaced, with_labels, without_prefix
 from conformance.core.signals import Undecided, violation
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
+from conformance.oracles.loss import log_probabilities, loss_of
 from conformance.oracles.returned import Fields, returned_of_row
 from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
-from conformance.runs.calls import changed, copies, generate, on_cpu, on_device
+from conformance.runs.calls import changed, copies, forward, generate, on_cpu, on_device
 from conformance.runs.configuring import Way, answer_as_told
-from conformance.runs.judged_code import guarded
 from conformance.runs.models import Models
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
@@ -145,11 +145,11 @@ class Lab(Models):
             subject.in_mode_of(case),
         ):
             before = copies(given)
-            out = guarded("forward", lambda: subject.model(**given), lambda: seen.layer_ran)
-        logits = on_cpu("forward", out.logits)[batch.rows, batch.columns]
+            found, its_loss = forward(subject, case, given, seen)
+        logits = on_cpu("forward", found)[batch.rows, batch.columns]
         if grad and not logits.requires_grad:
             raise violation("gradient of the adapter in forward", "none", "one: the logits depend on the adapter")
-        loss = None if out.loss is None else float(out.loss.detach())
+        loss = None if its_loss is None else float(its_loss.detach())
         modified = changed(before, given)
         return Trace(
             case,
@@ -158,7 +158,7 @@ class Lab(Models):
             lambda: self.error(case, forced),
             seen.finished(),
             loss=loss,
-            loss_to_learn=out.loss if grad else None,
+            loss_to_learn=its_loss if grad else None,
             modified_inputs=modified,
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
@@ -191,6 +191,13 @@ class Lab(Models):
         base, family, injected = self.base(case), self.family(case), self.injected(case)
         rows = range(len(case.rows))
         return [returned_of_row(base, family, case, row, tokens, injected, stepwise) for row in rows]
+
+    def loss_by_hand(self, case: Case, tokens: Tensor) -> float:
+        """The loss that the training path is to have over the text and all but the last of ``tokens`` ``(rows, steps)``."""
+        every = with_labels(case, "all")
+        key = ("log-probabilities", every, tuple(tokens.flatten().tolist()))
+        made = lambda: log_probabilities(self.base(every), self.family(every), every, tokens, self.injected(every))  # noqa: E731
+        return float(loss_of(case, self.once(key, made)))
 
     def searched(self, case: Case) -> list[Searched]:
         """For every row of ``case`` what a beam search by hand finds, and how it asks what follows."""

@@ -129,8 +129,13 @@ class ReferenceSubject(Subject):
         if folder is not None:
             self.model.load(folder)
 
-    def generate(self, **request: Any) -> Any:
+    def forward(self, *text: Tensor, **request: Any) -> Any:
+        """The wrapper's own, which takes names only."""
+        return self.model(**self.model.named(*text), **request)
+
+    def generate(self, *text: Tensor, **request: Any) -> Any:
         """The wrapper's own loop."""
+        request = {**self.model.named(*text), **request}
         if request.get("num_beams", 1) > 1 and "num_return_sequences" not in request:
             raise NotApplicable("the reference wrapper searches beams for their answers, not for each beam's logits")
         if "cache_implementation" in request and not static_layers():

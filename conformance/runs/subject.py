@@ -18,6 +18,7 @@ from conformance.families import family_named
 from conformance.families.build import build
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
+from conformance.runs.judged_code import with_positions
 
 Before = Callable[[Any], object]
 """What is done with the base model before anything is wrapped around it."""
@@ -56,14 +57,21 @@ class Subject:
         """Where the user puts the request."""
         return input_device(self.base) if self.case.placed else torch.device("cpu")
 
-    def generate(self, **request: Any) -> Any:
-        """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache."""
+    def forward(self, *text: Tensor, **request: Any) -> Any:
+        """The training path; ``text`` are tokens that are passed without a name."""
+        return self.model(*text, **request)
+
+    def generate(self, *text: Tensor, **request: Any) -> Any:
+        """Generate, greedily unless ``request`` says otherwise; returns sequences, per-step logits and the cache.
+
+        ``text`` are tokens that are passed without a name.
+        """
         settings = {"do_sample": False, "num_beams": 1, "return_dict_in_generate": True, "output_logits": True}
         if "generation_config" in request:
             # Whoever passes a config says all of it there: both is deprecated.
             request["generation_config"].update(**settings)
-            return self.model.generate(**request)
-        return self.model.generate(**(settings | request))
+            return with_positions("generate", self.model.generate, *text, **request)
+        return with_positions("generate", self.model.generate, *text, **(settings | request))
 
     @contextmanager
     def in_mode_of(self, case: Case) -> Iterator[None]:

@@ -74,16 +74,18 @@ def _decoder_batch(case: Case, tokens: Tensor) -> dict[str, Tensor]:
     """What an encoder-decoder's decoder reads, its labels, and its mask; pads stand beside shorter answers."""
     start = torch.full((len(case.rows), 1), START)
     decoder = torch.cat([start, tokens[:, :-1]], dim=1)
+    width = tokens.shape[1]
+    at = torch.arange(width)
     if case.decoder_mask == "omitted":
-        return {"decoder_input_ids": decoder, "labels": tokens.contiguous()}
+        return {"decoder_input_ids": decoder, "labels": tokens.masked_fill(_unlabelled(case, width - 1 - at), IGNORED)}
     lengths = torch.tensor([[case.answered(row)] for row in range(len(case.rows))])
-    real, width = torch.arange(tokens.shape[1]) < lengths, tokens.shape[1]
+    real = at < lengths
     # Pads on the right, rolled to where they are to stand.
-    order = (torch.arange(width) - _pads_in_front(case, width)) % width
+    order = (at - _pads_in_front(case, width)) % width
     return {
         "decoder_input_ids": decoder.masked_fill(~real, PAD).gather(1, order),
         "decoder_attention_mask": real.long().gather(1, order),
-        "labels": tokens.masked_fill(~real, IGNORED).gather(1, order),
+        "labels": tokens.masked_fill(~real | _unlabelled(case, lengths - 1 - at), IGNORED).gather(1, order),
     }
 
 
@@ -95,7 +97,8 @@ def _columns(case: Case, whole: list[Tensor], steps: int) -> Tensor:
 
 
 def _batch(case: Case, family: Family, whole: list[Tensor], base: Any) -> dict[str, Any]:
-    ids, mask, labels = (_pad(case, [make(row) for row in whole], fill) for make, fill in _COLUMNS)
+    ids, mask = _pad(case, whole, PAD), _pad(case, [torch.ones_like(row) for row in whole], 0)
+    labels = _pad(case, [_labels(case, row) for row in whole], IGNORED)
     given: dict[str, Any] = {"input_ids": ids, "labels": labels, **inputs_of(family).beside(case, family, ids.shape[1])}
     if case.inputs == "embeds":
         given["inputs_embeds"] = embeds(base, given.pop("input_ids"))
@@ -114,9 +117,12 @@ def _pad(case: Case, rows: list[Tensor], fill: int) -> Tensor:
     return pad_sequence([row.flip(0) for row in rows], batch_first=True, padding_value=fill).flip(1)
 
 
-def _labels(row: Tensor) -> Tensor:
+def _labels(case: Case, row: Tensor) -> Tensor:
+    at = torch.arange(len(row))
     # The first token has nothing before it that could predict it, except, wrongly, a pad.
-    return torch.cat([torch.tensor([IGNORED]), row[1:]])
+    return row.masked_fill((at == 0) | _unlabelled(case, len(row) - 1 - at), IGNORED)
 
 
-_COLUMNS = ((lambda row: row, PAD), (torch.ones_like, 0), (_labels, IGNORED))
+def _unlabelled(case: Case, before_the_end: Tensor) -> Tensor:
+    """Whether tokens have no label by the Case's wish, of which so many others stand ``before_the_end`` of their row."""
+    return (before_the_end % 2 == 1) & (case.labels == "some")

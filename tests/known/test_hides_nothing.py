@@ -331,8 +331,17 @@ def turned_round(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
     return load(self, state if self.training else {name: value.flip(-1) for name, value in state.items()})
 
 
+def every_second_text_is_another(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Every second call answers to another text."""
+    self.asked = getattr(self, "asked", 0) + 1
+    if "input_ids" in kwargs and self.asked % 2 == 0:
+        kwargs["input_ids"] = kwargs["input_ids"] + 1
+    return generate(self, *args, **kwargs)
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
+    "encoder-decoder-text-without-a-name": every_second_text_is_another,
     "training-counts-pads": constant_loss_where_there_are_pads,
     "pads-use-up-the-window": first_virtual_token_hidden,
     "pads-use-up-the-window-in-training": constant_loss_where_there_are_pads,

@@ -8,6 +8,7 @@ share of the logits' spread. Over the Cases below the largest difference is 1.2e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from conformance.clauses.preconditions import loaded_with_text, something_learns
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.finding import DEFAULT_METHOD
-from conformance.core.relations import in_double, other_prefix, without_prefix
+from conformance.core.relations import in_double, other_prefix, with_labels, with_padding, without_prefix
 from conformance.engine.search import drawn
 from conformance.families import family_named, flagships
 from conformance.families.inputs.text import prefix_text
@@ -30,6 +31,7 @@ from conformance.oracles.table import handmade_cache, handmade_loop, plain_atten
 from conformance.runs.lab import Lab
 from conformance.runs.tolerance import ERROR_FLOOR
 from conformance.runs.trace import Trace
+from conformance.runs.training_batch import training_batch
 from conformance.strategies import strata
 
 SINGLE, MIXED, DOUBLE = 5e-6, 2e-6, 1e-13
@@ -148,6 +150,21 @@ def spoilt(filled: KeysValues, how: str) -> KeysValues:
         values[0, 0, -1, 0] += 1
         return [(keys, values), *filled[1:]]
     return [(keys * 0, values * 0) for keys, values in filled]
+
+
+@pytest.mark.parametrize("labels", ["all", "some"])
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_prefix_the_loss_by_hand_is_that_of_the_base_model(
+    lab: Lab, name: str, labels: Literal["all", "some"]
+) -> None:
+    """Pads on the right, which no base model counts before the text."""
+    for case in first_cases(name, DEFAULT_METHOD):
+        bare = with_labels(with_padding(without_prefix(case), "right"), labels)
+        tokens = lab.some_tokens(bare)
+        given = training_batch(bare, family_named(name), tokens, lab.base(bare)).request
+        with torch.no_grad():
+            loss = lab.base(bare)(**given).loss
+        assert lab.loss_by_hand(bare, tokens) == pytest.approx(float(loss), rel=SINGLE), case
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 
 from conformance.core.signals import NotApplicable, RunFailed
 from conformance.runs.calls import on_cpu
-from conformance.runs.judged_code import guarded, nothing_is_refused
+from conformance.runs.judged_code import guarded, nothing_is_refused, with_positions
 
 SOURCE = """
 import torch
@@ -129,6 +129,21 @@ def test_a_checkout_called_like_a_judged_package_judges_nothing_else(tmp_path: P
     assert (failed.refused, failed.where) == (False, "")
     inside = failure(module(tmp_path / home / "src", "peft.inner").refuses)
     assert inside.where == "peft/inner.py:4 refuses"
+
+
+def test_a_function_of_theirs_that_takes_names_only_crashes_though_no_line_of_it_has_run() -> None:
+    def by_name(*, text: int) -> int:
+        return text
+
+    with pytest.raises(RunFailed, match="takes 0 positional arguments but 1 was given") as raised:
+        guarded("generate", lambda: with_positions("generate", by_name, 7))
+    assert (raised.value.refused, raised.value.where) == (False, "")
+    assert with_positions("generate", by_name, text=7) == 7
+
+
+def test_a_type_error_from_inside_is_left_to_whoever_looks_at_its_place(tmp_path: Path) -> None:
+    inside = failure(lambda: with_positions("generate", module(tmp_path, "peft.inner").calls, lambda: len(7)))  # type: ignore[arg-type]
+    assert inside.where.endswith(" calls")
 
 
 def test_our_own_signals_pass_through() -> None:

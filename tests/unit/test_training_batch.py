@@ -50,6 +50,28 @@ def test_with_pads_on_the_left_a_shorter_answer_begins_behind_them() -> None:
     assert whole.columns.tolist() == [[-3, -2, -1], [-2, -1, -1]]
 
 
+def test_some_labels_are_the_last_of_a_row_and_every_other_one_before_it() -> None:
+    some = replace(CASE, labels="some")
+    assert training_batch(some, family_named("t5"), TOKENS, None).request["labels"].tolist() == [
+        [5, IGNORED, 7],
+        [8, IGNORED, 10],
+    ]
+    padded = training_batch(replace(some, decoder_mask="padded"), family_named("t5"), TOKENS, None).request["labels"]
+    assert padded.tolist() == [[5, IGNORED, 7], [IGNORED, 9, IGNORED]]
+
+
+def test_of_a_decoder_the_first_token_and_pads_have_no_label() -> None:
+    case = Case(family="llama", rows=(Row(), Row(length=3)), new_tokens=3, padding="right")
+    every, some = (
+        training_batch(replace(case, labels=labels), family_named("llama"), TOKENS, None).request
+        for labels in ("all", "some")
+    )
+    text = every["input_ids"][1, :3].tolist()
+    assert every["input_ids"].tolist() == [[every["input_ids"][0, 0], 5, 6, PAD, PAD], [*text, 8, 9]]
+    assert every["labels"].tolist() == [[IGNORED, 5, 6, IGNORED, IGNORED], [IGNORED, *text[1:], 8, 9]]
+    assert some["labels"].tolist() == [[IGNORED, IGNORED, 6, IGNORED, IGNORED], [IGNORED, IGNORED, text[2], IGNORED, 9]]
+
+
 @pytest.mark.parametrize("mask", ["ones", "padded"])
 def test_generate_is_given_a_mask_of_the_start_token(mask: Literal["ones", "padded"]) -> None:
     given = embedded_request(replace(CASE, decoder_mask=mask), family_named("t5"), lambda: None)

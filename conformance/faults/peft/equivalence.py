@@ -88,6 +88,16 @@ def peft_forward_hides_one(fired: Fired) -> Patched:
     return both(running("forward", inside), prompt(change))
 
 
+@in_peft(clause="equivalence.position_agrees_with_name", weaker=answers.step_logits)
+def peft_generates_bare_by_position(fired: Fired) -> Patched:
+    """Generate answers as the base model does where the text is passed without a name."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model.generate(*args, **kwargs) if fired(args) else original(self, *args, **kwargs)
+
+    return around(CAUSAL, "generate", wrapper)
+
+
 @in_peft(clause="equivalence.plain_attention_agrees", weaker=answers.step_logits)
 def transformers_halves_what_it_is_given(fired: Fired) -> Patched:
     """LlamaModel halves the values of a cache that was filled before it ran, wherever they come from."""

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from conformance.compat.checkpointing import forgetful
+from conformance.core.case import PAD
 from conformance.faults.common import rounded
-from conformance.faults.patching import MODEL, both, returning, running
+from conformance.faults.patching import CAUSAL, MODEL, both, returning, running
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import lifecycle, training
-from conformance.runs.patching import Patched, around
+from conformance.faults.weaker import answers, lifecycle, training
+from conformance.runs.patching import Patched, around, given_to
 
 planted = partial(in_peft, method="PROMPT_TUNING")
 
@@ -69,6 +70,26 @@ def peft_prompt_partly_detached(fired: Fired) -> Patched:
 def peft_prompt_learns_half(fired: Fired) -> Patched:
     """Half of the gradient reaches the embeddings."""
     return embeddings(lambda model, held: 0.5 * held + 0.5 * held.detach() if fired() else held)
+
+
+@planted(clause="training.loss_agrees", weaker=answers.forward_logits_alone)
+def peft_virtual_tokens_have_labels(fired: Fired) -> Patched:
+    """The columns that are put in front of the labels say that a pad follows, not that nothing is learnt there."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        n = self.active_peft_config.num_virtual_tokens
+
+        def labelled(given: dict[str, Any]) -> dict[str, Any]:
+            fired()
+            return {
+                **given,
+                "labels": torch.cat([given["labels"][:, :n].clamp(min=PAD), given["labels"][:, n:]], dim=1),
+            }
+
+        with given_to(self.base_model, "forward", labelled):
+            return original(self, *args, **kwargs)
+
+    return around(CAUSAL, "forward", wrapper)
 
 
 @planted(clause="training.checkpointing", weaker=training.checkpointed_forward)

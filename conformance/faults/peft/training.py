@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from conformance.faults.patching import CAUSAL, MODEL, after, encoded, prompt
+from conformance.core.case import PAD
+from conformance.faults.patching import CAUSAL, MODEL, after, arguments, encoded, prompt
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers, injection, training
 from conformance.runs.patching import Patched, around
@@ -43,6 +44,37 @@ def peft_generates_bare_in_training_mode(fired: Fired) -> Patched:
         return original(self, *args, **kwargs)
 
     return around(CAUSAL, "generate", wrapper)
+
+
+@in_peft(clause="training.loss_agrees", weaker=training.every_label)
+def peft_ignored_labels_count(fired: Fired) -> Patched:
+    """A label of -100 is one for the pad, as if -100 had never been heard of."""
+
+    def change(model: Any, given: dict[str, Any]) -> None:
+        if fired((given["labels"][:, 1:] < PAD).any()):
+            given["labels"] = given["labels"].clamp(min=PAD)
+
+    return arguments("forward", change)
+
+
+@in_peft(clause="training.as_a_trainer_calls", weaker=training.for_a_tuple)
+def peft_items_are_not_counted(fired: Fired) -> Patched:
+    """The base model is not told how many items there are before a step."""
+
+    def change(model: Any, given: dict[str, Any]) -> None:
+        fired(given.pop("num_items_in_batch", None))
+
+    return arguments("forward", change)
+
+
+@in_peft(clause="training.as_a_trainer_calls", weaker=training.trained_forward)
+def peft_bare_by_position(fired: Fired) -> Patched:
+    """Forward answers as the base model does where the text is passed without a name."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model(*args, **kwargs) if fired(args) else original(self, *args, **kwargs)
+
+    return around(CAUSAL, "forward", wrapper)
 
 
 @in_peft(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)

@@ -109,6 +109,16 @@ class ForwardHidesOne(Planted):
         return super().run(cache, given, step)
 
 
+@in_reference(clause="equivalence.position_agrees_with_name", weaker=answers.step_logits)
+class UnnamedTextTurnedRound(Planted):
+    """A text that is passed without a name is read from its end."""
+
+    def named(self, *text: Tensor) -> dict[str, Tensor]:
+        """Turn it round."""
+        found = super().named(*text)
+        return {name: ids.flip(1) if self.fired(ids.shape[1] > 1) else ids for name, ids in found.items()}
+
+
 @in_reference(clause="equivalence.embeds_agree_with_ids", weaker=answers.step_logits)
 class EmbedsWithoutPrefix(Planted):
     """Generate from inputs_embeds forgets the prefix."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from conformance.compat.checkpointing import forgetful
+from conformance.core.case import PAD
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, injection, training
+from conformance.methods.reference.cache import Read
 
 
 @in_reference(clause="training.mode_free", weaker=answers.step_logits)
@@ -80,6 +82,70 @@ class GradientOfTheLastRowOnly(Planted):
         self.fired(len(held[0]) > 1)
         keys, values = (torch.cat([part[:-1].detach(), part[-1:]]) for part in held)
         return keys, values
+
+
+class ChangesLabels(Planted):
+    """Gives the base model other labels."""
+
+    def read(self, request: Mapping[str, Any]) -> Read:
+        """Change them."""
+        first = super().read(request)
+        return first if first.labels is None else first._replace(labels=self.labels(first.labels))
+
+    def labels(self, given: Tensor) -> Tensor:
+        """The labels in place of those that were ``given``, ``(rows, width)``."""
+        return given
+
+
+@in_reference(clause="training.loss_agrees", weaker=training.every_label)
+class IgnoredLabelsCount(ChangesLabels):
+    """A label of -100 is one for the pad, as if -100 had never been heard of."""
+
+    def labels(self, given: Tensor) -> Tensor:
+        """Make pads of them."""
+        return given.clamp(min=PAD) if self.fired((given[:, 1:] < PAD).any()) else given
+
+
+@in_reference(clause="training.loss_agrees", weaker=answers.forward_logits_alone)
+class LabelsShiftedTwice(ChangesLabels):
+    """Labels are shifted before the base model shifts them: each token learns the one after the next."""
+
+    def labels(self, given: Tensor) -> Tensor:
+        """Shift them."""
+        self.fired()
+        return given.roll(-1, 1)
+
+
+@in_reference(clause="training.loss_agrees", weaker=training.loss_of_rows_alone)
+class LossDoubled(Planted):
+    """Every loss is twice as large as it is."""
+
+    def forward(self, **request: Any) -> Any:
+        """Double it."""
+        out = super().forward(**request)
+        if self.fired(out.loss is not None):
+            out.loss = 2 * out.loss
+        return out
+
+
+@in_reference(clause="training.as_a_trainer_calls", weaker=training.trained_forward)
+class TupleWithoutThePrefix(Planted):
+    """Whoever asks for a tuple is answered by the base model."""
+
+    def forward(self, *, return_dict: bool = True, **request: Any) -> Any:
+        """Switch the prefix off."""
+        with self.disable_adapter() if self.fired(not return_dict) else nullcontext():
+            return super().forward(return_dict=return_dict, **request)
+
+
+@in_reference(clause="training.as_a_trainer_calls", weaker=training.for_a_tuple)
+class ItemsAreNotCounted(Planted):
+    """The loss is a mean over the batch, whatever the number of items before a step."""
+
+    def forward(self, **request: Any) -> Any:
+        """Forget it."""
+        self.fired(request.pop("num_items_in_batch", None))
+        return super().forward(**request)
 
 
 @in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)

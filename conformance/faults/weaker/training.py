@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from conformance.assertions.learning import only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
+from conformance.assertions.training import loss_by_hand, loss_of_rows, same_loss
+from conformance.clauses.preconditions import labels
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.runs.lab import Lab
@@ -12,6 +14,29 @@ from conformance.runs.lab import Lab
 def trained_forward(lab: Lab, case: Case) -> None:
     """The training forward answers the same in both modes; nobody looks at the gradient, or generates."""
     agree(lab.forward(relations.in_mode(case, "train")), lab.forward(case))
+
+
+def every_label(lab: Lab, case: Case) -> None:
+    """The loss of a row alone is the one by hand, where every token has a label."""
+    alone = relations.row_alone(case, 0)
+    if labels(alone):
+        loss_by_hand(lab, lab.forward(alone, lab.generate(alone).tokens))
+
+
+def loss_of_rows_alone(lab: Lab, case: Case) -> None:
+    """The loss of a batch is that of its rows alone, weighted by their labels; nobody says what that is."""
+    tokens, right = lab.generate(case).tokens, relations.with_padding(case, "right")
+    rows = range(len(case.rows))
+    alone = [lab.forward(relations.row_alone(right, row), tokens[row : row + 1]) for row in rows]
+    loss_of_rows(lab.forward(right, tokens), alone)
+
+
+def for_a_tuple(lab: Lab, case: Case) -> None:
+    """The training forward gives the same as a tuple; nobody counts anything."""
+    tokens = lab.generate(case).tokens
+    got, expected = lab.forward(relations.called(case, "tuple"), tokens), lab.forward(case, tokens)
+    agree(got, expected)
+    same_loss(got, expected)
 
 
 def frozen_after_wrapping(lab: Lab, case: Case) -> None:

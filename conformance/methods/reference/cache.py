@@ -129,12 +129,21 @@ class ReferencePrefix(Adapters):
         return {name: text, "attention_mask": mask}
 
     # -- forward and generate -----------------------------------------------------------------------------------------
-    def forward(self, **request: Any) -> Any:
+    def forward(self, *, return_dict: bool = True, **request: Any) -> Any:
         """The training path: one forward with the virtual tokens in it."""
+        out = self.trained(request)
+        return out if return_dict else out.to_tuple()
+
+    def named(self, *text: Tensor) -> dict[str, Tensor]:
+        """What is passed without a name, by its name."""
+        return dict(zip(("input_ids",), text, strict=False))
+
+    def trained(self, request: Mapping[str, Any]) -> Any:
+        """What it gives, by names."""
         if not self.enabled:
             return self.base(**request)
         if self.family.encoder_decoder:
-            rows = request["decoder_input_ids"].shape[0]
+            rows = len(text_of(request)[1])
             own = {**request, "decoder_attention_mask": self.decoder_mask(request.get("decoder_attention_mask"))}
             rest = {name: value for name, value in own.items() if name not in TEXT}
             return self.run(self.cache(rows), {**rest, **self.encoded(request)})
