@@ -70,6 +70,8 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     ),
     "with_ends": (relations.with_ends, {"ends": True}),
     "streamed": (relations.streamed, {"streamed": True}),
+    "with_labels": (lambda c: relations.with_labels(c, "some"), {"labels": "some"}),
+    "called": (lambda c: relations.called(c, "tuple"), {"call": "tuple"}),
     "with_decoder_mask": (lambda c: relations.with_decoder_mask(c, "padded"), {"decoder_mask": "padded"}),
     "checkpointed": (
         lambda c: relations.checkpointed(c, "after"),
