@@ -55,6 +55,14 @@ def accumulated(pair: Pair) -> Tensor | None:
     return leaf.grad
 
 
+def hooked(where: str) -> Tensor | None:
+    """The gradient that a hook is given of a parameter whose module was moved after that."""
+    module, seen = torch.nn.Linear(3, 2), list[Tensor]()
+    torch.nn.init.ones_(module.weight).register_hook(seen.append)
+    module.to(where)(Pair.cpu(2, 3).to(where)).sum().backward()
+    return seen[0] if seen else None
+
+
 def seeded(device: str) -> Tensor:
     """The first random numbers of a seed."""
     torch.manual_seed(3)
@@ -160,6 +168,7 @@ PROBES = (
     Probe("foreach over both", "first", lambda on: torch._foreach_add([on.a(2), on.b(2)], [on.a(2), on.b(2)])),
     Probe("foreach across", "mismatch", lambda on: torch._foreach_add([on.a(2)], [on.b(2)])),
     Probe("gradient from both", "first", accumulated),
+    Probe("hook of a moved parameter", "second", lambda on: hooked(on.second)),
     Probe("number", "float", lambda on: on.a(2, 3).sum().item()),
     Probe("numpy", "TypeError", lambda on: on.a(2, 3).numpy()),
 )

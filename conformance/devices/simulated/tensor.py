@@ -23,8 +23,26 @@ ADDRESS_SPACE = 1 << 56
 
 
 def dispatch_with(dispatch: Dispatch) -> None:
-    """Let ``dispatch(overload, args, kwargs)`` do what is done with simulated tensors."""
+    """Let ``dispatch(overload, args, kwargs)`` do what is done with simulated tensors; their hooks move with them."""
+    if not _DISPATCH:
+        torch.utils.swap_tensors = _with_hooks(torch.utils.swap_tensors)
     _DISPATCH[:] = [dispatch]
+
+
+def _with_hooks(swap: Callable[[Tensor, Tensor], None]) -> Callable[[Tensor, Tensor], None]:
+    """``swap``, after which the first tensor has its hooks still.
+
+    torch moves a parameter to a GPU by new data, which keeps the hooks on its gradient; a wrapper like ours it swaps for the
+    moved one, and what autograd calls stays behind.
+    """
+
+    def swapped(one: Tensor, other: Tensor) -> None:
+        hooks = one._backward_hooks
+        swap(one, other)
+        if hooks is not None:
+            one._backward_hooks = hooks  # tells autograd of them
+
+    return swapped
 
 
 class SimulatedTensor(Tensor):
