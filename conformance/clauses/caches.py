@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.cache import returns_the_same_kind
 from conformance.assertions.logits import agree
-from conformance.clauses.preconditions import decoder_only, no_cache, other_caches, room_for_two_turns
-from conformance.clauses.registry import clause
-from conformance.core.relations import first_steps, row_alone, with_cache, without_prefix
+from conformance.clauses.preconditions import (
+    chunked,
+    decoder_only,
+    no_cache,
+    other_caches,
+    room_for_two_turns,
+    several_chunks,
+)
+from conformance.clauses.registry import Floor, clause
+from conformance.core.relations import first_steps, row_alone, with_cache, with_decoding, without_prefix
 from conformance.core.sources import KV_CACHE_DOC
 
 if TYPE_CHECKING:
@@ -50,4 +57,23 @@ def continued(lab: Lab, case: Case) -> None:
         lab.second_answer(case, from_cache=True),
         lab.second_answer(case, from_cache=False),
         "going on from the cache answers otherwise than starting afresh",
+    )
+
+
+@clause(
+    sources=(KV_CACHE_DOC,),
+    requires=(decoder_only, several_chunks),
+    follow_ups=chunked,
+    floor=Floor(may_refuse=True),
+)
+def chunked_prefill(lab: Lab, case: Case) -> None:
+    """With prefill_chunk_size, which reads the text in pieces, generate answers the same, or refuses in words.
+
+    The source says that tokens go on from the cache of those before them; so does each piece of a text, and virtual tokens come
+    in front of the first. That it changes no answer is our own claim.
+    """
+    agree(
+        lab.generate(case),
+        lab.generate(with_decoding(case, "plain")),
+        "a text that is read in pieces is answered otherwise",
     )

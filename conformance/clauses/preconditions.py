@@ -7,6 +7,7 @@ from typing import Literal
 
 from conformance.clauses.registry import precondition
 from conformance.core.case import HANDED_IN, Call, Case
+from conformance.core.decodings import CHUNK
 from conformance.core.relations import (
     asked_wrongly,
     beam_searched,
@@ -335,6 +336,17 @@ def eager_attention(case: Case) -> bool:
 def all_returned(case: Case) -> tuple[Case, ...]:
     """Three steps of it, with all returned that generate can return."""
     return (with_decoding(first_steps(case), "all_returned"),)
+
+
+@precondition(otherwise="The text is no longer than the first piece of it")
+def several_chunks(case: Case) -> bool:
+    """A text that is read in several pieces."""
+    return case.longest > CHUNK
+
+
+def chunked(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, the text read in pieces."""
+    return (with_decoding(first_steps(case), "chunked"),)
 
 
 def looked_up(case: Case) -> tuple[Case, ...]:

@@ -131,7 +131,9 @@ class Row(Part, frozen=True):
         return self.seed % count
 
 
-Decoding = Literal["plain", "sampled", "processed", "searched", "searched_early", "looked_up", "all_returned"]
+Decoding = Literal[
+    "plain", "sampled", "processed", "searched", "searched_early", "looked_up", "all_returned", "chunked"
+]
 """How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
 
 HANDED_IN = ("given", "given_static")

@@ -7,6 +7,8 @@ from typing import Any
 
 from conformance.core.case import PAD, VOCABULARY, Decoding
 
+CHUNK = 2
+"""Tokens that are read at once where a text is read in pieces."""
 _ENDS = list(range(2 * VOCABULARY // 3, VOCABULARY))
 _SEARCHED = {"num_return_sequences": 2, "output_scores": True, "eos_token_id": _ENDS}
 
@@ -30,5 +32,7 @@ DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
     "searched": {**_SEARCHED, "length_penalty": 0.5, "early_stopping": False},
     "searched_early": {**_SEARCHED, "length_penalty": 2.0, "early_stopping": True},
     "looked_up": {"prompt_lookup_num_tokens": 2},
+    # The text is read in pieces of so many tokens.
+    "chunked": {"prefill_chunk_size": CHUNK},
     "all_returned": {"output_scores": True, "output_attentions": True, "output_hidden_states": True},
 }

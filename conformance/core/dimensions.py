@@ -305,6 +305,7 @@ ASKED = (
         searched_early="searched_early",
         looked_up="looked_up",
         all_returned="all_returned",
+        chunked="chunked",
     ),
     Dimension(
         name="new tokens",

@@ -379,6 +379,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "decoder-ids-of-tasks-are-lost": rolled_where_the_decoder_has_pads,
     "decoder-mask-of-tasks-counts-the-prompt": rolled_where_the_decoder_has_pads,
     "guesses-cut-to-one": hidden_in_the_first_call,
+    "pieces-cut-to-one": hidden_in_a_second_turn,
     "windows-forget-guesses": hidden_in_the_first_call,
     "prompt-hides-the-text-from-penalties": ends_at_once,
     "prompt-rows-for-the-decoder": last_embedding_detached,

@@ -183,6 +183,7 @@ WRITTEN = {
     "searched": with_decoding(PLAIN, "searched"),
     "searched_early": with_decoding(PLAIN, "searched_early"),
     "looked_up": with_decoding(PLAIN, "looked_up"),
+    "chunked": with_decoding(PLAIN, "chunked"),
     "all_returned": with_decoding(PLAIN, "all_returned"),
     "many_new_tokens": PLAIN,
     "one_new_token": first_steps(PLAIN, 1),

@@ -79,6 +79,7 @@ PAIRS = {
     "searched": Pair(case(decoding="searched"), case(decoding="searched_early")),
     "searched_early": Pair(case(decoding="searched_early"), case(decoding="searched")),
     "looked_up": Pair(case(decoding="looked_up"), case(decoding="sampled")),
+    "chunked": Pair(case(decoding="chunked"), case()),
     "all_returned": Pair(case(decoding="all_returned"), case()),
     "static_cache": Pair(case(cache="static"), case()),
     "given_cache": Pair(case(cache="given"), case(cache="given_static")),

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from conformance.compat import caches
-from conformance.faults.patching import arguments
+from conformance.faults.patching import arguments, both, hide, inputs
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers
 from conformance.runs.patching import Patched
@@ -34,3 +34,19 @@ def peft_cache_that_is_handed_in_is_copied(fired: Fired) -> Patched:
             given[name] = deepcopy(given[name])
 
     return arguments("generate", change)
+
+
+@in_peft(clause="caches.chunked_prefill", weaker=answers.step_logits)
+def peft_pieces_see_less(fired: Fired) -> Patched:
+    """Where a text is read in pieces, those behind the first do not see the first virtual token."""
+    pieces = False
+
+    def note(self: Any, given: dict[str, Any]) -> None:
+        nonlocal pieces
+        pieces = bool(given.get("prefill_chunk_size"))
+
+    def change(self: Any, given: dict[str, Any], step: int) -> None:
+        if step > 0 and fired(pieces):
+            hide(given)
+
+    return both(arguments("generate", note), inputs(change))

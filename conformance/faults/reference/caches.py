@@ -12,6 +12,7 @@ from conformance.compat import caches
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
 from conformance.methods.reference.cache import Read
+from conformance.methods.reference.decoding import Decoding
 from conformance.methods.reference.loop import Begun
 
 
@@ -133,3 +134,42 @@ class HandedInCacheWithoutPrefix(Planted):
             for layer in found.cache.layers:
                 layer.keys, layer.values = 0 * layer.keys, 0 * layer.values
         return found
+
+
+@in_reference(clause="caches.chunked_prefill", weaker=answers.last_piece_of_one)
+class SecondPieceLosesItsLastToken(Planted):
+    """Where a text is read in pieces, the last token of the second piece is masked out."""
+
+    def answered(
+        self, steps: int, given: dict[str, Any], decoding: Decoding, static: bool = False, remembers: bool = True
+    ) -> Any:
+        """Mask it out."""
+        size, mask = decoding.prefill_chunk_size, given.get("attention_mask")
+        if mask is not None and self.fired(0 < 2 * size <= mask.shape[1]):
+            given = {**given, "attention_mask": mask.clone()}
+            given["attention_mask"][:, 2 * size - 1] = 0
+        return super().answered(steps, given, decoding, static, remembers)
+
+
+@in_reference(clause="caches.chunked_prefill", weaker=answers.step_logits)
+class PrefixHalfSeenInPieces(Planted):
+    """Where a text is read in pieces, the first virtual token is not seen."""
+
+    pieces = False
+
+    def answered(
+        self, steps: int, given: dict[str, Any], decoding: Decoding, static: bool = False, remembers: bool = True
+    ) -> Any:
+        """Remember it for as long as the call lasts."""
+        self.pieces = decoding.prefill_chunk_size > 0
+        try:
+            return super().answered(steps, given, decoding, static, remembers)
+        finally:
+            self.pieces = False
+
+    def mask(self, given: Tensor | None, rows: int, width: int) -> Tensor:
+        """Mask it out."""
+        mask = super().mask(given, rows, width)
+        if self.fired(self.pieces and self.length > 0):
+            mask[:, 0] = 0
+        return mask

@@ -8,6 +8,7 @@ from conformance.assertions.logits import agree, agree_on_tokens, identical
 from conformance.clauses import equivalence, preconditions
 from conformance.core import relations
 from conformance.core.case import Case
+from conformance.core.decodings import CHUNK
 from conformance.oracles.table import handmade_cache
 from conformance.runs.lab import Lab
 
@@ -137,6 +138,13 @@ def a_cache_handed_in(lab: Lab, case: Case) -> None:
     """With an empty cache that is handed in the answer is the same; nobody looks at that cache afterwards."""
     short = relations.first_steps(case)
     agree(lab.generate(relations.with_cache(short, "given")), lab.generate(short))
+
+
+def last_piece_of_one(lab: Lab, case: Case) -> None:
+    """A text whose second piece is one token is answered as if it were read at once."""
+    rows = tuple(replace(row, length=min(row.length, CHUNK + 1)) for row in case.rows)
+    short = relations.first_steps(replace(case, rows=rows))
+    agree(lab.generate(relations.with_decoding(short, "chunked")), lab.generate(short))
 
 
 def first_token_without_cache(lab: Lab, case: Case) -> None:
