@@ -230,7 +230,9 @@ ASKED = (
         padded_decoder_mask="padded",
         left_padded_decoder_mask="left",
     ),
-    by_field("dtype", "asked", float32="float32", float64="float64"),
+    by_field("dtype", "asked", float32="float32", float64="float64", bfloat16="bfloat16", float16="float16"),
+    by_field("autocast", "asked", no_autocast=False, under_autocast=True),
+    by_field("prefix.scale", "asked", numbers_as_drawn="drawn", large_numbers="large", small_numbers="small"),
     Dimension(
         name="positions",
         of="asked",

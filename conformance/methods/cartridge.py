@@ -25,7 +25,7 @@ class Cartridge(KeysAndValues):
     """Learnt keys and values behind frozen ones."""
 
     name = "CARTRIDGE"
-    varied = frozenset({"length", "frozen", "content", "order", "seed"})
+    varied = frozenset({"length", "frozen", "content", "order", "scale", "seed"})
     config = "CartridgeConfig"
 
     def settings(self, case: Case) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class PrefixTuning(KeysAndValues):
     """Learnt keys and values, or a smaller embedding and the layers that make them of it."""
 
     name = "PREFIX_TUNING"
-    varied = frozenset({"length", "projection", "content", "order", "seed"})
+    varied = frozenset({"length", "projection", "content", "order", "scale", "seed"})
     config = "PrefixTuningConfig"
 
     def settings(self, case: Case) -> dict[str, Any]:
@@ -57,6 +57,10 @@ class PrefixTuning(KeysAndValues):
         if name in (IN_WEIGHT, OUT_WEIGHT):
             return value * near(shape[1] ** -0.5) * (2 if name == OUT_WEIGHT else 1)
         return value / 8 if name in (IN_BIAS, OUT_BIAS) else value
+
+    def scales(self, case: Case, name: str) -> bool:
+        """The last layer of the projection, or the embedding."""
+        return name in (OUT_WEIGHT, OUT_BIAS) if case.prefix.projection else name == EMBEDDING
 
     def computes_rows(self, case: Case) -> bool:
         """With a projection."""

@@ -26,7 +26,7 @@ class PromptTuning(Method):
 
     name = "PROMPT_TUNING"
     acts_on = "embeddings"
-    varied = frozenset({"length", "content", "order", "seed"})
+    varied = frozenset({"length", "content", "order", "scale", "seed"})
     config = "PromptTuningConfig"
     reference = "conformance.methods.reference.embeddings:ReferencePrompt"
 

@@ -39,6 +39,7 @@ class Trace:
     * ``random``: the state in which a call that samples left torch's generator of random numbers;
     * ``told_to_processor``, ``told_to_criterion``: the tokens ``(rows, length)`` that ours were given in each step;
     * ``scores``: those of the answers ``(rows * returned, ...)`` that a beam search returned;
+    * ``embeddings``: what was read first in place of tokens, ``(rows, columns, hidden)``, by an encoder where there is one;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -58,6 +59,7 @@ class Trace:
     layer_devices: tuple[str, ...] = ()
     random: Tensor | None = None
     scores: Tensor | None = None
+    embeddings: Tensor | None = None
     told_to_processor: tuple[Tensor, ...] = ()
     told_to_criterion: tuple[Tensor, ...] = ()
 

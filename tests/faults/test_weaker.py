@@ -19,6 +19,8 @@ GROSS = {
     "all_kv_heads": "contents_ignored",
     "alone": "contents_ignored",
     "answers_after_an_error": "off_after_an_error",
+    "answers_in_half": "hidden_in_half",
+    "answers_under_autocast": "bare_under_autocast",
     "any_gradient": "no_gradient",
     "as_before_a_refused_request": "off_after_a_refusal",
     "base_after_generate": "peft_base_left_patched",
@@ -28,6 +30,7 @@ GROSS = {
     "default_attention": "contents_ignored",
     "disabled_in_forward": "not_disabled_in_forward",
     "disabled_in_generate": "not_disabled_in_generate",
+    "double_as_float32": "contents_ignored",
     "equal_lengths": "only_the_first_row",
     "first_call_grows": "injected_twice",
     "first_steps": "contents_ignored",
@@ -64,6 +67,7 @@ GROSS = {
     "two_equal_rows": "only_the_first_row",
     "two_layers": "contents_ignored",
     "unprojected": "contents_ignored",
+    "usual_numbers": "prefix_kept_in_float32",
     "without_lstm": "contents_ignored",
 }
 """For each weaker check a fault that even it finds."""
