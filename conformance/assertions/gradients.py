@@ -54,11 +54,11 @@ def visible_virtual_tokens(case: Case) -> range:
     return range(max(method.trained(case).start, n - method.reach(case)), n)
 
 
-def gradients(lab: Lab, case: Case, tokens: Tensor) -> tuple[Trace, dict[str, Tensor]]:
-    """The training path on the shared subject, and the gradient of every raw parameter that has one, on the CPU."""
+def gradients(lab: Lab, case: Case, tokens: Tensor, subject: Subject | None = None) -> tuple[Trace, dict[str, Tensor]]:
+    """The training path on ``subject``, or the shared one, and the gradient of every raw parameter that has one, on the CPU."""
     import torch
 
-    subject = lab.subject(case)
+    subject = subject or lab.subject(case)
     seen, named = lab.forward_on(subject, case, tokens, grad=True), subject.learning()
     found = torch.autograd.grad(_learnt(seen.logits), list(named.values()), allow_unused=True)
     # None for a parameter that the logits do not depend on, whatever torch's annotation says.

@@ -20,11 +20,14 @@ NOT_A_NUMBER = 1e30
 """The margin of a NaN or an infinity, finite so that JSON can hold it."""
 
 
-def agree(got: Trace, expected: Trace, what: str = "the logits differ") -> None:
-    """The logits of every row and step agree. Shapes ``(rows, steps, vocabulary)``."""
+def agree(got: Trace, expected: Trace, what: str = "the logits differ", floor: float = ERROR_FLOOR) -> None:
+    """The logits of every row and step agree. Shapes ``(rows, steps, vocabulary)``.
+
+    What is below ``floor``, relative to the spread of the logits, is right, whatever the error is.
+    """
     _equal_shapes(got, expected)
     distance = (got.logits.double() - expected.logits.double()).abs().amax(-1)
-    _judge(distance, got, expected, what)
+    _judge(distance, got, expected, what, floor)
 
 
 def agree_on_tokens(got: Trace, expected: Trace) -> None:
@@ -61,12 +64,12 @@ def _equal_shapes(got: Trace, expected: Trace) -> None:
         )
 
 
-def _judge(distance: Tensor, got: Trace, expected: Trace, what: str) -> None:
+def _judge(distance: Tensor, got: Trace, expected: Trace, what: str, floor: float = ERROR_FLOOR) -> None:
     spread = spread_of(expected)
     # After a near tie two right runs go different ways, and can no longer be compared.
     distance = distance.masked_fill(~_same_history(got.tokens, expected.tokens), 0.0)
     # Written so that a NaN fails, and an infinite spread excuses nothing.
-    if math.isfinite(spread) and bool((distance <= ERROR_FLOOR * spread).all()):
+    if math.isfinite(spread) and bool((distance <= floor * spread).all()):
         return
     error = got.error()
     if error is None:

@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 from typing import Literal
 
 from conformance.clauses.registry import precondition
-from conformance.core.case import HANDED_IN, Call, Case
+from conformance.core.case import HANDED_IN, Call, Case, Dtype, Scale
 from conformance.core.decodings import CHUNK
 from conformance.core.relations import (
     asked_wrongly,
@@ -15,6 +15,8 @@ from conformance.core.relations import (
     called,
     checkpointed,
     first_steps,
+    in_double,
+    in_dtype,
     in_mode,
     nothing_waits,
     one_token,
@@ -22,6 +24,7 @@ from conformance.core.relations import (
     spelled_plainly,
     streamed,
     told_by_length,
+    under_autocast,
     with_beams,
     with_cache,
     with_decoder_mask,
@@ -31,12 +34,27 @@ from conformance.core.relations import (
     with_mask,
     with_padding,
     with_real_tokens,
+    with_scale,
 )
 from conformance.families import family_named
 from conformance.methods import method_named
 
 TWO_TURNS = 6
 """Tokens of an answer, of a further text, and of the answer to it: two of each."""
+
+
+HALVES: tuple[Dtype, ...] = ("float16", "bfloat16")
+SCALES: tuple[Scale, ...] = ("drawn", "large", "small")
+
+
+FEW = 4
+"""Of so many Cases one is run in another precision, which takes models of its own."""
+
+
+@precondition(otherwise="It is not among the Cases that are run in another precision, which takes models of its own")
+def one_of_few(case: Case) -> bool:
+    """One Case of four, as its seeds decide."""
+    return (case.seed + case.prefix.seed) % FEW == 0
 
 
 @precondition(otherwise="The method puts nothing into the cache")
@@ -295,6 +313,27 @@ def limits(case: Case) -> tuple[Case, ...]:
     """Three steps whose end is said in each way: for text and answer together, by the least and by the most."""
     short = first_steps(case)
     return (streamed(told_by_length(short)), with_ends(told_by_length(short)), with_ends(short))
+
+
+def _without_pads(case: Case) -> Case:
+    """Three steps of it, of its first row alone where rows have pads."""
+    return first_steps(row_alone(case, 0) if case.padded else case)
+
+
+def halves(case: Case) -> tuple[Case, ...]:
+    """Three steps without pads, in one of the half precisions, with usual, large or small numbers, as its seeds decide."""
+    scaled = with_scale(_without_pads(case), SCALES[case.rows[0].seed % len(SCALES)])
+    return (in_dtype(scaled, HALVES[case.prefix.seed % len(HALVES)]),)
+
+
+def autocasts(case: Case) -> tuple[Case, ...]:
+    """Three steps without pads, under autocast."""
+    return (under_autocast(_without_pads(case)),)
+
+
+def doubles(case: Case) -> tuple[Case, ...]:
+    """Three steps without pads, in float64, with numbers that float32 has to round, as its seeds decide large or small."""
+    return (in_double(with_scale(_without_pads(case), SCALES[1 + case.rows[0].seed % 2])),)
 
 
 def no_cache(case: Case) -> tuple[Case, ...]:

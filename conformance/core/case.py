@@ -82,6 +82,11 @@ Begins = Literal[
 ]
 """How an adapter begins: filled with drawn numbers, or as its method is told (:mod:`conformance.methods.beginning`)."""
 
+Scale = Literal["drawn", "large", "small"]
+"""How large the numbers in the virtual tokens are."""
+Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+"""What a model's weights are, and what it computes in."""
+
 
 class Prefix(Part, frozen=True):
     """The virtual tokens: how many, how they are encoded, and what is in them.
@@ -90,8 +95,9 @@ class Prefix(Part, frozen=True):
     the model), and ``lstm_layers`` how many layers of an LSTM it begins with. ``content`` is ``random``, or ``tokens``: what a
     real token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens.
     ``frozen``: how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix
-    of that ``rank``. ``begins``: what the parameters of a new adapter are. Length 0 is the base model without any prefix, the
-    control.
+    of that ``rank``. ``begins``: what the parameters of a new adapter are. ``scale``: numbers of about 1, or a few hundred times
+    as ``large``, or some ten thousand times as ``small``, which are then exact in no half precision. Length 0 is the base model
+    without any prefix, the control.
     """
 
     length: Small = 1
@@ -99,6 +105,7 @@ class Prefix(Part, frozen=True):
     lstm_layers: Small = 0
     content: Literal["random", "tokens"] = "random"
     order: Literal["drawn", "reversed"] = "drawn"
+    scale: Scale = "drawn"
     frozen: Small = 0
     tasks: Count = 1
     rank: Count = 1
@@ -226,6 +233,7 @@ class Case(Part, frozen=True):
     ``call``: how the model is called, beside the ``usual`` way: with the text by ``position``, that is, without a name; in
     training also for a ``tuple`` in place of an output with names, with the items before a step ``counted``, or with the
     ``labels`` of an encoder-decoder alone, of which it makes what its decoder reads.
+    ``autocast``: every call is made under ``torch.autocast``, which computes in bfloat16 what may be.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     ``wrong`` is what is wrong with what is asked for, such that it cannot work.
     """
@@ -254,7 +262,8 @@ class Case(Part, frozen=True):
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
     wrong: Wrong = "nothing"
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Dtype = "float32"
+    autocast: bool = False
     placement: Placement = _PLACEMENT
     seed: Small = 0
 
@@ -284,6 +293,11 @@ class Case(Part, frozen=True):
         """Whether any row needs pads."""
         return any(row.length != self.longest for row in self.rows)
 
+    @property
+    def in_half(self) -> bool:
+        """Whether all of it, or under autocast most, is computed in a half precision."""
+        return self.autocast or self.dtype in ("bfloat16", "float16")
+
     def answered(self, row: int) -> int:
         """How many tokens answer a row in the training path of an encoder-decoder: all, or one less for each row above it."""
         return self.new_tokens - row % self.new_tokens if self.decoder_mask in ("padded", "left") else self.new_tokens
@@ -301,7 +315,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "labels", "call", "mode", "decoding", "limit", "ends", "streamed"}
+    | {"decoder_mask", "labels", "call", "mode", "decoding", "limit", "ends", "streamed", "autocast"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing", "wrong"})

@@ -278,7 +278,9 @@ ASKED = (
         items_counted="counted",
         labels_without_decoder_ids="labels",
     ),
-    by_field("dtype", "asked", float32="float32", float64="float64"),
+    by_field("dtype", "asked", float32="float32", float64="float64", bfloat16="bfloat16", float16="float16"),
+    by_field("autocast", "asked", no_autocast=False, under_autocast=True),
+    by_field("prefix.scale", "asked", numbers_as_drawn="drawn", large_numbers="large", small_numbers="small"),
     Dimension(
         name="positions",
         of="asked",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Begins, Call, Case, Decoding, Device, Placement, Prefix, Row, Wrong
+from conformance.core.case import Begins, Call, Case, Decoding, Device, Dtype, Placement, Prefix, Row, Scale, Wrong
 
 
 def without_prefix(case: Case) -> Case:
@@ -100,6 +100,26 @@ def begun_as(case: Case, begins: Begins) -> Case:
 def in_double(case: Case) -> Case:
     """The same in float64."""
     return replace(case, dtype="float64")
+
+
+def in_dtype(case: Case, dtype: Dtype) -> Case:
+    """The same in ``dtype``."""
+    return replace(case, dtype=dtype)
+
+
+def in_single(case: Case) -> Case:
+    """The same in float32, all of it."""
+    return replace(case, dtype="float32", autocast=False)
+
+
+def under_autocast(case: Case) -> Case:
+    """Every call is made under autocast."""
+    return replace(case, autocast=True)
+
+
+def with_scale(case: Case, scale: Scale) -> Case:
+    """The same numbers in the virtual tokens, larger or smaller."""
+    return replace(case, prefix=replace(case.prefix, scale=scale))
 
 
 def with_beams(case: Case) -> Case:

@@ -14,4 +14,5 @@ STRATEGIES_DOC = "https://huggingface.co/docs/transformers/generation_strategies
 PROCESSORS_DOC = "https://huggingface.co/docs/transformers/internal/generation_utils"
 GLOSSARY = "https://huggingface.co/docs/transformers/glossary"
 COLLATOR_DOC = "https://huggingface.co/docs/transformers/main_classes/data_collator"
+DTYPE_DOC = "https://huggingface.co/docs/peft/developer_guides/troubleshooting"
 GENERATION_DOC = "https://huggingface.co/docs/transformers/main_classes/text_generation"

@@ -24,7 +24,8 @@ T = TypeVar("T")
 KEPT = {
     "family": "another family is another model class, with bugs of its own",
     "method": "another method has bugs of its own",
-    "dtype": "float64 is a control, not a simpler Case",
+    "dtype": "what is claimed of another precision says nothing of this one; float64 is a control",
+    "autocast": "what is claimed under autocast says nothing without",
     "padding": "clauses draw it on purpose",
     "mask": "clauses draw it on purpose",
     "inputs": "clauses draw it on purpose",

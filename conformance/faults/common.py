@@ -18,6 +18,19 @@ def rounded(values: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     return values.to(dtype).to(values.dtype)
 
 
+def gradient_lost(values: Tensor) -> Tensor:
+    """``values`` whose gradient on its way back is scaled down to where float16 has no numbers left, and up again."""
+    passed = values + 0  # a hook on the values themselves would stay on a parameter
+    if passed.requires_grad:
+        passed.register_hook(lambda gradient: rounded(gradient * 1e-12, torch.float16) * 1e12)
+    return passed
+
+
+def half(dtype: torch.dtype) -> bool:
+    """Whether ``dtype`` is one of the half precisions."""
+    return dtype.is_floating_point and dtype.itemsize == 2
+
+
 def turned(keys: Tensor) -> Tensor:
     """Keys ``(rows, kv_heads, n, head_dim)`` with the dimensions of the j-th virtual token rolled by j."""
     return torch.stack([key.roll(place, -1) for place, key in enumerate(keys.unbind(-2))], -2)

@@ -29,7 +29,7 @@ class Cartridge(KeysAndValues):
     """Learnt keys and values behind frozen ones."""
 
     name = "CARTRIDGE"
-    varied = frozenset({"length", "frozen", "content", "order", "begins", "seed"})
+    varied = frozenset({"length", "frozen", "content", "order", "begins", "scale", "seed"})
     config = "CartridgeConfig"
 
     def settings(self, case: Case) -> dict[str, Any]:

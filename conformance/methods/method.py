@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from conformance.compat.caches import KeysValues
     from conformance.families import Family
 
+SCALES = {"drawn": 1.0, "large": 1000 / 3, "small": 1 / 30000}
+"""By how much the numbers in virtual tokens are multiplied: no powers of two, so that a half precision has to round them.
+
+The large ones are far from what is usual, and of float16 still in range, squared sums of a few too. Of the small ones float16
+has only some bits left.
+"""
 DEFAULT_ADAPTER = "default"
 """What an adapter is called that was not given a name."""
 Raw = Mapping[str, "Tensor"]
@@ -139,9 +145,25 @@ class Method(ABC):
         """
         return Beginning()
 
+    def scales(self, case: Case, name: str) -> bool:
+        """Whether the rows grow in proportion with the raw parameter called ``name``, all of these growing alike."""
+        return True
+
+    def value(self, case: Case, name: str, shape: tuple[int, ...]) -> Tensor:
+        """The value of one raw parameter: as drawn, or scaled as the Case says; in float32, or of a Case in float64 in that."""
+        drawn = self.draw(case, name, shape)
+        if case.prefix.scale == "drawn":
+            return drawn
+        scaled: Tensor = drawn.double() * (SCALES[case.prefix.scale] if self.scales(case, name) else 1)
+        return scaled if case.dtype == "float64" else scaled.float()
+
     def computes_rows(self, case: Case) -> bool:
         """Whether only what the raw parameters make is saved, the flat rows, and not these parameters."""
         return False
+
+    def keeps_rows(self, case: Case) -> bool:
+        """Whether the flat rows are numbers that the raw parameters hold, none of them computed."""
+        return not self.computes_rows(case)
 
     @abstractmethod
     def rows(self, raw: Raw) -> Tensor:

@@ -130,6 +130,14 @@ class MultitaskPromptTuning(PromptTuning):
             value = value.unflatten(1, (-1, case.prefix.length)).flip(2).flatten(1, 2)
         return value
 
+    def scales(self, case: Case, name: str) -> bool:
+        """What all tasks share."""
+        return name == EMBEDDING
+
+    def keeps_rows(self, case: Case) -> bool:
+        """Never: they are products."""
+        return False
+
     def rows(self, raw: Raw) -> Tensor:
         """The embeddings of one task after the other, ``(tasks * blocks * n, hidden)``."""
         return (raw[EMBEDDING] * (raw[COLUMNS] @ raw[ROWS])).flatten(0, 1)

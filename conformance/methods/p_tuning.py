@@ -39,7 +39,7 @@ class PTuning(PromptTuning):
     name = "P_TUNING"
     config = "PromptEncoderConfig"
     documented: ClassVar = {"encoder_reparameterization_type": {"MLP": "", "LSTM": ""}}
-    varied = frozenset({"length", "projection", "lstm_layers", "content", "order", "seed"})
+    varied = frozenset({"length", "projection", "lstm_layers", "content", "order", "scale", "seed"})
 
     def settings(self, case: Case) -> dict[str, Any]:
         """The network, without dropout."""
@@ -82,6 +82,10 @@ class PTuning(PromptTuning):
         if name in activated:
             value[1::2] = -value[: 2 * (shape[0] // 2) : 2]
         return value
+
+    def scales(self, case: Case, name: str) -> bool:
+        """The last layer."""
+        return name in (LINEAR.format(last_layer(case)), BIAS.format(last_layer(case)))
 
     def rows(self, raw: Raw) -> Tensor:
         """The network's output, computed in the dtype of ``raw``."""

@@ -27,7 +27,7 @@ class PrefixTuning(KeysAndValues):
     """Learnt keys and values, or a smaller embedding and the layers that make them of it."""
 
     name = "PREFIX_TUNING"
-    varied = frozenset({"length", "projection", "content", "order", "begins", "seed"})
+    varied = frozenset({"length", "projection", "content", "order", "begins", "scale", "seed"})
     config = "PrefixTuningConfig"
     documented: ClassVar = {"init_weights": {"zero": ""}}
 
@@ -72,6 +72,10 @@ class PrefixTuning(KeysAndValues):
         if name in (IN_WEIGHT, OUT_WEIGHT):
             return value * near(shape[1] ** -0.5) * (2 if name == OUT_WEIGHT else 1)
         return value / 8 if name in (IN_BIAS, OUT_BIAS) else value
+
+    def scales(self, case: Case, name: str) -> bool:
+        """The last layer of the projection, or the embedding."""
+        return name in (OUT_WEIGHT, OUT_BIAS) if case.prefix.projection else name == EMBEDDING
 
     def computes_rows(self, case: Case) -> bool:
         """With a projection."""

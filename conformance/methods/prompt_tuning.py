@@ -28,7 +28,7 @@ class PromptTuning(Method):
 
     name = "PROMPT_TUNING"
     acts_on = "embeddings"
-    varied = frozenset({"length", "content", "order", "begins", "seed"})
+    varied = frozenset({"length", "content", "order", "begins", "scale", "seed"})
     config = "PromptTuningConfig"
     documented: ClassVar = {"prompt_tuning_init": {"TEXT": "tokenizer_name_or_path", "SAMPLE_VOCAB": "", "RANDOM": ""}}
     reference = "conformance.methods.reference.embeddings:ReferencePrompt"

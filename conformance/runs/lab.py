@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.core.case import FIRST_TEXT_TOKEN, Case
 from conformance.core.decodings import DECODINGS
-from conformance.core.relations import first_steps, same_rows, unplaced, with_labels, without_prefix
+from conformance.core.relations import first_steps, in_single, same_rows, unplaced, with_labels, without_prefix
 from conformance.core.signals import Undecided, violation
+from conformance.families.precision import autocasting
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
 from conformance.oracles.loss import log_probabilities, loss_of
 from conformance.oracles.returned import Fields, returned_of_row
@@ -75,6 +77,7 @@ class Lab(Models):
             scores=got.scores,
             returned=got.returned,
             cache_kind=got.cache_kind,
+            embeddings=seen.embeddings,
         )
 
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
@@ -159,6 +162,7 @@ class Lab(Models):
             seen.finished(),
             loss=loss,
             loss_to_learn=its_loss if grad else None,
+            embeddings=seen.embeddings,
             modified_inputs=modified,
             layer_devices=layer_devices(subject.base, subject.family) if case.placed else (),
         )
@@ -179,8 +183,14 @@ class Lab(Models):
     def predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Trace:
         """What ``oracle`` says the logits are, teacher-forced with the ``tokens`` that were seen."""
         key = ("predict", case, oracle.where, tuple(tokens.flatten().tolist()))
-        logits = self.once(key, lambda: oracle(self.base(case), self.family(case), case, tokens, self.injected(case)))
+        logits = self.once(key, lambda: self._predict(case, oracle, tokens))
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
+
+    def _predict(self, case: Case, oracle: Oracle, tokens: Tensor) -> Tensor:
+        with autocasting(case):
+            # Under autocast a network computes in another precision, and so are the rows that it makes.
+            injected = self.injected(case, self.raw(case)) if case.autocast else self.injected(case)
+            return oracle(self.base(case), self.family(case), case, tokens, injected)
 
     def returned(self, case: Case, tokens: Tensor, stepwise: bool = False) -> list[Fields]:
         """What the base model returns of each row beside its logits, teacher-forced with ``tokens`` that were seen."""
@@ -211,14 +221,18 @@ class Lab(Models):
 
     def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor, grad: bool = False) -> Trace:
         """What the manual forward says for an adapter with the parameters ``raw``; not remembered; ``grad`` as for an oracle."""
-        logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw), grad)
+        with autocasting(case):
+            logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw), grad)
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def error(self, case: Case, tokens: Tensor) -> float | None:
         """How far two right computations of the base's logits may be apart, in logits; ``None`` if over the cap.
 
-        Raises :class:`~conformance.core.signals.Undecided` for a base model whose logits are not numbers.
+        In half precision: the Case's own logits, once in float32, and without a cap, since no two come nearer. Raises
+        :class:`~conformance.core.signals.Undecided` for a base model whose logits are not numbers.
         """
+        if case.in_half:
+            return self._rounding(unplaced(case), tokens)
         bare = unplaced(without_prefix(case))
         one = self.predict(bare, handmade_cache, tokens).logits
         other = self.predict(bare, handmade_loop, tokens).logits
@@ -227,3 +241,10 @@ class Lab(Models):
         spread = float((one.amax(-1) - one.amin(-1)).mean())
         error = max(ERROR_FACTOR * float((one - other).abs().max()), ERROR_FLOOR * spread)
         return error if error <= ERROR_CAP * spread else None
+
+    def _rounding(self, case: Case, tokens: Tensor) -> float:
+        rounded = self.predict(case, handmade_cache, tokens).logits.double()
+        apart = float((rounded - self.predict(in_single(case), handmade_cache, tokens).logits).abs().max())
+        if not math.isfinite(apart):
+            raise Undecided("nothing to compare with: the manual forward gives NaN or infinities")
+        return ERROR_FACTOR * apart

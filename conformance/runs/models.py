@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from conformance.compat import caches, checkpointing
 from conformance.core.case import Case, base_of, model_of
-from conformance.core.relations import unplaced
+from conformance.core.relations import in_single, unplaced
 from conformance.core.signals import Signal
 from conformance.devices.place_model import keeping, temporary_folder
 from conformance.families import Family, family_named
@@ -120,7 +120,7 @@ class Models:
         wrong = method.wrongs(case, self.family(case)).get(case.wrong)
         if wrong and not wrong.answerable:
             return  # there should be no such model, and nobody says what its parameters are
-        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.draw(case, name, shape))
+        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.value(case, name, shape))
 
     def add_adapter(self, subject: Subject, case: Case, name: str) -> None:
         """Add the adapter of ``case`` to ``subject``, which nobody else holds, under ``name``, and switch to it."""
@@ -165,6 +165,22 @@ class Models:
         load = lambda: guarded("from_pretrained", lambda: self.maker.load(case, folder))  # noqa: E731
         return self.once(("loaded", model_of(case)), load)
 
+    def loaded_from(self, case: Case, other: Case) -> Subject:
+        """A fresh base model as ``case`` says, with the adapter that was saved as ``other`` says."""
+        folder = self.saved_folder(other)
+        return guarded("from_pretrained", lambda: self.maker.load(model_of(case), folder))
+
+    def converted(self, case: Case) -> Subject:
+        """A model that was wrapped in float32, and then, with its adapter, converted to the Case's dtype; shared."""
+
+        def convert() -> Subject:
+            subject = self.new_subject(in_single(case))
+            guarded("to", lambda: subject.model.to(getattr(torch, case.dtype)))
+            self._fill(subject, case)
+            return subject
+
+        return self.once(("converted", model_of(case)), convert)
+
     # -- the adapter --------------------------------------------------------------------------------------------------
     def layout(self, case: Case) -> Layout:
         """Which row of the adapter serves which layer, for this maker's subjects."""
@@ -180,7 +196,7 @@ class Models:
         if case.prefix.content == "tokens":
             read = injected_of_text(self.base(case), self.family(case), case)
             return method.raw_holding(read, case, layout)
-        return {name: method.draw(case, name, shape) for name, shape in method.shapes(case, layout).items()}
+        return {name: method.value(case, name, shape) for name, shape in method.shapes(case, layout).items()}
 
     def injected(self, case: Case, raw: Raw | None = None) -> Injected:
         """What is in front of the text: by our own arithmetic from ``raw``, or the parameters that the Case says."""

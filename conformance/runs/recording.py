@@ -26,6 +26,7 @@ class Recorder:
 
     forwards: list[Forward] = field(default_factory=list)
     positions: list[Tensor] = field(default_factory=list)
+    embeddings: Tensor | None = None
     layer_ran: bool = False
     transfers: Transfers = field(default_factory=Transfers)
     moved: list[int] = field(default_factory=list)
@@ -34,6 +35,12 @@ class Recorder:
         """What the base model asked for in this forward, once: families with two kinds of layers ask twice."""
         if len(self.positions) < len(self.forwards):
             self.positions.append(positions)
+
+    def read(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward that is given embeddings in place of tokens; a copy of the first ones is kept."""
+        given = kwargs.get("inputs_embeds")
+        if self.embeddings is None and isinstance(given, Tensor):
+            self.embeddings = given.detach().cpu().clone()
 
     def finished(self) -> tuple[Forward, ...]:
         """The forwards, each with the positions that were seen in it, and what was moved."""
@@ -67,7 +74,11 @@ def recording(base: nn.Module, family: Family, case: Case) -> Iterator[Recorder]
         recorder.layer_ran = True
 
     hooks = [base.register_forward_pre_hook(before, with_kwargs=True)]
+    model: Any = base
     hooks.append(decoder_layers(base, family)[0].register_forward_pre_hook(layer))
+    if not case.placed:
+        reader = model.get_encoder() if family.encoder_decoder else model
+        hooks.append(reader.register_forward_pre_hook(recorder.read, with_kwargs=True))
     # Of a placed model the table of positions may wait on disk.
     hooks.extend([] if case.placed else position_hooks(base, family, recorder.note))
     try:

@@ -16,6 +16,7 @@ from conformance.core.signals import NotApplicable
 from conformance.devices.place_model import input_device, place_model
 from conformance.families import family_named
 from conformance.families.build import build
+from conformance.families.precision import autocasting
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
 from conformance.runs.judged_code import with_positions
@@ -75,11 +76,12 @@ class Subject:
 
     @contextmanager
     def in_mode_of(self, case: Case) -> Iterator[None]:
-        """Inside, the model is in the mode that ``case`` says; before and afterwards in evaluation mode."""
+        """Inside, the model is in the mode that ``case`` says, and under autocast if it does; else it is in evaluation mode."""
         if case.mode == "train":
             self.model.train()
         try:
-            yield
+            with autocasting(case):
+                yield
         finally:
             if case.mode == "train":
                 self.model.eval()

@@ -42,6 +42,7 @@ class Trace:
     * ``scores``: those of the answers ``(rows * returned, ...)`` that a beam search returned;
     * ``returned``: what else a call that asks for all returned, by the field's name, of which those of the decoder have an entry
       for each step;
+    * ``embeddings``: what was read first in place of tokens, ``(rows, columns, hidden)``, by an encoder where there is one;
     * ``layer_devices``: where each decoder layer of a placed model computes.
 
     With several beams logits are those of every beam, ``(rows * beams, steps, vocabulary)``. All tensors are on the CPU.
@@ -61,6 +62,7 @@ class Trace:
     layer_devices: tuple[str, ...] = ()
     random: Tensor | None = None
     scores: Tensor | None = None
+    embeddings: Tensor | None = None
     told_to_processor: tuple[Tensor, ...] = ()
     told_to_criterion: tuple[Tensor, ...] = ()
     cache_kind: str = ""

@@ -95,6 +95,7 @@ def look_for(  # noqa: PLR0913  each keyword is one thing that a test says
     control: Control = "same",
     requires: tuple[Precondition, ...] = (),
     fixed_case: Callable[[Any], Case | None] | None = None,
+    follow_ups: Callable[[Case], tuple[Case, ...]] | None = None,
     base: Ends = lambda case: None,
     name: str = "llama",
     budget: Budget | None = None,
@@ -124,6 +125,7 @@ def look_for(  # noqa: PLR0913  each keyword is one thing that a test says
         requires=requires,
         control=control,
         fixed_case=fixed_case,
+        follow_ups=follow_ups,
         decisive=decisive,
     )
     return search(clause, family_named(name), budget or Budget(), known, cast("Lab", NoModels(base, wavers=wavers)))

@@ -8,6 +8,7 @@ from operator import ge
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from conformance.clauses.preconditions import many_rows
 from conformance.core.case import Case, Prefix, Row
@@ -235,6 +236,15 @@ def test_a_wrong_number_must_be_wrong_in_float64_too(kit: Any, double: str, marg
     single = kit.wrong(margin=margin, error=1e-3)
     verdict = kit.search(lambda case: said[double] if case.dtype == "float64" else single)
     assert verdict.outcome is outcome
+
+
+@pytest.mark.parametrize("how", [{"dtype": "bfloat16"}, {"dtype": "float16"}, {"autocast": True}])
+def test_a_wrong_number_of_half_precision_need_not_be_wrong_in_float64(kit: Any, how: dict[str, Any]) -> None:
+    """Its error is measured against float32; what is right in float64 says nothing of half precision."""
+    single = kit.wrong(margin=0.011, error=1e-3)
+    verdict = kit.search(lambda case: single if case.in_half else None, follow_ups=lambda case: (replace(case, **how),))
+    assert verdict.outcome is Outcome.VIOLATES
+    assert verdict.finding.case.in_half
 
 
 @pytest.mark.parametrize("make", ["crash", "wrong"])

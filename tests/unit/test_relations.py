@@ -50,6 +50,10 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     ),
     "with_real_tokens": (relations.with_real_tokens, {"prefix": Prefix(length=3, content="tokens", seed=99)}),
     "in_double": (relations.in_double, {"dtype": "float64"}),
+    "in_dtype": (lambda c: relations.in_dtype(c, "float16"), {"dtype": "float16"}),
+    "in_single": (lambda c: relations.in_single(relations.under_autocast(relations.in_double(c))), {}),
+    "under_autocast": (relations.under_autocast, {"autocast": True}),
+    "with_scale": (lambda c: relations.with_scale(c, "large"), {"prefix": replace(CASE.prefix, scale="large")}),
     "with_beams": (relations.with_beams, {"beams": 2}),
     "asked_wrongly": (lambda c: relations.asked_wrongly(c, "no_task"), {"wrong": "no_task"}),
     "begun_as": (

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from conformance.faults.common import rounded
+from conformance.faults.common import half, rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
-from conformance.faults.weaker import answers, lifecycle, training
+from conformance.faults.weaker import answers, lifecycle, precision, training
 from conformance.faults.wrappers import Saves
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.p_tuning import BIAS, LINEAR, last_layer
@@ -45,6 +45,16 @@ class LstmReadInOneDirection(Computes):
             first, _ = raw[LINEAR.format(0)].chunk(2, dim=1)
             raw[LINEAR.format(0)] = torch.cat([first, 0 * first], dim=1)
         return raw
+
+
+@planted(clause="precision.half", weaker=precision.answers_in_half)
+class NetworkInHalf(Computes):
+    """The network is cast to the base model's dtype before it computes the embeddings, and not the embeddings after."""
+
+    def read_in_place_of(self, raw: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Cast it."""
+        dtype = getattr(torch, self.shape_of.dtype)
+        return {name: value.to(dtype) for name, value in raw.items()} if self.fired(half(dtype)) else raw
 
 
 @planted(clause="equivalence.step_logits", weaker=answers.one_virtual_token)

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from conformance.core.case import PAD
-from conformance.faults.common import rounded
+from conformance.faults.common import half, rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
-from conformance.faults.weaker import answers, lifecycle
+from conformance.faults.weaker import answers, lifecycle, precision
 from conformance.methods.beginning import told_text
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.prompt_tuning import EMBEDDING
@@ -76,6 +76,26 @@ class PromptRounded(PlantedPrompt):
         """Round."""
         self.fired()
         return rounded(super().front(rows))
+
+
+@planted(clause="precision.half", weaker=answers.step_logits)
+class PromptKeptInFloat32(PlantedPrompt):
+    """Whatever the base model's dtype is, it is given embeddings in float32."""
+
+    def embedded(self, text: Tensor) -> Tensor:
+        """Widen them."""
+        read = super().embedded(text)
+        return read.float() if self.fired(half(read.dtype)) else read
+
+
+@planted(clause="precision.double", weaker=precision.double_as_float32)
+class PromptThroughFloat32(PlantedPrompt):
+    """Embeddings in float64 go through float32."""
+
+    def front(self, rows: int) -> Tensor:
+        """Round them."""
+        found = super().front(rows)
+        return rounded(found, torch.float32) if self.fired(found.dtype is torch.float64) else found
 
 
 @planted(clause="injection.once")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -50,8 +51,9 @@ class Adapters(nn.Module):
 
     @property
     def shape_of(self) -> Case:
-        """The Case that says what the active adapter is like."""
-        return self.cases[self.active]
+        """The Case that says what the active adapter is like, in the dtype to which the base model may have been converted."""
+        dtype = next(self.base.parameters()).dtype
+        return replace(self.cases[self.active], dtype=str(dtype).removeprefix("torch."))
 
     @property
     def layout(self) -> Layout:

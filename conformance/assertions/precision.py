@@ -1,0 +1,134 @@
+"""Assertions on what is computed in another precision than float32: of what dtype it is, and how far rounding may lead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from conformance.assertions.cache import CLOSE
+from conformance.assertions.gradients import gradients, predicted_gradients
+from conformance.assertions.logits import agree, agree_on_tokens, spread_of
+from conformance.assertions.training import counted_labels
+from conformance.core.relations import in_single, without_prefix
+from conformance.core.signals import NotApplicable, violation
+from conformance.methods import method_named
+from conformance.oracles.table import handmade_cache, handmade_loop
+from conformance.runs.tolerance import ERROR_FACTOR, ERROR_FLOOR
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
+    from conformance.runs.subject import Subject
+    from conformance.runs.trace import Trace
+
+SINGLE, DOUBLE = 2.0**-23, 2.0**-52
+"""The distance from 1 to the next number, in float32 and in float64."""
+
+
+def held_in_its_dtype(lab: Lab, case: Case, seen: Trace, call: str, *, exactly: bool = True) -> None:
+    """The virtual tokens that the first forward is given are of the Case's dtype, and hold what the parameters make of them.
+
+    They are rounded once: to the bit, or, where a network computes them in its parameters' dtype, by one last bit at most, since
+    its sums may have another order. Where that network itself was rounded they are not ``exactly`` known.
+    """
+    import torch
+
+    injected = lab.injected(case)
+    for index, (layer, (keys, values)) in enumerate(zip(seen.forwards[0].cache, injected.cache, strict=False)):
+        _holds(layer.keys, keys, f"keys of layer {index} at the first forward of {call}", case, exactly)
+        _holds(layer.values, values, f"values of layer {index} at the first forward of {call}", case, exactly)
+    if injected.embeddings is not None:
+        rows = torch.cat([injected.of(row).embeddings for row in case.rows])  # type: ignore[misc]
+        read = None if seen.embeddings is None else seen.embeddings[:, : rows.shape[1]]
+        _holds(read, rows, f"embeddings of the virtual tokens at the first forward of {call}", case, exactly)
+
+
+def _holds(stored: Tensor | None, made: Tensor, what: str, case: Case, exactly: bool) -> None:
+    """What is ``stored`` ``(rows, ..., tokens, size)`` is the last part of what was ``made``, in every row."""
+    if stored is None:
+        raise violation(what, "nothing", f"{made.shape[-2]} virtual tokens")
+    if stored.dtype != made.dtype:
+        raise violation(f"dtype of the {what}", str(stored.dtype), str(made.dtype))
+    expected = made[..., made.shape[-2] - stored.shape[-2] :, :].expand(stored.shape[0], *made.shape[1:-2], -1, -1)
+    if stored.shape != expected.shape:
+        raise violation(f"shape of the {what}", tuple(stored.shape), tuple(expected.shape))
+    # Written so that a NaN is apart.
+    apart = ~((stored.double() - expected.double()).abs() <= _last_bits(expected, case))
+    if exactly and apart.any():
+        place = apart.nonzero()[0].tolist()
+        raise violation(
+            f"{what}, at {place}", float(stored[tuple(place)]), float(expected[tuple(place)]), row=int(place[0])
+        )
+
+
+def _last_bits(expected: Tensor, case: Case) -> Tensor:
+    """How far each number may be from ``expected``: not at all, or, where it is computed, by one last bit and by its sums."""
+    import torch
+
+    if method_named(case.method).keeps_rows(case):
+        return torch.zeros_like(expected, dtype=torch.float64)
+    exact = expected.double().abs()
+    sums = CLOSE * (DOUBLE / SINGLE if expected.dtype == torch.float64 else 1.0) * exact.max()
+    return torch.finfo(expected.dtype).eps * exact + sums
+
+
+def right_up_to_rounding(lab: Lab, case: Case, got: Trace, what: str, *, own: bool = False) -> None:
+    """The logits are those of the manual forward in float32, or in the Case's ``own`` precision, up to rounding.
+
+    The error is ten times the difference of these two. Virtual tokens that weigh less could as well be missing, so that the
+    claim says nothing of such a Case: the manual forward decides that, whoever is judged.
+    """
+    exact = lab.predict(in_single(case), handmade_cache, tokens=got.tokens)
+    if case.prefix.length:
+        bare = lab.predict(without_prefix(in_single(case)), handmade_cache, tokens=got.tokens)
+        if _apart(exact, bare) <= (got.error() or 0.0):
+            raise NotApplicable("the virtual tokens change no more than rounding does in this precision")
+    expected = lab.predict(case, handmade_cache, tokens=got.tokens) if own else exact
+    agree(got, expected, what)
+    if got.sequences is not None:
+        agree_on_tokens(got, expected)
+
+
+def right_in_double(lab: Lab, case: Case, got: Trace, what: str) -> None:
+    """The logits are those of the manual forward at float64's own error: ten times what two right computations differ by."""
+    expected = lab.predict(case, handmade_cache, tokens=got.tokens)
+    floor = ERROR_FLOOR * DOUBLE / SINGLE
+    apart = _apart(expected, lab.predict(case, handmade_loop, tokens=got.tokens))
+    error = max(ERROR_FACTOR * apart, floor * spread_of(expected))
+    agree(replace(got, error=lambda: error), expected, what, floor)
+
+
+def _apart(one: Trace, other: Trace) -> float:
+    return float((one.logits.double() - other.logits.double()).abs().max())
+
+
+def learns_in_its_dtype(lab: Lab, case: Case, tokens: Tensor, subject: Subject) -> Trace:
+    """The training path on ``subject``: loss and gradients are numbers, and gradients of their parameter's dtype.
+
+    A parameter whose gradient is not zero by the manual forward in the same precision has one that is not zero.
+    """
+    if not subject.learning():
+        return lab.forward_on(subject, case, tokens)
+    seen, got = gradients(lab, case, tokens, subject)
+    if seen.loss is not None and any(counted_labels(case, row) for row in range(len(case.rows))):
+        _number(math.isfinite(seen.loss), "the loss of a training batch", seen.loss)
+    expected = predicted_gradients(lab, case, tokens)
+    for name, parameter in subject.learning().items():
+        what = f"gradient of the adapter's {name}"
+        if got[name].dtype != parameter.dtype:
+            raise violation(f"dtype of the {what}", str(got[name].dtype), f"{parameter.dtype}, that of the parameter")
+        if expected[name].isfinite().all():
+            _number(bool(got[name].isfinite().all()), what, "NaN or infinities")
+        if expected[name].any() and not got[name].any():
+            raise violation(
+                what, "exactly 0", f"as by the manual forward, up to {float(expected[name].abs().max()):.3g}"
+            )
+    return seen
+
+
+def _number(holds: bool, what: str, got: object) -> None:
+    if not holds:
+        raise violation(what, got, "a number")

@@ -1,0 +1,90 @@
+"""What is computed in another precision than float32 is right up to that precision's rounding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.assertions.precision import (
+    held_in_its_dtype,
+    learns_in_its_dtype,
+    right_in_double,
+    right_up_to_rounding,
+)
+from conformance.clauses.preconditions import autocasts, doubles, halves, in_reach, one_of_few
+from conformance.clauses.registry import clause
+from conformance.core.relations import first_steps, in_single
+from conformance.core.signals import violation
+from conformance.core.sources import DTYPE_DOC
+from conformance.methods import method_named
+
+if TYPE_CHECKING:
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
+
+
+@clause(
+    sources=("huggingface/peft#688", DTYPE_DOC),
+    requires=(one_of_few, in_reach),
+    follow_ups=halves,
+    decisive=3,
+)
+def half(lab: Lab, case: Case) -> None:
+    """With a base model in bfloat16 or float16 the virtual tokens are in its dtype, and all answers are those of float32.
+
+    Up to rounding: ten times what the manual forward in that dtype differs from the one in float32. The adapter is made on such
+    a model; or saved from one in float32, and loaded; or the wrapped model is converted as a whole. Numbers in the virtual
+    tokens are about 1, or very large, or very small. Loss and gradients are numbers.
+    """
+    got = lab.generate(case)
+    held_in_its_dtype(lab, case, got, "generate")
+    trained = learns_in_its_dtype(lab, case, got.tokens, lab.subject(case))
+    held_in_its_dtype(lab, case, trained, "forward")
+    if case.prefix.length:
+        short = first_steps(case, 1)
+        loaded = lab.generate_on(lab.loaded_from(case, in_single(case)), short)
+        held_in_its_dtype(lab, case, loaded, "generate, loaded")
+        converted = lab.generate_on(lab.converted(case), short)
+        exactly = method_named(case.method).keeps_rows(case)
+        held_in_its_dtype(lab, case, converted, "generate, converted", exactly=exactly)
+    right_up_to_rounding(lab, case, got, "generate answers otherwise than in float32")
+    right_up_to_rounding(lab, case, trained, "forward answers otherwise than in float32")
+
+
+@clause(
+    sources=("huggingface/peft#62", "huggingface/peft#1706", DTYPE_DOC),
+    requires=(one_of_few, in_reach),
+    follow_ups=autocasts,
+    decisive=3,
+)
+def autocast(lab: Lab, case: Case) -> None:
+    """Under autocast to bfloat16 generate and forward answer as the manual forward does under it, and what is trained learns.
+
+    Up to rounding: ten times what the manual forward under autocast differs from the one in float32. Loss and gradients are
+    numbers, gradients in the dtype of their parameter, and none is lost that the manual forward has.
+    """
+    got = lab.generate(case)
+    right_up_to_rounding(lab, case, got, "generate answers otherwise under autocast", own=True)
+    trained = learns_in_its_dtype(lab, case, got.tokens, lab.subject(case))
+    right_up_to_rounding(lab, case, trained, "forward answers otherwise under autocast", own=True)
+
+
+@clause(
+    sources=("huggingface/peft#688",),
+    requires=(one_of_few, in_reach),
+    follow_ups=doubles,
+    decisive=3,
+)
+def double(lab: Lab, case: Case) -> None:
+    """A wrapped model that was converted to float64 computes in float64: virtual tokens, logits and gradients, with its error.
+
+    Numbers in the virtual tokens have more digits than float32 holds. One step through float32 would be off by some 1e-8, the
+    error of float64 is a millionth of that.
+    """
+    subject = lab.converted(case)
+    tokens = lab.some_tokens(case)
+    trained = learns_in_its_dtype(lab, case, tokens, subject)
+    held_in_its_dtype(lab, case, trained, "forward")
+    if trained.logits.dtype != lab.base(case).dtype:
+        raise violation("dtype of the logits of forward", str(trained.logits.dtype), str(lab.base(case).dtype))
+    right_in_double(lab, case, trained, "forward answers otherwise than in float64")
+    held_in_its_dtype(lab, case, lab.generate_on(subject, first_steps(case, 1)), "generate")
