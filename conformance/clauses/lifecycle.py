@@ -15,13 +15,14 @@ from conformance.assertions.lifecycle import (
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.state import equal_rows, methods_put_back
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
-from conformance.clauses.preconditions import beginnings, one_row, projection, told_how_to_begin
+from conformance.clauses.preconditions import a_lora, beginnings, one_row, projection, stackings, told_how_to_begin
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import first_steps, other_length, other_prefix, without_prefix
 from conformance.core.signals import violation
 from conformance.core.sources import GENERATION_DOC, PEFT_MODEL_DOC, PREFIX_TUNING_DOC, PROMPT_TUNING_DOC, STORY
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER
+from conformance.oracles.table import handmade_cache
 from conformance.runs.judged_code import guarded, nothing_is_refused
 
 if TYPE_CHECKING:
@@ -152,6 +153,21 @@ def unloaded(lab: Lab, case: Case) -> None:
     live = lab.new_subject(case)
     left = guarded("unload", live.unloaded)
     gives_the_base_model(lab, left, case)
+
+
+@clause(
+    sources=("huggingface/peft#720", "huggingface/peft#2595", "huggingface/peft#1022"),
+    requires=(a_lora,),
+    follow_ups=stackings,
+    control="runs",
+)
+def stacked(lab: Lab, case: Case) -> None:
+    """With a LoRA, merged, in the layers, wrapped before or after, virtual tokens and LoRA answer together; or it is refused.
+
+    The manual forward is that of the base model into whose weights the LoRA is merged by hand.
+    """
+    got = lab.generate(case)
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens), "generate forgets the LoRA or the virtual tokens")
 
 
 @clause(sources=("huggingface/peft#169", "huggingface/peft#170"), control="runs")

@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 from typing import Literal
 
 from conformance.clauses.registry import precondition
-from conformance.core.case import HANDED_IN, Call, Case, Dtype, Scale
+from conformance.core.case import HANDED_IN, Call, Case, Dtype, Scale, Stacked
 from conformance.core.decodings import CHUNK
 from conformance.core.relations import (
     asked_wrongly,
@@ -31,6 +31,7 @@ from conformance.core.relations import (
     with_decoding,
     with_ends,
     with_labels,
+    with_lora,
     with_mask,
     with_padding,
     with_real_tokens,
@@ -272,6 +273,18 @@ def checkpointings(case: Case) -> tuple[Case, ...]:
 def something_wrong(case: Case) -> bool:
     """A request that cannot work."""
     return case.wrong in method_named(case.method).wrongs(case, family_named(case.family))
+
+
+@precondition(otherwise="The base model has no other adapter")
+def a_lora(case: Case) -> bool:
+    """A LoRA beside the virtual tokens."""
+    return case.stacked != "alone"
+
+
+def stackings(case: Case) -> tuple[Case, ...]:
+    """A step of one row, with a LoRA in each place; none where there are more rows, on which it does not depend."""
+    ways: tuple[Stacked, ...] = ("merged", "inside", "over", "under")
+    return () if many_rows(case) else tuple(with_lora(first_steps(case, 1), way) for way in ways)
 
 
 def wrongly_asked(case: Case) -> tuple[Case, ...]:

@@ -213,6 +213,9 @@ Wrong = Literal[
 ]
 """What is wrong with what is asked for: what each is of a method, :mod:`conformance.methods.wrong` says."""
 
+Stacked = Literal["alone", "merged", "inside", "over", "under"]
+"""Where a LoRA is beside the virtual tokens: nowhere, merged into the base model, in its layers, wrapped first, or last."""
+
 _ROLES, _PREFIX, _ROWS, _PLACEMENT = Roles(), Prefix(), (Row(),), Placement()
 
 
@@ -235,7 +238,7 @@ class Case(Part, frozen=True):
     ``labels`` of an encoder-decoder alone, of which it makes what its decoder reads.
     ``autocast``: every call is made under ``torch.autocast``, which computes in bfloat16 what may be.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
-    ``wrong`` is what is wrong with what is asked for, such that it cannot work.
+    ``wrong`` is what is wrong with what is asked for, such that it cannot work. ``stacked``: the base model has a LoRA, too.
     """
 
     family: str
@@ -262,6 +265,7 @@ class Case(Part, frozen=True):
     mode: Literal["eval", "train"] = "eval"
     checkpointing: Literal["off", "before", "after"] = "off"
     wrong: Wrong = "nothing"
+    stacked: Stacked = "alone"
     dtype: Dtype = "float32"
     autocast: bool = False
     placement: Placement = _PLACEMENT

@@ -268,6 +268,15 @@ ASKED = (
         setting_missing="missing_setting",
         argument_missing="missing_argument",
     ),
+    by_field(
+        "stacked",
+        "asked",
+        without_lora="alone",
+        lora_merged="merged",
+        lora_inside="inside",
+        over_lora="over",
+        under_lora="under",
+    ),
     by_field("labels", "asked", every_label="all", ignored_labels="some"),
     by_field(
         "call",

@@ -7,7 +7,20 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from conformance.core.case import Begins, Call, Case, Decoding, Device, Dtype, Placement, Prefix, Row, Scale, Wrong
+from conformance.core.case import (
+    Begins,
+    Call,
+    Case,
+    Decoding,
+    Device,
+    Dtype,
+    Placement,
+    Prefix,
+    Row,
+    Scale,
+    Stacked,
+    Wrong,
+)
 
 
 def without_prefix(case: Case) -> Case:
@@ -194,6 +207,11 @@ def checkpointed(case: Case, when: Literal["before", "after"]) -> Case:
 def asked_wrongly(case: Case, wrong: Wrong) -> Case:
     """Asked for in a way that cannot work."""
     return replace(case, wrong=wrong)
+
+
+def with_lora(case: Case, stacked: Stacked) -> Case:
+    """On a base model that has a LoRA, too."""
+    return replace(case, stacked=stacked)
 
 
 def not_checkpointed(case: Case) -> Case:

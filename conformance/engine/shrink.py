@@ -28,6 +28,7 @@ KEPT = {
     "autocast": "what is claimed under autocast says nothing without",
     "padding": "clauses draw it on purpose",
     "mask": "clauses draw it on purpose",
+    "stacked": "elsewhere a LoRA is put in another way",
     "inputs": "clauses draw it on purpose",
     "wrong": "what else may be wrong fails for another reason",
     "given_positions": "clauses draw it on purpose",

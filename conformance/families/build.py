@@ -16,6 +16,7 @@ from conformance.families.anatomy import check_anatomy
 from conformance.families.copying import copies_of
 from conformance.families.derive import config_fields
 from conformance.families.inputs import inputs_of
+from conformance.families.lora import merge
 from conformance.families.presence import named
 from conformance.families.weights import redraw
 
@@ -50,6 +51,8 @@ def _new(case: Case) -> nn.Module:
     check_anatomy(model, family, case.roles.layers)
     redraw(model, case.seed)
     inputs_of(family).redraw(model)
+    if case.stacked != "alone":
+        merge(model, family, case.seed)
     # Frozen from the start, as prompt learning freezes it: torch takes other kernels, with other last bits, otherwise.
     model = model.to(getattr(torch, case.dtype)).eval().requires_grad_(False)
     plain_generation(model, family)

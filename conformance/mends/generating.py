@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pkgutil import resolve_name
 from typing import Any
 from unittest import mock
 
@@ -25,6 +26,14 @@ def virtual_tokens(model: Any) -> int:
     config = model.active_peft_config
     embeds = config.is_prompt_learning and config.peft_type not in IN_THE_CACHE
     return config.num_virtual_tokens if embeds else 0
+
+
+def inside_all_wrappers(model: Any) -> Any:
+    """The model of transformers that a PEFT model is around, or the PEFT model that this one is around."""
+    peft_model = resolve_name("peft:PeftModel")
+    while isinstance(model, peft_model):
+        model = model.get_base_model()
+    return model
 
 
 def text_may_have_no_name() -> Patched:
@@ -149,6 +158,10 @@ def own_generation_config() -> Iterator[None]:
 
     def mended(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         base = self.get_base_model()
+        if not hasattr(base, "generation_config"):
+            return generate(
+                self, *args, **kwargs
+            )  # around another wrapper PEFT takes a part of the model for the base model
         kept = base.generation_config
         base.generation_config = vars(self).get("generation_config", kept)
         try:

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from conformance.devices.place_model import execution_device
 from conformance.families.inputs import inputs_called, kinds
-from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, virtual_tokens
+from conformance.mends.generating import CAUSAL, ENCODER_DECODER, PREPARE, inside_all_wrappers, virtual_tokens
 from conformance.methods import METHODS, method_named
 from conformance.methods.multitask_prompt_tuning import MultitaskPromptTuning
 from conformance.methods.prompt_tuning import PromptTuning
@@ -24,7 +24,7 @@ def _giving(owner: str, call: str, inner: str, change: Callable[[dict[str, Any],
     """Within the block ``owner.call`` gives the base model's ``inner`` what ``change(arguments, n)`` makes of its arguments."""
 
     def mended(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        with given_to(self.get_base_model(), inner, lambda given: change(given, virtual_tokens(self))):
+        with given_to(inside_all_wrappers(self), inner, lambda given: change(given, virtual_tokens(self))):
             return original(self, *args, **kwargs)
 
     return around(owner, call, mended)

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from conformance.compat.caches import static_layers
 from conformance.core.case import Case
+from conformance.core.relations import with_lora
 from conformance.core.signals import NotApplicable
 from conformance.devices.current import COUNT, current
 from conformance.devices.place_model import memory
 from conformance.families import family_named
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
+from conformance.runs.stacking import stacked
 from conformance.runs.subject import Before, Subject, as_it_is
 
 
@@ -32,9 +34,12 @@ class PeftSubject(Subject):
         self.model.eval()
 
     def _wrapped(self) -> Any:
-        from peft import get_peft_model
+        return stacked(self.base, self.case, self.family, self.method.peft_config(self.case, self.family))
 
-        return get_peft_model(self.base, self.method.peft_config(self.case, self.family))
+    @classmethod
+    def built(cls, case: Case) -> Case:
+        """The plain one: a LoRA is PEFT's to add."""
+        return with_lora(case, "alone")
 
     @classmethod
     def layout(cls, case: Case) -> Layout:

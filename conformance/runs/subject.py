@@ -44,9 +44,14 @@ class Subject:
     def __init__(self, case: Case, before: Before = as_it_is) -> None:
         self.case, self.family = case, family_named(case.family)
         self.method = method_named(case.method)
-        self.base: Any = place_model(build(case), case, self.family)
+        self.base: Any = place_model(build(self.built(case)), case, self.family)
         before(self.base)
         self.model: Any = self.base
+
+    @classmethod
+    def built(cls, case: Case) -> Case:
+        """The Case of the base model that is built: a LoRA that it has is merged into it by hand."""
+        return case
 
     @classmethod
     def layout(cls, case: Case) -> Layout:

@@ -59,6 +59,7 @@ GROSS = {
     "loss_of_rows_alone": "ignored_labels_count",
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "other_answers_after_removal": "peft_removing_clears_the_other",
+    "over_a_merged_lora": "takes_the_lora_away",
     "parameters_close": "parameters_halved",
     "passed_config": "passed_config_is_ignored",
     "processed_tokens": "virtual_tokens_are_the_text",
@@ -78,6 +79,7 @@ GROSS = {
     "unprojected": "contents_ignored",
     "usual_numbers": "prefix_kept_in_float32",
     "values_of_a_text": "begins_at_random_whatever_is_told",
+    "virtual_tokens_beside_a_lora": "off_around_another_wrapper",
     "without_lstm": "contents_ignored",
 }
 """For each weaker check a fault that even it finds."""

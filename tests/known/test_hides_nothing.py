@@ -403,6 +403,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "weights-that-nobody-knows": another_key_asked_for,
     "windows-drop-what-is-to-be-held": twice_as_large,
     "nothing-to-unload": another_key_for_unload,
+    "prompt-over-another-wrapper": another_key_asked_for,
+    "prompt-under-another-wrapper": another_key_asked_for,
 }
 """For each known failure another bug in its function."""
 

@@ -253,6 +253,7 @@ RICHER = replace(
     autocast=True,
     checkpointing="after",
     wrong="no_task",
+    stacked="over",
     placement=Placement(way="dispatched"),
 )
 

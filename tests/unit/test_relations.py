@@ -60,6 +60,7 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
         lambda c: relations.begun_as(c, "text"),
         {"prefix": replace(CASE.prefix, begins="text", order="drawn", tasks=1)},
     ),
+    "with_lora": (lambda c: relations.with_lora(c, "over"), {"stacked": "over"}),
     "beam_searched": (relations.beam_searched, {"beams": 3, "decoding": "searched"}),
     "beam_searched early": (
         lambda c: replace(relations.beam_searched(replace(c, seed=1)), seed=c.seed),

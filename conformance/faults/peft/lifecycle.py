@@ -275,3 +275,16 @@ def peft_unload_gives_the_wrapper(fired: Fired) -> Patched:
         return self
 
     return mock.patch.object(resolve_name(MODEL), "unload", unload, create=True)
+
+
+@in_peft(clause="lifecycle.stacked", weaker=lifecycle.over_a_merged_lora)
+def peft_switches_the_lora_off(fired: Fired) -> Patched:
+    """Where virtual tokens are wrapped around a model that has a LoRA in its layers, this is off."""
+
+    def wrapper(original: Any, self: Any, model: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, model, *args, **kwargs)
+        for layer in model.modules():
+            if fired(self._is_prompt_learning and hasattr(layer, "lora_A")):
+                layer.enable_adapters(False)
+
+    return around(MODEL, "__init__", wrapper)

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from conformance.core.case import Case
+from conformance.families.lora import adapted, parts
 from conformance.faults.common import rounded, without_second_half
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import lifecycle
@@ -307,3 +309,27 @@ class UnloadFindsNothing(Planted):
         """Look for it."""
         self.fired()
         return nn.ModuleDict()["base_model"]
+
+
+@in_reference(clause="lifecycle.stacked", weaker=lifecycle.over_a_merged_lora)
+class OffAroundAnotherWrapper(Planted):
+    """Where the LoRA was wrapped first, or last, generate has no virtual tokens."""
+
+    def generate(self, *, max_new_tokens: int, **request: Any) -> Any:
+        """Switch them off."""
+        self.enabled = not self.fired(self.shape_of.stacked in ("over", "under"))
+        return super().generate(max_new_tokens=max_new_tokens, **request)
+
+
+@in_reference(clause="lifecycle.stacked", weaker=lifecycle.virtual_tokens_beside_a_lora)
+class TakesTheLoraAway(Planted):
+    """Whoever adds virtual tokens takes the LoRA away."""
+
+    def add(self, name: str, case: Case) -> None:
+        """Take what it adds from all weights."""
+        super().add(name, case)
+        if self.fired(case.stacked != "alone"):
+            with torch.no_grad():
+                for named, layer in adapted(self.base, self.family).items():
+                    down, up = parts(named, tuple(layer.weight.shape), case.seed)
+                    layer.weight.sub_(up @ down)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from conformance.assertions.lifecycle import answers_as_told
-from conformance.assertions.logits import agree
+from conformance.assertions.logits import agree, differ
 from conformance.assertions.state import equal_rows
 from conformance.clauses.lifecycle import ANOTHER
 from conformance.core import relations
 from conformance.core.case import Case, model_of
 from conformance.methods.beginning import told_text
 from conformance.methods.method import DEFAULT_ADAPTER
+from conformance.oracles.table import handmade_cache
 from conformance.runs.judged_code import guarded
 from conformance.runs.lab import Lab
 
@@ -125,3 +126,16 @@ def something_is_given_back(lab: Lab, case: Case) -> None:
     """What unload gives back answers."""
     left = guarded("unload", lab.new_subject(case).unloaded)
     lab.generate_on(left, case)
+
+
+def over_a_merged_lora(lab: Lab, case: Case) -> None:
+    """Over a base model into which a LoRA was merged generate answers as the manual forward."""
+    case = relations.with_lora(relations.first_steps(case, 1), "merged")
+    got = lab.generate(case)
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
+
+
+def virtual_tokens_beside_a_lora(lab: Lab, case: Case) -> None:
+    """Over a model with a LoRA generate answers otherwise than without the virtual tokens."""
+    case = relations.with_lora(relations.first_steps(relations.row_alone(case, 0), 1), "over")
+    differ(lab.generate(case), lab.generate(relations.without_prefix(case)), "without virtual tokens")
