@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.families import Family
 
@@ -37,6 +39,13 @@ def taught_case(family: Family) -> Case | None:
     # Of a matrix of rank 1 the factors can get stuck.
     prefix = Prefix(length=4, rank=4)
     return Case(family=family.name, roles=roles, prefix=prefix, rows=(question,), new_tokens=len(ANSWER))
+
+
+def trained_case(family: Family) -> Case | None:
+    """Two texts of different length, padded as in training, for the same families: a trainer costs as much as a search."""
+    taught = taught_case(family)
+    rows = (Row(length=3), Row(length=5, seed=1))
+    return taught and replace(taught, rows=rows, new_tokens=3, padding="right")
 
 
 def train_until_learned(lab: Lab, subject: Subject, case: Case) -> None:
@@ -101,13 +110,13 @@ def loss_by_hand(lab: Lab, got: Trace) -> None:
 
 def of_one_batch(got: Trace) -> Trace:
     """The same with the loss that it has where only its own items are counted, not those of all batches before a step."""
-    from dataclasses import replace
+    import dataclasses
 
     from conformance.runs.calls import ACCUMULATED
 
     if got.case.call != "counted" or got.loss is None:
         return got
-    return replace(got, loss=got.loss * ACCUMULATED)
+    return dataclasses.replace(got, loss=got.loss * ACCUMULATED)
 
 
 def same_loss(got: Trace, expected: Trace) -> None:

@@ -8,12 +8,14 @@ from conformance.assertions.gradients import close_gradients, gradients, predict
 from conformance.assertions.learning import backpropagated, frozen_contents, learn_once, only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
 from conformance.assertions.state import state_unchanged
-from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss
+from conformance.assertions.trainer import as_by_hand, learnt_by_hand, resumed
+from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss, trained_case
 from conformance.clauses.preconditions import as_trained, checkpointings, labellings, labels, training_mode
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import called, first_steps, in_mode, not_checkpointed, with_labels, with_padding
-from conformance.core.sources import COLLATOR_DOC, PROMPT_TUNING_DOC, PROMPTING_DOC
+from conformance.core.sources import COLLATOR_DOC, PROMPT_TUNING_DOC, PROMPTING_DOC, TRAINER_DOC
 from conformance.oracles.table import handmade_cache
+from conformance.runs.judged_code import nothing_is_refused
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -82,6 +84,26 @@ def as_a_trainer_calls(lab: Lab, case: Case) -> None:
     got, expected = lab.forward(case, tokens), lab.forward(usual, tokens)
     agree(got, expected, f"the training forward answers otherwise when it is called by {case.call}")
     same_loss(of_one_batch(got), expected)
+
+
+@clause(
+    sources=("huggingface/transformers#24252", "huggingface/transformers#24274", TRAINER_DOC),
+    fixed_case=trained_case,
+    decisive=1,
+    control="learns",
+)
+def trainer_agrees(lab: Lab, case: Case) -> None:
+    """A Trainer arrives, step by step, where a loop by hand arrives, and from its own checkpoint, to the bit, where it arrived.
+
+    Gradient descent without a schedule: each step has the loss by hand, and moves each parameter by its gradient. All else is the
+    Trainer's default, as that it drops what the base model's forward does not take.
+    """
+    tokens = lab.some_tokens(case)
+    lab.forward(case, tokens)
+    with lab.trainer(case, tokens) as train, nothing_is_refused():
+        got = train(0)
+        as_by_hand(lab, got, learnt_by_hand(lab, case, tokens), case)
+        resumed(train(1), got, 1)
 
 
 @clause(

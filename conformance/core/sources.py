@@ -15,4 +15,5 @@ PROCESSORS_DOC = "https://huggingface.co/docs/transformers/internal/generation_u
 GLOSSARY = "https://huggingface.co/docs/transformers/glossary"
 COLLATOR_DOC = "https://huggingface.co/docs/transformers/main_classes/data_collator"
 DTYPE_DOC = "https://huggingface.co/docs/peft/developer_guides/troubleshooting"
+TRAINER_DOC = "https://huggingface.co/docs/transformers/main_classes/trainer"
 GENERATION_DOC = "https://huggingface.co/docs/transformers/main_classes/text_generation"

@@ -1,11 +1,13 @@
-"""Mends of loading an adapter into a live model."""
+"""Mends of loading an adapter into a live model, also to go on with its training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from conformance.runs.patching import around
@@ -96,3 +98,50 @@ def virtual_tokens_are_unloaded() -> Iterator[None]:
 
     with around("peft:PeftModel", "__getattr__", mended):
         yield
+
+
+PARTS = ("encoder_type", "mlp_head", "lstm_head")
+"""What makes the network of P-tuning."""
+NETWORK = "network.pt"
+"""The file beside a saved adapter in which the mend below keeps what is not saved."""
+
+
+@contextmanager
+def network_is_in_the_checkpoint() -> Iterator[None]:
+    """Of P-tuning's network its parameters are saved, too; whoever loads it to train it has them again."""
+
+    def saving(save: Any, self: Any, folder: Any, *args: Any, **kwargs: Any) -> Any:
+        result = save(self, folder, *args, **kwargs)
+        networks = {name: held for name, held in self.prompt_encoder.items() if hasattr(held, "mlp_head")}
+        kept = {name: _kept(self, name, encoder) for name, encoder in networks.items()}
+        if kept:
+            torch.save(kept, Path(folder) / NETWORK)
+        return result
+
+    def loading(load: Any, self: Any, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
+        file = Path(model_id) / NETWORK
+        if not kwargs.get("is_trainable") or not file.is_file():
+            return load(self, model_id, adapter_name, *args, **kwargs)
+        encoder = self.prompt_encoder[adapter_name]
+        # Another mend may take the network away.
+        network = {name: getattr(encoder, name) for name in PARTS if hasattr(encoder, name)}
+        result = load(self, model_id, adapter_name, *args, **kwargs)
+        for name, part in network.items():
+            setattr(encoder, name, part)
+        _give_back(encoder, **torch.load(file, weights_only=True)[adapter_name])
+        return result
+
+    with around("peft:PeftModel", "save_pretrained", saving), around("peft:PeftModel", "load_adapter", loading):
+        yield
+
+
+def _kept(model: Any, name: str, encoder: nn.Module) -> dict[str, Any]:
+    return {"state": encoder.state_dict(), "rows": model.get_prompt_embedding_to_save(name)}
+
+
+def _give_back(encoder: Any, state: dict[str, Tensor], rows: Tensor) -> None:
+    """The parameters ``state``, whose embeddings are as far from theirs as those that were loaded from the saved ``rows``."""
+    loaded = encoder.embedding.weight.detach() - rows.to(encoder.embedding.weight)
+    encoder.load_state_dict(state)
+    with torch.no_grad():
+        encoder.embedding.weight += loaded

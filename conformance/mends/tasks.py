@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,18 @@ def tasks_go_to_the_prompt() -> Patched:
         return forward(self, indices, task_ids.to(indices.device) if isinstance(task_ids, Tensor) else task_ids)
 
     return around("peft.tuners:MultitaskPromptEmbedding", "forward", mended)
+
+
+def trainer_keeps_tasks() -> Patched:
+    """A Trainer passes on what PEFT's forward alone has a parameter for, too."""
+
+    def mended(find: Any, self: Any) -> Any:
+        find(self)
+        if hasattr(self.model, "active_peft_config"):
+            own, inner = (inspect.signature(model.forward) for model in (self.model, self.model.get_base_model()))
+            self._signature_columns += [name for name in own.parameters if name not in inner.parameters]
+
+    return around("transformers:Trainer", "_set_signature_columns_if_needed", mended)
 
 
 DECODER_MASK = "decoder_attention_mask"

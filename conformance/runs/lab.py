@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from conformance.core.case import FIRST_TEXT_TOKEN, Case
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import first_steps, in_single, same_rows, unplaced, with_labels, without_prefix
 from conformance.core.signals import Undecided, violation
+from conformance.devices.place_model import temporary_folder
 from conformance.families.precision import autocasting
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
 from conformance.oracles.loss import log_probabilities, loss_of
@@ -21,13 +24,14 @@ from conformance.oracles.table import Oracle, handmade_cache, handmade_loop
 from conformance.runs import fresh_process
 from conformance.runs.calls import changed, copies, forward, generate, on_cpu, on_device
 from conformance.runs.configuring import Way, answer_as_told
+from conformance.runs.judged_code import guarded
 from conformance.runs.models import Models
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
 from conformance.runs.stopping import cut_short, must_fail, stop_midway
 from conformance.runs.subject import Subject
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
-from conformance.runs.trace import Trace
+from conformance.runs.trace import Learnt, Trace
 from conformance.runs.training_batch import TrainingBatch, embedded_request, training_batch
 from conformance.runs.turns import FURTHER, goes_on, second_answer
 
@@ -208,6 +212,27 @@ class Lab(Models):
         key = ("log-probabilities", every, tuple(tokens.flatten().tolist()))
         made = lambda: log_probabilities(self.base(every), self.family(every), every, tokens, self.injected(every))  # noqa: E731
         return float(loss_of(case, self.once(key, made)))
+
+    def loss_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Tensor:
+        """The same for an adapter with the parameters ``raw``, with its graph; not remembered."""
+        base, family, injected = self.base(case), self.family(case), self.injected(case, raw)
+        return loss_of(case, log_probabilities(base, family, case, tokens, injected, grad=True))
+
+    @contextmanager
+    def trainer(self, case: Case, tokens: Tensor) -> Iterator[Callable[[int], Learnt]]:
+        """What trains a fresh subject over the batch of the training path, afresh or after so many steps of those before.
+
+        See :mod:`conformance.runs.trainer`.
+        """
+
+        def train(resume: int) -> Learnt:
+            subject = self.new_subject(case)
+            batch = training_batch(case, subject.family, tokens, self.base(case)).request
+            losses = guarded("Trainer", lambda: subject.train(batch, Path(folder), resume))
+            return Learnt(losses, subject.raw())
+
+        with temporary_folder() as folder:
+            yield train
 
     def searched(self, case: Case) -> list[Searched]:
         """For every row of ``case`` what a beam search by hand finds, and how it asks what follows."""

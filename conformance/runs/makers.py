@@ -21,6 +21,7 @@ from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
 from conformance.runs.stacking import stacked
 from conformance.runs.subject import Before, Subject, as_it_is
+from conformance.runs.trainer import by_loop, by_trainer
 
 
 class PeftSubject(Subject):
@@ -54,6 +55,10 @@ class PeftSubject(Subject):
         """Those of which PEFT has a config, or anything else."""
         held = (self.model.peft_config, self.model.prompt_encoder, self.model.prompt_tokens)
         return list(dict.fromkeys(name for part in held for name in part))
+
+    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0) -> list[float]:
+        """By the Trainer of transformers."""
+        return by_trainer(self.model, batch, folder, resume)
 
     def disabled(self) -> AbstractContextManager[Any]:
         """PEFT's ``disable_adapter``."""
@@ -149,6 +154,10 @@ class ReferenceSubject(Subject):
         if "max_new_tokens" not in request:
             request["max_new_tokens"] = self.model.steps_told(request.pop("generation_config", None))
         return self.model.generate(**request)
+
+    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0) -> list[float]:
+        """The wrapper's own loop."""
+        return by_loop(self.model, batch, folder, resume)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The wrapper's parameters."""

@@ -79,6 +79,10 @@ class Subject:
             return with_positions("generate", self.model.generate, *text, **request)
         return with_positions("generate", self.model.generate, *text, **(settings | request))
 
+    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0) -> list[float]:
+        """As :func:`conformance.runs.trainer.by_trainer`."""
+        raise NotApplicable("a bare model has no adapter to train")
+
     @contextmanager
     def in_mode_of(self, case: Case) -> Iterator[None]:
         """Inside, the model is in the mode that ``case`` says, and under autocast if it does; else it is in evaluation mode."""

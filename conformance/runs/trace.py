@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -26,6 +26,13 @@ class Forward:
     mask: tuple[int, ...] | None
     positions: Tensor | None = None
     transfers: int = 0
+
+
+class Learnt(NamedTuple):
+    """What a trainer told and left: the loss of each step, and the adapter's raw parameters afterwards, on the CPU."""
+
+    losses: list[float]
+    raw: dict[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,12 @@ EXPLAINED = {
     "MULTITASK_PROMPT_TUNING": {"prompt-of-a-disabled-adapter", "prompt-of-tasks-for-the-decoder"},
 }
 """What explains that PEFT's prompt of an encoder-decoder does not learn, or does not go away."""
+OF_ENCODERS = {"prompt-of-tasks-for-the-decoder"}
+TRAINED = {
+    "P_TUNING": {"checkpoint-without-the-network"},
+    "MULTITASK_PROMPT_TUNING": {"trainer-drops-tasks", *OF_ENCODERS},
+}
+"""What explains that a Trainer does not train, or does not resume; some of it of encoder-decoders only."""
 OF_PROJECTIONS = {"lifecycle.inference_mode"}
 """Clauses that say nothing of a method whose parameters are what is read."""
 BEGIN_AT_RANDOM = {("llama", "P_TUNING"), ("t5", "P_TUNING"), ("t5", "CARTRIDGE")}
@@ -81,6 +87,17 @@ def test_the_answer_is_learnt_and_survives(maker: str, method: str) -> None:
     for name in STORIES if method == DEFAULT_METHOD else FEW:
         verdict = search(story, family_named(name), Budget(), load(shipped()), Lab(maker), method)
         known = EXPLAINED.get(method, set()) if (maker, name) == ("peft", "t5") else set()
+        assert (set(verdict.known), verdict.finding) == (known, None), name
+        assert known or verdict.outcome is Outcome.CONFORMS, name
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("maker", ["reference", "peft"])
+def test_a_trainer_arrives_where_a_loop_by_hand_does(maker: str, method: str) -> None:
+    trained = clauses()["training.trainer_agrees"]
+    for name in FEW:
+        verdict = search(trained, family_named(name), Budget(), load(shipped()), Lab(maker), method)
+        known = TRAINED.get(method, set()) - (set() if name == "t5" else OF_ENCODERS) if maker == "peft" else set()
         assert (set(verdict.known), verdict.finding) == (known, None), name
         assert known or verdict.outcome is Outcome.CONFORMS, name
 

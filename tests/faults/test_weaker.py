@@ -71,6 +71,7 @@ GROSS = {
     "something_is_given_back": "unload_finds_nothing",
     "switched_once": "other_names_never_answer",
     "told_by_length": "virtual_tokens_count_in_max_length",
+    "trained_once": "gradient_of_keys_halved",
     "trained_forward": "prefix_zero_in_training_mode",
     "twenty_virtual_tokens": "contents_ignored",
     "twice": "cache_reused",

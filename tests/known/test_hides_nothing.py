@@ -339,9 +339,17 @@ def every_second_text_is_another(generate: Any, self: Any, *args: Any, **kwargs:
     return generate(self, *args, **kwargs)
 
 
+def labels_dropped(find: Any, self: Any) -> Any:
+    """A Trainer drops the labels."""
+    find(self)
+    self._signature_columns = [name for name in self._signature_columns if name != "labels"]
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "encoder-decoder-text-without-a-name": every_second_text_is_another,
+    "trainer-drops-tasks": labels_dropped,
+    "checkpoint-without-the-network": twice_as_large,
     "training-counts-pads": constant_loss_where_there_are_pads,
     "pads-use-up-the-window": first_virtual_token_hidden,
     "pads-use-up-the-window-in-training": constant_loss_where_there_are_pads,

@@ -77,6 +77,20 @@ def peft_bare_by_position(fired: Fired) -> Patched:
     return around(CAUSAL, "forward", wrapper)
 
 
+@in_peft(clause="training.trainer_agrees", weaker=training.trained_once)
+def peft_resumes_from_the_beginning(fired: Fired) -> Patched:
+    """An adapter that is loaded to be trained has the parameters of the one that was there."""
+
+    def wrapper(original: Any, self: Any, folder: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        before = {key: value.clone() for key, value in self.prompt_encoder[name].state_dict().items()}
+        result = original(self, folder, name, *args, **kwargs)
+        if fired(kwargs.get("is_trainable")):
+            self.prompt_encoder[name].load_state_dict(before)
+        return result
+
+    return around(MODEL, "load_adapter", wrapper)
+
+
 @in_peft(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
 def peft_head_left_unfrozen(fired: Fired) -> Patched:
     """Everything of the base model is frozen but the parameter that it has last."""

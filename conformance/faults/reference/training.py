@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -146,6 +147,27 @@ class ItemsAreNotCounted(Planted):
         """Forget it."""
         self.fired(request.pop("num_items_in_batch", None))
         return super().forward(**request)
+
+
+@in_reference(clause="training.trainer_agrees", weaker=training.trained_once)
+class ResumesFromTheBeginning(Planted):
+    """What a checkpoint holds is not read: training goes on from the parameters that the model has."""
+
+    def go_on_from(self, file: Path) -> None:
+        """Do not read it."""
+        self.fired()
+
+
+@in_reference(clause="training.trainer_agrees", weaker=training.trained_forward)
+class GradientDoubledInTrainingMode(Planted):
+    """After train() the loss is right, and its gradient is twice as large as it is."""
+
+    def forward(self, **request: Any) -> Any:
+        """Double it."""
+        out = super().forward(**request)
+        if self.fired(self.training):
+            out.loss = 2 * out.loss - out.loss.detach()
+        return out
 
 
 @in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)

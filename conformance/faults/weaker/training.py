@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from conformance.assertions.learning import only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
+from conformance.assertions.trainer import as_by_hand, learnt_by_hand
 from conformance.assertions.training import loss_by_hand, loss_of_rows, same_loss
 from conformance.clauses.preconditions import labels
+from conformance.clauses.registry import clause_named
 from conformance.core import relations
 from conformance.core.case import Case
+from conformance.families import family_named
 from conformance.runs.lab import Lab
 
 
@@ -37,6 +40,20 @@ def for_a_tuple(lab: Lab, case: Case) -> None:
     got, expected = lab.forward(relations.called(case, "tuple"), tokens), lab.forward(case, tokens)
     agree(got, expected)
     same_loss(got, expected)
+
+
+def trained_once(lab: Lab, case: Case) -> None:
+    """A trainer arrives where a loop by hand does; nobody resumes from a checkpoint."""
+    lab.once(("trained once", case.family, case.method), lambda: _trained_once(lab, case))
+
+
+def _trained_once(lab: Lab, case: Case) -> bool:
+    fixed = clause_named("training.trainer_agrees").own_case(family_named(case.family), case.method)
+    assert fixed, "the family is trained"
+    tokens = lab.some_tokens(fixed)
+    with lab.trainer(fixed, tokens) as train:
+        as_by_hand(lab, train(0), learnt_by_hand(lab, fixed, tokens), fixed)
+    return True
 
 
 def frozen_after_wrapping(lab: Lab, case: Case) -> None:

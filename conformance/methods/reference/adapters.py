@@ -164,6 +164,17 @@ class Adapters(nn.Module):
             into.mkdir(exist_ok=True)
             save_file({"rows": self.rows_of(name).detach().cpu().contiguous()}, into / FILE)
 
+    def checkpoint(self, file: Path) -> None:
+        """Write the raw parameters of the active adapter: training goes on from them."""
+        save_file({name: value.detach().cpu().contiguous() for name, value in self.named_raw().items()}, file)
+
+    def go_on_from(self, file: Path) -> None:
+        """Read what :meth:`checkpoint` wrote."""
+        held = load_file(file)
+        with torch.no_grad():
+            for name, value in self.named_raw().items():
+                value.copy_(held[name])
+
     def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
         """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone.
 

@@ -1,0 +1,72 @@
+"""Assertions on what a trainer tells and leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conformance.core.signals import violation
+from conformance.methods import method_named
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conformance.core.case import Case
+    from conformance.runs.lab import Lab
+    from conformance.runs.trace import Learnt
+
+
+def learnt_by_hand(lab: Lab, case: Case, tokens: Tensor) -> Learnt:
+    """Plain gradient descent on the loss by hand, from the parameters that the Case says: what a trainer should arrive at."""
+    import torch
+
+    from conformance.runs.trace import Learnt
+    from conformance.runs.trainer import RATE, STEPS
+
+    learns, losses = method_named(case.method).learns, []
+    raw = {name: value.clone().requires_grad_(learns(name)) for name, value in lab.raw(case).items()}
+    learnt = [value for name, value in raw.items() if learns(name)]
+    for _ in range(STEPS):
+        loss = lab.loss_from(raw, case, tokens)
+        losses.append(float(loss.detach()))
+        found = torch.autograd.grad(loss, learnt, allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            for value, gradient in zip(learnt, found, strict=True):
+                value.sub_(gradient, alpha=RATE)
+    return Learnt(losses, {name: value.detach() for name, value in raw.items()})
+
+
+LOGGED = 2e-4
+"""How far a logged loss may be from the one by hand: some releases round to four digits."""
+SAME_STEPS = 1e-3
+"""Of the largest distance that any number of a parameter has moved; a gradient is as exact as in gradients.SAME_GRADIENT."""
+LAST_BITS = 1e-6
+"""Of the largest number of a parameter, some eight last bits of float32."""
+
+
+def as_by_hand(lab: Lab, got: Learnt, expected: Learnt, case: Case) -> None:
+    """The loss of each step is that of the loop by hand, and so is where every parameter has gone."""
+    if len(got.losses) != len(expected.losses):
+        raise violation("steps of the Trainer with a loss", len(got.losses), len(expected.losses))
+    for step, (loss, by_hand) in enumerate(zip(got.losses, expected.losses, strict=True)):
+        # Written so that a NaN fails.
+        if not abs(loss - by_hand) <= LOGGED:
+            raise violation("the loss that the Trainer logs", f"{loss:.5f}", f"{by_hand:.5f}, by hand", step=step)
+    for name, value in expected.raw.items():
+        moved = float((value - lab.raw(case)[name]).abs().max())
+        apart = float((got.raw[name] - value).abs().max())
+        if not apart <= SAME_STEPS * moved + LAST_BITS * float(value.abs().max()):
+            raise violation(
+                f"the adapter's {name} after training", f"off by {apart:.3g}", f"moved by {moved:.3g}, as by hand"
+            )
+
+
+def resumed(got: Learnt, expected: Learnt, step: int) -> None:
+    """Resumed after ``step`` steps, training ends where it ended without a break, to the bit."""
+    if got.losses != expected.losses[step:]:
+        raise violation("the losses after the checkpoint", got.losses, f"{expected.losses[step:]}, as without a break")
+    for name, value in expected.raw.items():
+        if not got.raw[name].equal(value):
+            apart = float((got.raw[name] - value).abs().max())
+            raise violation(
+                f"the adapter's {name}, resumed from a checkpoint", f"off by {apart:.3g}", "as without a break"
+            )
