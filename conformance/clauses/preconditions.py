@@ -37,12 +37,9 @@ from conformance.core.relations import (
     with_real_tokens,
     with_scale,
 )
+from conformance.core.story import TWO_TURNS
 from conformance.families import family_named
 from conformance.methods import method_named
-
-TWO_TURNS = 6
-"""Tokens of an answer, of a further text, and of the answer to it: two of each."""
-
 
 HALVES: tuple[Dtype, ...] = ("float16", "bfloat16")
 SCALES: tuple[Scale, ...] = ("drawn", "large", "small")
@@ -257,6 +254,12 @@ def as_trained(case: Case) -> tuple[Case, ...]:
 def by_position(case: Case) -> tuple[Case, ...]:
     """The text is the first argument, without a name."""
     return (called(case, "position"),)
+
+
+@precondition(otherwise="Nothing is told of a session")
+def told(case: Case) -> bool:
+    """A story."""
+    return bool(case.story)
 
 
 def training_mode(case: Case) -> tuple[Case, ...]:

@@ -70,6 +70,8 @@ class Clause(Struct, frozen=True, kw_only=True):
       ``learns`` (its training forward must) where the claim is about training alone;
     * ``fixed_case``: gives the one Case of a family that is judged, in place of drawn ones;
     * ``placed``: it is about models that a device map places, drawn from strata of their own, judged in a process of its own;
+    * ``stories``: it is about sessions. Of so many Cases of each array a story is drawn, too; others say nothing, as their runs,
+      which nobody shares, take long;
     * ``priority``: it is cheap and finds much, so it comes first where time is short;
     * ``decisive``: how many decisive examples *conforms* needs in the quick profile;
     * ``floor``: how little may be decided before less was tested than expected.
@@ -85,6 +87,7 @@ class Clause(Struct, frozen=True, kw_only=True):
     control: Control = "same"
     fixed_case: Callable[[Family], Case | None] | None = None
     placed: bool = False
+    stories: int = 0
     priority: bool = False
     decisive: int = 5
     floor: Floor = Floor()
@@ -111,7 +114,7 @@ class Clause(Struct, frozen=True, kw_only=True):
 _clauses: dict[str, Clause] = {}
 
 
-def clause(
+def clause(  # noqa: PLR0913 - each says one thing of a claim
     *,
     sources: Iterable[str] = (),
     requires: Iterable[Precondition] = (),
@@ -119,6 +122,7 @@ def clause(
     control: Control = "same",
     fixed_case: Callable[[Family], Case | None] | None = None,
     placed: bool = False,
+    stories: int = 0,
     priority: bool = False,
     decisive: int = 5,
     floor: Floor = Floor(),  # noqa: B008 - it is frozen
@@ -142,6 +146,7 @@ def clause(
             control=control,
             fixed_case=fixed_case,
             placed=placed,
+            stories=stories,
             priority=priority,
             decisive=decisive,
             floor=floor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice, product
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from msgspec import Struct
 from conformance.cli.common import FamilyFileOption, Format, FormatOption, print_json, register_files
 
 if TYPE_CHECKING:
+    from conformance.engine.search import Budget
     from conformance.strategies.coverage import Coverage
 
 UNION = "all together"
@@ -66,6 +68,7 @@ def count_coverage(
         print_json(lines)
     else:
         _print(lines, profile)
+        _print_stories(tuple(chosen.families), chosen.budget)
     raise typer.Exit(1 if any(line.short for line in lines) else 0)
 
 
@@ -122,6 +125,29 @@ def _print(lines: list[Line], profile: str) -> None:
 
 def _share(line: Line) -> str:
     return f"{line.reached} of {line.possible}"
+
+
+def _print_stories(names: tuple[str, ...], budget: Budget) -> None:
+    """Which step follows which in the stories of all methods."""
+    from conformance.clauses.registry import clauses
+    from conformance.engine.search import drawn, told
+    from conformance.families import family_named
+    from conformance.methods import METHODS
+    from conformance.strategies import strata
+    from conformance.strategies.coverage import successions
+
+    wanted, seed = max(clause.stories for clause in clauses().values()) * budget.examples, budget.seed
+    cases = [
+        told(drawn(name, stratum, seed, method), number, budget)
+        for name, method in product(names, METHODS)
+        for number, stratum in enumerate(
+            islice(strata(family_named(name), budget.examples, seed, False, method), wanted)
+        )
+    ]
+    reached, missing = successions(cases)
+    typer.echo(f"\n{len(cases)} stories: {len(reached)} of {len(reached | missing)} successions of two kinds of steps")
+    if missing:
+        typer.echo(f"  never told: {'; '.join(f'{one}, then {other}' for one, other in sorted(missing))}")
 
 
 def _print_missing(lines: list[Line]) -> None:

@@ -13,13 +13,14 @@ import msgspec
 
 from conformance.core.case import Case, Placement, Prefix, Roles, Row, from_json
 from conformance.core.errors import UserError, unreadable
+from conformance.core.story import Act
 from conformance.engine.known import KnownFailure
 from conformance.session.events import Run
 
 if TYPE_CHECKING:
     from conformance.clauses.registry import Clause
 
-PARTS = {part.__name__: part for part in (Case, Placement, Prefix, Roles, Row)}
+PARTS = {part.__name__: part for part in (Case, Placement, Prefix, Roles, Row, Act)}
 FoundCase = tuple[Case, str | None]
 """A Case, and the clause that it was reported for, if that is known."""
 
@@ -111,6 +112,6 @@ def _malformed(source: str, problem: str) -> UserError:
     return UserError(
         "malformed-case",
         f"{source} is not a Case: {problem}",
-        "the repr of a Case is Case(...) with Roles, Prefix, Row and Placement inside, and plain values",
+        "the repr of a Case is Case(...) with Roles, Prefix, Row, Placement and Act inside, and plain values",
         "paste the whole of it, exactly as a report printed it",
     )

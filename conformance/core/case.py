@@ -11,10 +11,12 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 from msgspec.structs import force_setattr
 
 from conformance.core.errors import UserError
+from conformance.core.part import Part
+from conformance.core.story import Act, Situation, begin, legal
 
 VOCABULARY = 97
 """Size of every vocabulary, a prime: PEFT finds the word embedding by looking for a parameter of this many rows."""
@@ -30,10 +32,6 @@ EVERYTHING = 9999
 
 Small = Annotated[int, Meta(ge=0, le=99)]
 Count = Annotated[int, Meta(ge=1, le=64)]
-
-
-class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True):
-    """Base of a Case and its parts: frozen, unknown keys refused, defaults left out of repr and JSON."""
 
 
 class Roles(Part, frozen=True):
@@ -239,6 +237,7 @@ class Case(Part, frozen=True):
     ``autocast``: every call is made under ``torch.autocast``, which computes in bfloat16 what may be.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     ``wrong`` is what is wrong with what is asked for, such that it cannot work. ``stacked``: the base model has a LoRA, too.
+    ``story``: the steps of a session, each of which may follow those before it.
     """
 
     family: str
@@ -270,12 +269,21 @@ class Case(Part, frozen=True):
     autocast: bool = False
     placement: Placement = _PLACEMENT
     seed: Small = 0
+    story: Annotated[tuple[Act, ...], Meta(max_length=32)] = ()
 
     def __post_init__(self) -> None:
         """Equal Cases have equal JSON: msgspec leaves out a default only if it is the very same object."""
         for name, default in _DEFAULTS:
             if getattr(self, name) == default:
                 force_setattr(self, name, default)
+        if self.story and legal(self.begun, self.story) != self.story:
+            raise ValueError("a step of the story may not be taken where it stands")
+
+    @property
+    def begun(self) -> Situation:
+        """Where its story begins."""
+        room = 0 if self.roles.encoder_layers else self.roles.positions - self.longest
+        return begin(self.prefix.length, self.prefix.frozen, room)
 
     @property
     def id(self) -> str:
@@ -319,7 +327,7 @@ _DEFAULTS = [
 
 OF_REQUEST = frozenset(
     {"rows", "new_tokens", "padding", "mask", "inputs", "given_positions", "position_shift", "beams", "cache"}
-    | {"decoder_mask", "labels", "call", "mode", "decoding", "limit", "ends", "streamed", "autocast"}
+    | {"decoder_mask", "labels", "call", "mode", "decoding", "limit", "ends", "streamed", "autocast", "story"}
 )
 """Fields that say what is asked of a model, and how. All others, a new one too, say what the model is."""
 OF_WRAPPER = frozenset({"method", "prefix", "placement", "checkpointing", "wrong"})

@@ -11,7 +11,7 @@ from msgspec import Struct
 from conformance.core.case import Case
 
 Predicate = Callable[[Case], bool]
-Of = Literal["drawn", "method", "asked", "placed"]
+Of = Literal["drawn", "method", "asked", "told", "placed"]
 
 
 class Dimension(Struct, frozen=True, kw_only=True):
@@ -19,8 +19,8 @@ class Dimension(Struct, frozen=True, kw_only=True):
 
     ``classes`` are predicates by name, of which exactly one holds. ``of``: strategies vary it in Cases that are ``drawn``; or in
     those of a ``method`` that varies its field, beside what arrays make; or relations do, in every drawn Case they fit, when a
-    clause has ``asked``; or it is where ``placed`` models lie. ``field``
-    names the one field of a Case that decides, where it is one, and ``values`` what is drawn for it, simplest first; none
+    clause has ``asked``; or it is a step that is ``told`` of in a story; or where ``placed`` models lie. ``field`` names
+    the one field of a Case that decides, where it is one, and ``values`` what is drawn for it, simplest first; none
     where the family file says which there are. ``unsaid`` is the class that features do not mention: what nobody would say.
     """
 
@@ -36,8 +36,8 @@ class Dimension(Struct, frozen=True, kw_only=True):
         return next(name for name, holds in self.classes.items() if holds(case))
 
     def counts(self, case: Case) -> bool:
-        """Whether the dimension says anything of ``case``: what a map says counts for placed models only."""
-        return self.of != "placed" or case.placed
+        """Whether the dimension says anything of ``case``: what a map says counts for placed models only, steps in stories."""
+        return {"placed": case.placed, "told": bool(case.story)}.get(self.of, True)
 
 
 def by_field(field: str, of: Of = "drawn", /, *, all_said: bool = False, **classes: Any) -> Dimension:

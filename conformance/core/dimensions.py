@@ -12,6 +12,7 @@ from collections.abc import Callable
 from conformance.core.case import HANDED_IN, Case
 from conformance.core.dimension import Dimension, by_field
 from conformance.core.placed_dimensions import PLACED
+from conformance.core.story import Do
 
 
 def slides(case: Case) -> bool:
@@ -326,5 +327,34 @@ ASKED = (
     ),
 )
 
-DIMENSIONS = (*DRAWN, *OF_METHODS, *ASKED, *PLACED)
+STEPS: dict[Do, str] = {
+    "generate": "generates",
+    "go_on": "goes_on",
+    "train": "trains",
+    "save": "saves",
+    "load": "loads",
+    "resume": "resumes",
+    "add": "adds",
+    "switch": "switches",
+    "delete": "deletes",
+    "disable": "disables",
+    "enable": "enables",
+    "raise": "raises",
+    "interrupt": "interrupts",
+}
+"""What a story does that has a step of that kind, as its feature says it."""
+
+
+def _step(do: Do, word: str) -> Dimension:
+    def holds(case: Case) -> bool:
+        return any(step.do == do for step in case.story)
+
+    classes = {f"never_{word}": lambda case: not holds(case), word: holds}
+    return Dimension(name=f"a step that {word.replace('_', ' ')}", of="told", classes=classes, unsaid=f"never_{word}")
+
+
+TOLD = tuple(_step(do, word) for do, word in STEPS.items())
+"""What is told in stories. Which step follows which is counted apart: :mod:`conformance.strategies.coverage`."""
+
+DIMENSIONS = (*DRAWN, *OF_METHODS, *ASKED, *TOLD, *PLACED)
 """Where something is missing, add it here: one line for a field that takes one of a few values."""

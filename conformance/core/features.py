@@ -9,6 +9,7 @@ from __future__ import annotations
 from conformance.core.case import Case, Device
 from conformance.core.dimension import Dimension, Predicate
 from conformance.core.dimensions import DIMENSIONS
+from conformance.core.relations import asked_in
 
 
 def _layer_devices(case: Case) -> set[Device]:
@@ -94,5 +95,6 @@ FEATURES = {**CLASSES, **FURTHER}
 
 
 def features(case: Case) -> frozenset[str]:
-    """The features that ``case`` has."""
-    return frozenset(name for name, holds in FEATURES.items() if holds(case))
+    """The features that ``case`` has, and what is asked in its story."""
+    several = (case, *asked_in(case))
+    return frozenset(name for name, holds in FEATURES.items() if any(map(holds, several)))

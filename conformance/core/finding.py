@@ -40,7 +40,8 @@ class Item(Struct, frozen=True, order=True):
 class Difference(Struct, frozen=True, kw_only=True):
     """Where two Traces part: ``what`` in words, what was got and expected there, and by how much.
 
-    ``margin`` and ``error`` are in the same unit (logits); a violation has ``margin > 10 * error``.
+    ``margin`` and ``error`` are in the same unit (logits); a violation has ``margin > 10 * error``. ``told`` is the step of a
+    story, counted from 0, in which that was seen.
     """
 
     what: str
@@ -48,6 +49,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     expected: str
     row: int | None = None
     step: int | None = None
+    told: int | None = None
     margin: float | None = None
     error: float | None = None
 

@@ -21,11 +21,14 @@ from conformance.core.case import (
     Stacked,
     Wrong,
 )
+from conformance.core.story import ASKS, Act, another_length, legal
 
 
 def without_prefix(case: Case) -> Case:
-    """The control: the base model, without any prefix."""
-    return replace(case, prefix=Prefix(length=0, seed=case.prefix.seed))
+    """The control: the base model, without any prefix; of a story what can be asked of it."""
+    bare = replace(case, prefix=Prefix(length=0, seed=case.prefix.seed), story=())
+    asked = tuple(step for step in case.story if step.do in ASKS)
+    return replace(bare, story=legal(bare.begun, asked)) if asked else bare
 
 
 def row_alone(case: Case, index: int) -> Case:
@@ -92,7 +95,7 @@ def other_prefix(case: Case) -> Case:
 def other_length(case: Case) -> Case:
     """A prefix with other contents and another number of virtual tokens: one less, or two in place of one."""
     other = other_prefix(case)
-    return replace(other, prefix=replace(other.prefix, length=case.prefix.length - 1 or case.prefix.length + 1))
+    return replace(other, prefix=replace(other.prefix, length=another_length(case.prefix.length)))
 
 
 def prefix_reversed(case: Case) -> Case:
@@ -217,6 +220,38 @@ def with_lora(case: Case, stacked: Stacked) -> Case:
 def not_checkpointed(case: Case) -> Case:
     """Without gradient checkpointing."""
     return replace(case, checkpointing="off")
+
+
+def without_story(case: Case) -> Case:
+    """The model alone, of which nothing is told."""
+    return replace(case, story=())
+
+
+def asked_by(step: Act, case: Case) -> Case | None:
+    """What ``step`` of a story asks the model of ``case``: an answer of two tokens, or a training forward; or nothing.
+
+    What is looked up needs one row, and an answer that says something twice. One row is trained on: pads in training are other
+    claims'.
+    """
+    short = replace(case, story=(), new_tokens=2)
+    if step.do == "train":
+        return in_mode(row_alone(short, 0), "train")
+    if step.do == "generate" and step.decoding == "looked_up":
+        return with_decoding(replace(row_alone(short, 0), new_tokens=4), "looked_up")
+    if step.do == "generate" and step.decoding != "plain":
+        return beam_searched(short) if step.decoding == "searched" else with_decoding(short, step.decoding)
+    return short if step.do in ("generate", "go_on", "raise", "interrupt") else None
+
+
+def asked_in(case: Case) -> tuple[Case, ...]:
+    """What the steps of a story ask, each once."""
+    return tuple(dict.fromkeys(filter(None, (asked_by(step, case) for step in case.story))))
+
+
+def added_by(step: Act, case: Case) -> Case:
+    """The adapter that ``step`` adds to the model of ``case``."""
+    other = without_story(other_length(without_story(case)) if step.other_length else other_prefix(case))
+    return replace(other, prefix=replace(other.prefix, seed=(other.prefix.seed + step.seed) % 100))
 
 
 def unplaced(case: Case) -> Case:

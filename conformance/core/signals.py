@@ -19,11 +19,23 @@ class Violation(Signal):
 
 
 class RunFailed(Signal):
-    """What is judged raised an exception. ``refused``: in words, before any decoder layer ran; ``misleading``: in wrong ones."""
+    """What is judged raised an exception. ``refused``: in words, before any decoder layer ran; ``misleading``: in wrong ones.
 
-    def __init__(self, call: str, error: BaseException, where: str, refused: bool, misleading: bool = False) -> None:
+    ``told`` is the step of a story, counted from 0, in which it did.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        error: BaseException,
+        where: str,
+        refused: bool,
+        misleading: bool = False,
+        told: int | None = None,
+    ) -> None:
         super().__init__(f"{call}: {type(error).__name__}: {error}")
-        self.call, self.error, self.where, self.refused, self.misleading = call, error, where, refused, misleading
+        self.call, self.error, self.where, self.refused = call, error, where, refused
+        self.misleading, self.told = misleading, told
 
     @property
     def words(self) -> str:

@@ -79,7 +79,10 @@ def run_clause(clause: Clause, lab: Lab, case: Case) -> Example:
             note = "refused, misleading" if _misleads(lab, case, failed) else "refused"
             return Example(case=case, outcome=Outcome.REFUSED, reason=f"{note}: {failed.words}")
         difference = Difference(
-            what=f"{failed.call} raised", got=failed.words, expected="an answer, or a refusal in words"
+            what=f"{failed.call} raised",
+            got=failed.words,
+            expected="an answer, or a refusal in words",
+            told=failed.told,
         )
         return _violates(clause, lab, case, difference, How.CRASH, failed.where)
     except NotApplicable as reason:

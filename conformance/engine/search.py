@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
@@ -42,6 +42,7 @@ from conformance.clauses.registry import Clause, clause_named
 from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Cell, Finding, Item, Verdict
 from conformance.core.outcome import Outcome, State
+from conformance.core.story import Act
 from conformance.devices.current import current
 from conformance.engine.controls import Example, run, unsteady
 from conformance.engine.database import Counterexamples, open_database
@@ -51,14 +52,17 @@ from conformance.engine.shrink import shrink
 from conformance.engine.verdict import verdict
 from conformance.families import Family, family_named
 from conformance.families.possible import impossible
-from conformance.strategies import Stratum, cases, one_array, strata
+from conformance.strategies import Stratum, cases, one_array, stories, strata
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
 
+T = TypeVar("T")
 NO_STORY = "this family has no story"
 PROFILES = {"quick": 1, "standard": 4, "thorough": 20}
 """That many covering arrays, of 13 to 30 Cases each, or 30 to 45 of placed models; of a single one the beginning."""
+STORIES = {1: 8, 4: 12}
+"""How many steps a story has, for so many arrays and more."""
 FURTHER = 5
 """How many times as many arrays there may be for a claim of which those of the profile decided something, but not enough.
 
@@ -185,11 +189,17 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
     """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
     if state.clause.fixed_case:
         return _fixed_case(state, state.clause.own_case(family, method))
-    for stratum in _visited(state, family, budget, method):
-        ended = state.visit(drawn(family.name, stratum, budget.seed, method))
-        if ended:
-            strategy = cases(family, stratum, method)
-            return _minimal(state, ended, _within_stratum(state, ended, strategy, stratum, budget), budget)
+    for number, stratum in enumerate(_visited(state, family, budget, method)):
+        case = drawn(family.name, stratum, budget.seed, method)
+        if state.clause.stories:
+            ended = state.visit(told(case, number, budget))
+            # A story is shrunk as the data that it is: Hypothesis would draw another one.
+            smallest = ended
+        else:
+            ended = state.visit(case)
+            smallest = ended and _within_stratum(state, ended, cases(family, stratum, method), stratum, budget)
+        if ended and smallest:
+            return _minimal(state, ended, smallest, budget)
     return None
 
 
@@ -199,7 +209,7 @@ def _visited(state: _Search, family: Family, budget: Budget, method: str) -> Ite
     Where nothing was decided those that the first method visits, of which others are dealt a part; further ones say no more.
     """
     arrays, seed, placed = budget.examples, budget.seed, state.clause.placed
-    visited = tuple(strata(family, arrays, seed, placed, method))
+    visited = tuple(strata(family, arrays, seed, placed, method))[: state.clause.stories * arrays or None]
     yield from visited
     every = chain.from_iterable(one_array(family, number, seed, placed) for number in range(arrays * FURTHER))
     names = {stratum.name for stratum in visited}
@@ -263,8 +273,20 @@ def drawn(family: str, stratum: Stratum, start: int, method: str = DEFAULT_METHO
     return found[-1]
 
 
+def told(case: Case, number: int, budget: Budget) -> Case:
+    """A drawn ``case`` with a story, which Hypothesis draws: the one of that ``number``.
+
+    It is another one in each family and with each method, so that together they say more. Nothing else that is drawn changes it.
+    """
+    found = list[tuple[Act, ...]]()
+    name = f"story {number} of {case.family} {case.method}"
+    length = max(steps for arrays, steps in STORIES.items() if arrays <= budget.examples)
+    _hypothesis(stories(case, length), found.append, Stratum(name=name, classes=()), budget.seed, Phase.generate)
+    return replace(case, story=found[-1])
+
+
 def _hypothesis(
-    strategy: SearchStrategy[Case], visit: Callable[[Case], None], stratum: Stratum, start: int, *phases: Phase
+    strategy: SearchStrategy[T], visit: Callable[[T], None], stratum: Stratum, start: int, *phases: Phase
 ) -> None:
     # Hypothesis begins with the simplest Case, and draws at random from the second on.
     @seed(f"{start} {stratum.name}")
@@ -279,8 +301,8 @@ def _hypothesis(
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     )
     @given(strategy)
-    def conforms(case: Case) -> None:
-        visit(case)
+    def conforms(drawn: T) -> None:
+        visit(drawn)
 
     conforms()
 

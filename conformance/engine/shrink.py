@@ -16,6 +16,7 @@ from msgspec import inspect
 from msgspec.structs import replace
 
 from conformance.core.case import Case, Device, Placement, Roles
+from conformance.core.story import legal
 from conformance.families import family_named
 from conformance.families.family import Draw
 
@@ -49,7 +50,7 @@ COUPLED = frozenset(
     {f"roles.{name}" for name in ("layers", "encoder_layers", "heads", "kv_heads", "head_dim", "width", "rope")}
     | {"placement.way", "placement.memory", "prefix.length", "prefix.projection"}
 )
-BOLDEST_FIRST = ("rows", "prefix", "roles", "placement", "placement.others")
+BOLDEST_FIRST = ("story", "rows", "prefix", "roles", "placement", "placement.others")
 """Parts that are shrunk before all others. A map is easier to read where only its layers are apart."""
 
 
@@ -70,7 +71,12 @@ def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
 
 def candidates(case: Case) -> Iterator[Case]:
     """Cases one step simpler than ``case``, the boldest first."""
-    rules: dict[str, Callable[[Case], Iterator[Case]]] = {"prefix": _prefix, "roles": _roles, "placement": _placement}
+    rules: dict[str, Callable[[Case], Iterator[Case]]] = {
+        "story": _story,
+        "prefix": _prefix,
+        "roles": _roles,
+        "placement": _placement,
+    }
     for field in _boldest_first(_CASE, ""):
         yield from rules[field.name](case) if field.name in rules else ()
         yield from _of_field(case, field, field.name)
@@ -125,6 +131,13 @@ def _devices_before(device: Device) -> Iterator[Device]:
 
 
 _CASE = cast("inspect.StructType", inspect.type_info(Case))
+
+
+def _story(case: Case) -> Iterator[Case]:
+    """Only its beginning; without one of its steps, and those that may then no longer be taken."""
+    yield from (replace(case, story=case.story[:n]) for n in range(1, len(case.story)))
+    for n in range(len(case.story)):
+        yield replace(case, story=legal(case.begun, case.story[:n] + case.story[n + 1 :]))
 
 
 def _prefix(case: Case) -> Iterator[Case]:

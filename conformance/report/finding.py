@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from conformance.core.finding import Difference, Finding
 from conformance.core.plain import plain
 from conformance.families import is_shipped
+from conformance.report.story import program
 
 ARXIV = "arXiv:"
 LONGEST = 240
@@ -42,6 +43,7 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     shown = [name for name in ("peft", "transformers", "torch") if name in finding.versions]
     yield "versions", ", ".join(f"{name} {finding.versions[name]}" for name in shown)
     yield "case", repr(finding.case)
+    yield from _story(finding) if finding.case.story else ()
     yield "features", ", ".join(finding.features)
     yield from _difference(finding.difference)
     yield "blame", finding.blame.value + (f", at {finding.where}" if finding.where else "")
@@ -55,6 +57,14 @@ def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     yield "explain", shlex.join(["peft-conformance", "explain", finding.clause])
     for source in finding.sources[:4]:
         yield "source", link(source)
+
+
+def _story(finding: Finding) -> Iterator[tuple[str, str]]:
+    """A program, of which the line is marked that has shown it."""
+    shown = None if finding.difference.told is None else finding.difference.told + 1
+    for number, line in enumerate(program(finding.case)):
+        name = "here >>>" if number == shown else "" if number else "story"
+        yield name, line
 
 
 def _difference(difference: Difference) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +14,19 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.core.case import FIRST_TEXT_TOKEN, Case
 from conformance.core.decodings import DECODINGS
-from conformance.core.relations import first_steps, in_single, same_rows, unplaced, with_labels, without_prefix
+from conformance.core.relations import (
+    first_steps,
+    in_single,
+    same_rows,
+    unplaced,
+    with_labels,
+    without_prefix,
+    without_story,
+)
 from conformance.core.signals import Undecided, violation
 from conformance.devices.place_model import temporary_folder
 from conformance.families.precision import autocasting
+from conformance.methods.method import Injected
 from conformance.oracles.beams import Asked, Searched, beam_search, following_in
 from conformance.oracles.loss import log_probabilities, loss_of
 from conformance.oracles.returned import Fields, returned_of_row
@@ -28,6 +38,7 @@ from conformance.runs.judged_code import guarded
 from conformance.runs.models import Models
 from conformance.runs.recording import layer_devices, recording
 from conformance.runs.repetition import first_change
+from conformance.runs.sessions import LiveSession
 from conformance.runs.stopping import cut_short, must_fail, stop_midway
 from conformance.runs.subject import Subject
 from conformance.runs.tolerance import ERROR_CAP, ERROR_FACTOR, ERROR_FLOOR
@@ -58,19 +69,29 @@ class Lab(Models):
 
     def generate_on(self, subject: Subject, case: Case) -> Trace:
         """Generate on ``subject``, not remembered."""
-        given = on_device(subject.input_device, self.request(case))
+        return self.answered(subject, case, self.request(case))[0]
+
+    def answered(
+        self, subject: Subject, case: Case, request: dict[str, Tensor], cache: dict[str, Any] | None = None
+    ) -> tuple[Trace, Any]:
+        """Generate on ``subject`` as ``case`` says, from the arguments ``request``; and the cache that was returned.
+
+        ``cache``: that of an earlier answer, by the name of its argument, to go on from.
+        """
+        given = on_device(subject.input_device, request)
         before = copies(given)
         with recording(subject.base, subject.family, case) as seen:
-            got = generate(subject, case, given, seen)
+            got = generate(subject, case, {**given, **(cache or {})}, seen)
         # Of several answers to a row the first.
         one_each = got.tokens[:: len(got.tokens) // len(case.rows)]
-        return Trace(
+        held = caches.returned(got.out)
+        trace = Trace(
             case,
             got.tokens,
             got.logits,
             lambda: self.error(case, one_each),
             seen.finished(),
-            caches.snapshot(caches.read_cache(caches.returned(got.out), case.roles.layers, case.roles.kv_heads)),
+            caches.snapshot(caches.read_cache(held, case.roles.layers, case.roles.kv_heads)),
             sequences=got.sequences,
             streamed=got.streamed,
             modified_inputs=changed(before, given),
@@ -83,6 +104,13 @@ class Lab(Models):
             cache_kind=got.cache_kind,
             embeddings=seen.embeddings,
         )
+        return trace, held
+
+    @contextmanager
+    def session(self, case: Case) -> Iterator[LiveSession]:
+        """A session with a model of ``case`` that nobody else holds."""
+        with temporary_folder() as folder:
+            yield LiveSession(self, without_story(case), Path(folder))
 
     def stop_midway(self, subject: Subject, case: Case, error: BaseException) -> None:
         """Generate on ``subject``, which nobody else holds, until ``error`` ends it in the second step."""
@@ -236,18 +264,23 @@ class Lab(Models):
 
     def searched(self, case: Case) -> list[Searched]:
         """For every row of ``case`` what a beam search by hand finds, and how it asks what follows."""
-        return self.once(("searched", case), lambda: self._searched(case))
+        return self.once(("searched", case), lambda: self.searched_with(case, self.injected(case)))
 
-    def _searched(self, case: Case) -> list[Searched]:
+    def searched_with(self, case: Case, injected: Injected) -> list[Searched]:
+        """The same with what is ``injected``; not remembered."""
         asked = Asked.of(case, DECODINGS[case.decoding])
-        base, family, injected = self.base(case), self.family(case), self.injected(case)
+        base, family = self.base(case), self.family(case)
         ways = [following_in(base, family, case, row, injected) for row in range(len(case.rows))]
         return [Searched(beam_search(following, asked), following, asked) for following in ways]
 
     def predict_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor, grad: bool = False) -> Trace:
         """What the manual forward says for an adapter with the parameters ``raw``; not remembered; ``grad`` as for an oracle."""
+        return self.predict_with(self.injected(case, raw), case, tokens, grad)
+
+    def predict_with(self, injected: Injected, case: Case, tokens: Tensor, grad: bool = False) -> Trace:
+        """The same with what is ``injected``."""
         with autocasting(case):
-            logits = handmade_cache(self.base(case), self.family(case), case, tokens, self.injected(case, raw), grad)
+            logits = handmade_cache(self.base(case), self.family(case), case, tokens, injected, grad)
         return Trace(case, tokens, logits, lambda: self.error(case, tokens))
 
     def error(self, case: Case, tokens: Tensor) -> float | None:

@@ -47,9 +47,14 @@ class PeftSubject(Subject):
         """PEFT's own."""
         return method_named(case.method).peft_layout(case, family_named(case.family))
 
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """PEFT's own parameters of the active adapter."""
-        return dict(self.model.prompt_encoder[self.model.active_adapter].named_parameters())
+    def parameters(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
+        """PEFT's own."""
+        return dict(self.model.prompt_encoder[adapter or self.active()].named_parameters())
+
+    def active(self) -> str:
+        """PEFT's ``active_adapter``."""
+        name: str = self.model.active_adapter
+        return name
 
     def adapters(self) -> list[str]:
         """Those of which PEFT has a config, or anything else."""
@@ -159,10 +164,20 @@ class ReferenceSubject(Subject):
         """The wrapper's own loop."""
         return by_loop(self.model, batch, folder, resume)
 
-    def parameters(self) -> dict[str, nn.Parameter]:
+    def parameters(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
         """The wrapper's parameters."""
-        named: dict[str, nn.Parameter] = self.model.named_raw()
+        named: dict[str, nn.Parameter] = self.model.learnt(adapter)
         return named
+
+    def rows_of(self, adapter: str) -> Tensor:
+        """Those that were loaded, or what its parameters make."""
+        rows: Tensor = self.model.rows_of(adapter)
+        return rows.detach().cpu().clone()
+
+    def active(self) -> str:
+        """The one that was switched to."""
+        name: str = self.model.active
+        return name
 
     def adapters(self) -> list[str]:
         """Those that were added or loaded."""
@@ -189,8 +204,11 @@ class ReferenceSubject(Subject):
         return cls(case, folder)
 
     def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
-        """The wrapper's own way."""
+        """The wrapper's own way. What is loaded in place of an adapter that is trained is trained on."""
+        trained = name in self.model.cases and name not in self.model.loaded
         self.model.load(folder, name)
+        if trained or name in self.model.trained_on:
+            self.model.train_on(name)
 
     def add(self, case: Case, name: str) -> None:
         """The wrapper's own way."""

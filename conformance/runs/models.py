@@ -83,7 +83,7 @@ class Models:
         if case.checkpointing == "after":
             _checkpointed(subject.model)
         if case.prefix.begins == "drawn":
-            self._fill(subject, case)
+            self.fill(subject, case)
         self._begin(subject, case)
         return subject
 
@@ -114,20 +114,24 @@ class Models:
         held = caches.cut(caches.read_cache(cache, roles.layers, roles.kv_heads), 0, case.prefix.length)
         return Beginning(method.raw_holding(Injected(held), case, layout))
 
-    def _fill(self, subject: Subject, case: Case) -> None:
-        """Give the active adapter of ``subject`` the parameters that ``case`` says."""
+    def fill(self, subject: Subject, case: Case, adapter: str | None = None) -> None:
+        """Give ``adapter`` of ``subject``, by default the active one, the parameters that ``case`` says."""
         raw, method = self.raw(case), method_named(case.method)
         wrong = method.wrongs(case, self.family(case)).get(case.wrong)
         if wrong and not wrong.answerable:
             return  # there should be no such model, and nobody says what its parameters are
-        subject.fill(lambda name, shape: raw[name] if raw[name].shape == shape else method.value(case, name, shape))
+
+        def value(name: str, shape: tuple[int, ...]) -> Tensor:
+            return raw[name] if raw[name].shape == shape else method.value(case, name, shape)
+
+        subject.fill(value, adapter)
 
     def add_adapter(self, subject: Subject, case: Case, name: str) -> None:
         """Add the adapter of ``case`` to ``subject``, which nobody else holds, under ``name``, and switch to it."""
         case = model_of(case)
         guarded("add_adapter", lambda: subject.add(case, name))
         self.switch(subject, name)
-        self._fill(subject, case)
+        self.fill(subject, case)
 
     def switch(self, subject: Subject, name: str) -> None:
         """Switch ``subject`` to its adapter called ``name``."""
@@ -176,7 +180,7 @@ class Models:
         def convert() -> Subject:
             subject = self.new_subject(in_single(case))
             guarded("to", lambda: subject.model.to(getattr(torch, case.dtype)))
-            self._fill(subject, case)
+            self.fill(subject, case)
             return subject
 
         return self.once(("converted", model_of(case)), convert)
@@ -204,8 +208,13 @@ class Models:
             return NOTHING
         method, key = method_named(case.method), model_of(case)
         if raw is not None:
-            return method.injected(method.rows(raw), key, self.layout(key))
+            return self.injected_rows(case, method.rows(raw))
         return self.once(("injected", key), lambda: self.injected(key, self.raw(key)))
+
+    def injected_rows(self, case: Case, rows: Tensor) -> Injected:
+        """What the flat ``rows`` of an adapter that ``case`` describes put in front of the text."""
+        key = model_of(case)
+        return method_named(case.method).injected(rows, key, self.layout(key)) if case.prefix.length else NOTHING
 
 
 def _checkpointed(model: Any) -> None:

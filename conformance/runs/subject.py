@@ -116,18 +116,22 @@ class Subject:
         """The adapter's raw parameters as they are now, copied; read by name, through no code of the wrapper's."""
         return {name: value.detach().cpu().clone() for name, value in self.parameters().items()}
 
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The adapter's parameters by their plain names."""
+    def rows_of(self, adapter: str) -> Tensor:
+        """The flat rows of ``adapter`` as its parameters make them now, copied, by our own arithmetic."""
+        return self.method.rows(self.parameters(adapter)).detach().cpu().clone()
+
+    def parameters(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
+        """The parameters of ``adapter``, by default of the active one, by their plain names."""
         return {}
 
     def learning(self) -> dict[str, nn.Parameter]:
         """Those of the adapter's parameters that are trained, by their plain names."""
         return {name: parameter for name, parameter in self.parameters().items() if parameter.requires_grad}
 
-    def fill(self, values: Callable[[str, tuple[int, ...]], Tensor]) -> None:
-        """Set every raw parameter to ``values(name, shape)``, in place."""
+    def fill(self, values: Callable[[str, tuple[int, ...]], Tensor], adapter: str | None = None) -> None:
+        """Set every raw parameter of ``adapter``, by default of the active one, to ``values(name, shape)``, in place."""
         with torch.no_grad():
-            for name, parameter in self.parameters().items():
+            for name, parameter in self.parameters(adapter).items():
                 parameter.copy_(values(name, tuple(parameter.shape)))
 
     @contextmanager
@@ -151,6 +155,10 @@ class Subject:
     def adapters(self) -> list[str]:
         """The names of its adapters."""
         return []
+
+    def active(self) -> str:
+        """The name of the adapter that answers, if there is any."""
+        return ""
 
     def replaced_methods(self) -> list[str]:
         """The methods of the base model that are not those of its class: what was put in their place, and is there still."""

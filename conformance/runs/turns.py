@@ -30,7 +30,7 @@ def second_answer(lab: Lab, case: Case, from_cache: bool, further: tuple[int, ..
     subject, short = lab.subject(case), first_steps(case, ANSWERED)
     asked = torch.tensor([further], dtype=torch.long).expand(len(case.rows), -1)
     said = torch.cat([lab.generate(case).tokens[:, :ANSWERED], asked], dim=1)
-    given: dict[str, Any] = on_device(subject.input_device, _all_of_it(lab, case, said))
+    given: dict[str, Any] = on_device(subject.input_device, all_of_it(lab, case, said))
     if from_cache:
         first = generate(subject, short, on_device(subject.input_device, lab.request(case)))
         given[caches.argument(subject.base)] = caches.returned(first.out)
@@ -39,7 +39,7 @@ def second_answer(lab: Lab, case: Case, from_cache: bool, further: tuple[int, ..
     return Trace(case, got.tokens, got.logits, lambda: lab.error(case, torch.cat([said, got.tokens], dim=1)))
 
 
-def _all_of_it(lab: Lab, case: Case, said: Tensor) -> dict[str, Tensor]:
+def all_of_it(lab: Lab, case: Case, said: Tensor) -> dict[str, Tensor]:
     """The request with what was ``said`` ``(rows, columns)`` behind the text of a decoder."""
     given, inputs = lab.request(case), inputs_of(lab.family(case))
     beside = {name: value for name, value in given.items() if name in inputs.arguments}

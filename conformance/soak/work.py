@@ -12,7 +12,7 @@ from conformance.clauses.registry import Clause, clause_named
 from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Item
 from conformance.engine.controls import Example, confirm, run_with_control
-from conformance.engine.search import drawn
+from conformance.engine.search import Budget, drawn, told
 from conformance.families import Family, adopt, family_named
 from conformance.soak.subjects import SUBJECTS
 from conformance.soak.tally import ALARMING, Alarm, Count, Tally
@@ -73,8 +73,14 @@ def _pairs(work: Work) -> Iterator[tuple[Clause, Case]]:
             own = clause.own_case(family, work.method) if work.seed == work.first else None
             yield from ((clause, case) for case in (own,) if case)
         else:
-            judged = dict.fromkeys(follow_up for case in fresh for follow_up in clause.cases(case))
+            drawn_for_it = _with_stories(fresh, work) if clause.stories else fresh
+            judged = dict.fromkeys(follow_up for case in drawn_for_it for follow_up in clause.cases(case))
             yield from ((clause, case) for case in judged)
+
+
+def _with_stories(fresh: tuple[Case, ...], work: Work) -> Iterator[Case]:
+    budget = Budget(examples=work.examples, seed=work.seed)
+    return (told(case, number, budget) for number, case in enumerate(fresh))
 
 
 def new_cases(work: Work) -> tuple[Case, ...]:

@@ -7,8 +7,7 @@ clause of a family draws from the same strategies with the same seed, hence meet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -21,10 +20,8 @@ from conformance.families.family import Draw, Family
 from conformance.methods import method_named
 from conformance.strategies.space import drawn_from, space
 from conformance.strategies.stratum import Stratum
-from conformance.strategies.values import Values, assembled
+from conformance.strategies.values import Drawer, Values, assembled
 
-Drawer = Callable[[Any], Any]
-"""What Hypothesis gives to a composite strategy: it draws from another one."""
 SEEDS = st.integers(0, 9)
 
 

@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import reduce
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
+from typing import get_args
 
 from msgspec import Struct
 
 from conformance.core.case import Case
 from conformance.core.dimension import Dimension
 from conformance.core.dimensions import DIMENSIONS
+from conformance.core.story import Do
 from conformance.strategies.beginning import SHARE
 from conformance.strategies.impossible import Impossible, Kind, reasons
 from conformance.strategies.space import drawn_from, space
+from conformance.strategies.stories import NOTHING_INSIDE, SETTLED
 
 Combination = tuple[str, ...]
 """Classes of so many dimensions, in their order."""
 COMBINATIONS = {1: "classes", 2: "pairs", 3: "triples"}
+
+Succession = tuple[Do, Do]
+"""Two kinds of steps, the second right after the first."""
+NEVER_FOLLOWS: frozenset[Succession] = frozenset(
+    {(do, do) for do in SETTLED}
+    | {NOTHING_INSIDE}
+    | {(before, "go_on") for before in ("go_on", "train", "resume")}
+    | {(before, "enable") for before in ("enable", "train", "resume")}
+    | {("disable", "train"), ("disable", "resume"), ("resume", "delete"), ("resume", "switch")}
+)
+"""What may not be, or says nothing: there is no cache to go on from, nothing to leave, to train or to switch to."""
 
 UNMADE = "no values of the family file make them all"
 
@@ -76,6 +90,12 @@ def _unmade(dimensions: Iterable[Dimension], classes: Combination, kind: Kind) -
     wanted = dict(zip((dimension.name for dimension in dimensions), classes, strict=True))
     made = space(drawn_from(kind.family, kind.placed), kind.placed)
     return UNMADE if wanted.keys() <= made.classes.keys() and not made.possible(wanted) else ""
+
+
+def successions(cases: Iterable[Case]) -> tuple[frozenset[Succession], frozenset[Succession]]:
+    """Which step follows which in the stories of ``cases``, and which never does though it may."""
+    reached = frozenset((one.do, other.do) for case in cases for one, other in pairwise(case.story))
+    return reached, frozenset(product(get_args(Do), repeat=2)) - reached - NEVER_FOLLOWS
 
 
 def promised(size: int, arrays: int) -> float:

@@ -12,6 +12,8 @@ from conformance.families.family import Draw
 
 Values = dict[str, Any]
 """Values of some fields of a Case by their dotted names; ``longest`` and ``spread`` stand for the rows."""
+Drawer = Callable[[Any], Any]
+"""What Hypothesis gives to a composite strategy: it draws from another one."""
 SPREADS = {"alone": 1, "even": 1, "some": 3, "one": 2}
 """How pads are spread over a batch (one row; no pads; some; all pads but one), and how long a text that needs."""
 WIDTHS = (4, 6, 8)

@@ -103,6 +103,7 @@ def look_for(  # noqa: PLR0913  each keyword is one thing that a test says
     mended: Callable[[tuple[str, ...], Case], Exception | None] = lambda ids, case: None,
     decisive: int = 5,
     wavers: str = "",
+    stories: int = 0,
 ) -> Verdict:
     """Search a family for Cases with a prefix that end badly; without one, ``base`` says how they end.
 
@@ -127,6 +128,7 @@ def look_for(  # noqa: PLR0913  each keyword is one thing that a test says
         fixed_case=fixed_case,
         follow_ups=follow_ups,
         decisive=decisive,
+        stories=stories,
     )
     return search(clause, family_named(name), budget or Budget(), known, cast("Lab", NoModels(base, wavers=wavers)))
 

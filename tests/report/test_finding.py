@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conformance.core.case import from_json
+from conformance.core.case import Prefix, from_json
 from conformance.core.finding import Difference, Finding
 from conformance.core.outcome import How
+from conformance.core.story import Act
 from conformance.report.finding import finding_text, link, repeat
 
 pytestmark = pytest.mark.light
@@ -83,3 +84,45 @@ def test_the_line_that_repeats_it_survives_a_shell(finding: Finding) -> None:
 )
 def test_sources_are_addresses_where_they_can_be(source: str, address: str) -> None:
     assert link(source) == address
+
+
+STORY = """\
+  story     model = get_peft_model(base, PrefixTuningConfig(num_virtual_tokens=2, ...))
+            model.add_adapter("second", PrefixTuningConfig(num_virtual_tokens=1, ...))
+            model.save_pretrained("saved")
+            with model.disable_adapter():
+                model.load_adapter("saved/second", "third")
+                model.set_adapter("third")
+                answer = model.generate(**texts)
+                model.generate(**longer_texts, past_key_values=answer.past_key_values)
+            # outside disable_adapter() again
+  here >>>  answer = model.generate(**first_text, prompt_lookup_num_tokens=2)
+            model.generate(**texts)  # interrupted in the second step: Ctrl-C
+            model.delete_adapter("second")
+            model = get_peft_model(new_base, config_of("saved")); model.load_adapter("saved", "default")
+            model.train(); model(**first_text, labels=...).loss.backward(); optimizer.step(); model.eval()
+            model.generate(**texts)  # an error is raised in the second step
+"""
+
+
+def test_a_story_reads_like_a_program_and_the_step_that_showed_it_is_marked(finding: Finding) -> None:
+    acts = (
+        Act(do="add", adapter="second", other_length=True),
+        Act(do="save"),
+        Act(do="disable"),
+        Act(do="load", adapter="third", source="second"),
+        Act(do="switch", adapter="third"),
+        Act(),
+        Act(do="go_on"),
+        Act(do="enable"),
+        Act(decoding="looked_up"),
+        Act(do="interrupt"),
+        Act(do="delete", adapter="second"),
+        Act(do="resume"),
+        Act(do="train"),
+        Act(do="raise"),
+    )
+    case = replace(finding.case, prefix=Prefix(length=2), story=acts)
+    told = replace(finding, case=case, difference=replace(finding.difference, told=8))
+    assert STORY in finding_text(told)
+    assert f"'{case.to_json()}'" in repeat(told)

@@ -17,7 +17,6 @@ from conformance.core.case import (
     Case,
     Decoding,
     Dtype,
-    Part,
     Placement,
     Prefix,
     Roles,
@@ -28,6 +27,8 @@ from conformance.core.case import (
     model_of,
 )
 from conformance.core.errors import UserError
+from conformance.core.part import Part
+from conformance.core.story import Act
 
 pytestmark = pytest.mark.light
 
@@ -255,6 +256,7 @@ RICHER = replace(
     wrong="no_task",
     stacked="over",
     placement=Placement(way="dispatched"),
+    story=(Act(decoding="sampled"),),
 )
 
 

@@ -35,6 +35,7 @@ from conformance.core.relations import (
     with_scale,
     without_prefix,
 )
+from conformance.core.story import Act
 
 pytestmark = pytest.mark.light
 
@@ -54,6 +55,10 @@ def window(length: int, n: int, layers: int = 1, sliding: tuple[bool, ...] = (Tr
 
 def placed(**how: object) -> Case:
     return Case(family="x", roles=Roles(layers=2), placement=Placement(**{"way": "dispatched", **how}))  # type: ignore[arg-type]
+
+
+def story(*steps: Act) -> Case:
+    return Case(family="x", story=steps)
 
 
 PLAIN = Case(family="x")
@@ -203,6 +208,32 @@ WRITTEN = {
     "chunked": with_decoding(PLAIN, "chunked"),
     "many_new_tokens": PLAIN,
     "one_new_token": first_steps(PLAIN, 1),
+    "never_generates": story(Act(do="save")),
+    "generates": story(Act(do="generate")),
+    "never_goes_on": story(Act(do="save")),
+    "goes_on": story(Act(), Act(do="go_on")),
+    "never_trains": story(Act(do="save")),
+    "trains": story(Act(do="train")),
+    "never_saves": story(Act(do="train")),
+    "saves": story(Act(do="save")),
+    "never_loads": story(Act(do="save")),
+    "loads": story(Act(do="save"), Act(do="load")),
+    "never_resumes": story(Act(do="save")),
+    "resumes": story(Act(do="save"), Act(do="resume")),
+    "never_adds": story(Act(do="save")),
+    "adds": story(Act(do="add", adapter="second")),
+    "never_switches": story(Act(do="save")),
+    "switches": story(Act(do="switch")),
+    "never_deletes": story(Act(do="save")),
+    "deletes": story(Act(do="add", adapter="second"), Act(do="delete")),
+    "never_disables": story(Act(do="save")),
+    "disables": story(Act(do="disable")),
+    "never_enables": story(Act(do="save")),
+    "enables": story(Act(do="disable"), Act(do="enable")),
+    "never_raises": story(Act(do="save")),
+    "raises": story(Act(do="raise")),
+    "never_interrupts": story(Act(do="save")),
+    "interrupts": story(Act(do="interrupt")),
     "dispatched": placed(),
     "map_given": placed(way="pretrained"),
     "map_made": placed(way="balanced", memory=(60, 60)),

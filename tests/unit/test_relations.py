@@ -7,6 +7,7 @@ from msgspec.structs import asdict, replace
 
 from conformance.core import relations
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
+from conformance.core.story import Act
 
 pytestmark = pytest.mark.light
 
@@ -84,6 +85,36 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
     ),
     "not_checkpointed": (lambda c: relations.not_checkpointed(replace(c, checkpointing="before")), {}),
     "in_mode": (lambda c: relations.in_mode(c, "train"), {"mode": "train"}),
+    "without_story": (lambda c: relations.without_story(replace(c, story=(Act(),))), {}),
+    "without_prefix of a story": (
+        lambda c: relations.without_prefix(replace(c, story=(Act(do="save"), Act(do="train"), Act(), Act(do="raise")))),
+        {"prefix": BARE, "story": (Act(do="train"), Act())},
+    ),
+    "asked_by": (
+        lambda c: relations.asked_by(Act(do="train"), replace(c, story=(Act(),))),
+        {"rows": CASE.rows[:1], "new_tokens": 2, "mode": "train"},
+    ),
+    "asked_by a look up": (
+        lambda c: relations.asked_by(Act(decoding="looked_up"), c),
+        {"rows": CASE.rows[:1], "decoding": "looked_up"},
+    ),
+    "asked_by a search": (
+        lambda c: relations.asked_by(Act(decoding="searched"), c),
+        {"new_tokens": 2, "beams": 3, "decoding": "searched"},
+    ),
+    "asked_by what asks nothing": (lambda c: relations.asked_by(Act(do="save"), c) or c, {}),
+    "asked_in": (
+        lambda c: relations.asked_in(replace(c, story=(Act(), Act(do="save"), Act(do="raise"))))[0],
+        {"new_tokens": 2},
+    ),
+    "added_by": (
+        lambda c: relations.added_by(Act(do="add", adapter="second", seed=3), replace(c, story=(Act(),))),
+        {"prefix": replace(CASE.prefix, seed=3)},
+    ),
+    "added_by other_length": (
+        lambda c: relations.added_by(Act(do="add", adapter="second", other_length=True), c),
+        {"prefix": replace(CASE.prefix, length=2, seed=0)},
+    ),
     "unplaced": (relations.unplaced, {"placement": Placement()}),
     "on_one_device": (relations.on_one_device, {"placement": Placement(way="dispatched")}),
     "nothing_waits": (

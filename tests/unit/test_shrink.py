@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case, Placement, Prefix, Roles, Row
 from conformance.core.features import FEATURES
+from conformance.core.story import Act
 from conformance.engine.shrink import COUPLED, KEPT, candidates, shrink
 from conformance.families import flagships
 from conformance.strategies import cases, strata
@@ -47,6 +48,14 @@ PLACED = replace(
         merged=True,
         adapter="loaded",
     ),
+)
+STORY = (
+    Act(do="add", adapter="second", other_length=True, seed=3),
+    Act(do="save"),
+    Act(do="load", adapter="second", source="second"),
+    Act(do="load", adapter="third", source="default"),
+    Act(do="resume", source="second"),
+    Act(decoding="sampled"),
 )
 AUTOMATIC = replace(LARGE, placement=Placement(way="sequential", memory=(60, 60, 60)))
 SMALLEST = Case(family="llama", roles=Roles(head_dim=4, width=4, rope="default"), new_tokens=1)
@@ -123,6 +132,24 @@ def test_of_a_map_what_is_needed_stays_and_the_rest_goes(needed: Callable[[Case]
     assert shrink(PLACED, needed) == least
 
 
+@pytest.mark.parametrize(
+    ("needed", "least"),
+    [
+        (lambda c: len(c.story) > 1, (Act(), Act())),
+        (lambda c: any(act.do == "resume" for act in c.story), (Act(do="save"), Act(do="resume"))),
+        (
+            lambda c: [act.do for act in c.story if act.source == "second"] == ["load"],
+            (Act(do="add", adapter="second"), Act(do="save"), Act(do="load", source="second")),
+        ),
+    ],
+)
+def test_a_story_loses_the_steps_that_are_not_needed_and_those_that_hang_on_them(
+    needed: Callable[[Case], bool], least: tuple[Act, ...]
+) -> None:
+    start = replace(LARGE, story=STORY)
+    assert shrink(start, lambda case: needed(case) or case == start) == replace(SMALLEST, story=least)
+
+
 def test_of_an_automatic_map_the_memory_shrinks() -> None:
     least = replace(SMALLEST, placement=Placement(way="auto", memory=(60,)))
     assert shrink(AUTOMATIC, lambda c: c.placement.automatic) == least
@@ -171,11 +198,16 @@ LEAVES = set(leaves(inspect.type_info(Case)))  # type: ignore[arg-type]
 
 
 def value_at(case: Case, path: str) -> object:
-    value: object = case
-    for name in path.split("."):
-        value = value[0] if isinstance(value, tuple) else value
-        value = getattr(value, name)
-    return value
+    """The value of a field; of a tuple of records that of each."""
+    first, _, rest = path.partition(".")
+    value = getattr(case, first)
+    if not rest:
+        return value
+    return [value_at(one, rest) for one in value] if isinstance(value, tuple) else value_at(value, rest)
+
+
+def size(value: object) -> int:
+    return len(value) if isinstance(value, list) else 1
 
 
 @pytest.mark.parametrize("path", sorted(LEAVES - set(KEPT)))
@@ -184,8 +216,9 @@ def test_every_field_shrinks_unless_it_is_said_why_not(path: str) -> None:
     deeper = Roles(layers=2, encoder_layers=4, heads=2, kv_heads=2, width=16, tied=True)
     more = replace(LARGE.prefix, scale="large", lstm_layers=2, frozen=1, tasks=2, rank=2)
     starts = [PLACED, AUTOMATIC, replace(LARGE, roles=deeper, prefix=more, decoder_mask="padded", mode="train")]
+    starts.append(replace(LARGE, story=STORY))
     changes = [(value_at(start, path), value_at(one, path)) for start in starts for one in candidates(start)]
-    assert any(before != after for before, after in changes)
+    assert any(before != after for before, after in changes if size(before) == size(after))
 
 
 def test_what_is_kept_or_coupled_is_a_field() -> None:

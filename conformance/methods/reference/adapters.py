@@ -13,13 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conformance.compat import caches
-from conformance.core.case import Case
+from conformance.core.case import Case, from_json
 from conformance.devices.place_model import input_device
 from conformance.families import Family
 from conformance.families.build import embeddings_of
 from conformance.methods.method import DEFAULT_ADAPTER, Injected, Layout, Method
 
 FILE = "reference_prefix.safetensors"
+CASE_FILE = "reference_prefix.json"
 
 
 class Adapters(nn.Module):
@@ -38,6 +39,8 @@ class Adapters(nn.Module):
         self.raw = nn.ModuleDict()
         # The rows of loaded adapters by name, whose projection is gone; held outside the module's state, as cached numbers are.
         self.loaded: dict[str, Tensor] = {}
+        # Those of them that are trained.
+        self.trained_on: dict[str, nn.Parameter] = {}
         self.active = DEFAULT_ADAPTER
         self.add(DEFAULT_ADAPTER, case)
 
@@ -65,6 +68,11 @@ class Adapters(nn.Module):
         name = adapter or self.active
         case, held = self.cases[name], cast("nn.ParameterDict", self.raw[name])
         return {name: held[name.replace(".", "_")] for name in self.method.shapes(case, self.method.layout(case))}
+
+    def learnt(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
+        """What an optimiser moves of ``adapter``, by default of the active one: its raw parameters, or rows that were loaded."""
+        name = adapter or self.active
+        return {"rows": self.trained_on[name]} if name in self.trained_on else self.named_raw(name)
 
     @property
     def collapsed(self) -> Tensor | None:
@@ -134,13 +142,18 @@ class Adapters(nn.Module):
     def remove(self, name: str) -> None:
         """Forget the adapter called ``name``; if it is the active one, the first that is left takes its place."""
         del self.cases[name], self.raw[name]
-        self.loaded.pop(name, None)
+        self.forget_loaded(name)
         if name == self.active:
             self.active = next(iter(self.cases))
 
     def unload(self) -> nn.Module:
         """The base model, in which there never was anything."""
         return self.base
+
+    def forget_loaded(self, name: str) -> None:
+        """Nothing was loaded as the adapter called ``name``."""
+        self.loaded.pop(name, None)
+        self.trained_on.pop(name, None)
 
     def switch(self, name: str) -> None:
         """From now on the adapter called ``name`` answers."""
@@ -163,6 +176,7 @@ class Adapters(nn.Module):
             into = Path(folder) if name == DEFAULT_ADAPTER else Path(folder) / name
             into.mkdir(exist_ok=True)
             save_file({"rows": self.rows_of(name).detach().cpu().contiguous()}, into / FILE)
+            (into / CASE_FILE).write_text(self.cases[name].to_json(), encoding="utf-8")
 
     def checkpoint(self, file: Path) -> None:
         """Write the raw parameters of the active adapter: training goes on from them."""
@@ -176,11 +190,16 @@ class Adapters(nn.Module):
                 value.copy_(held[name])
 
     def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
-        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone.
-
-        A new one has as many virtual tokens as the active one.
-        """
+        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone."""
         rows = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
         if name not in self.cases:
-            self.add(name, self.shape_of)
+            self.add(name, from_json((Path(folder) / CASE_FILE).read_text("utf-8")))
         self.loaded[name] = rows
+
+    def train_on(self, name: str) -> None:
+        """The rows that were loaded as the adapter called ``name`` are trained, but for those of frozen virtual tokens."""
+        if name in self.loaded:
+            frozen = self.cases[name].prefix.frozen
+            rows = nn.Parameter(self.loaded[name].detach())
+            rows.register_hook(lambda gradient: torch.cat([0 * gradient[:frozen], gradient[frozen:]]))
+            self.loaded[name] = self.trained_on[name] = rows

@@ -1,0 +1,46 @@
+"""Stories are searched: each has its Case, a violation is shrunk to the steps that it takes, and what is known is not the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from conformance.core.case import Case, Roles
+from conformance.core.outcome import Outcome
+from conformance.core.story import Act
+from conformance.engine.search import Budget
+
+SMALLEST = Case(family="llama", roles=Roles(head_dim=4, width=4, activation="silu", rope="default"), new_tokens=1)
+
+
+def saved_while_off(case: Case) -> bool:
+    dos = [act.do for act in case.story]
+    return any("disable" in dos[:at] and "enable" not in dos[:at] for at, do in enumerate(dos) if do == "save")
+
+
+def test_so_many_cases_of_each_array_have_a_story_and_no_others_are_visited(kit: Any) -> None:
+    seen: list[Case] = []
+    verdict = kit.search(seen.append, stories=3, decisive=2)
+    assert verdict.outcome is Outcome.CONFORMS
+    assert verdict.counts == {"conforms": 3}
+    assert all(case.story for case in seen)
+    assert len({case.story for case in seen}) == 3
+    assert kit.search(seen.append, stories=2, decisive=2, budget=Budget(examples=4)).counts == {"conforms": 8}
+
+
+def test_a_violation_is_shrunk_to_the_steps_that_it_takes(kit: Any) -> None:
+    budget = Budget(examples=4)
+    verdict = kit.search(lambda case: kit.wrong() if saved_while_off(case) else None, stories=3, budget=budget)
+    assert verdict.outcome is Outcome.VIOLATES
+    assert verdict.finding.case == replace(SMALLEST, story=(Act(do="disable"), Act(do="save")))
+
+
+def test_of_the_control_the_steps_are_left_that_mean_something_for_a_base_model(kit: Any) -> None:
+    bare: list[Case] = []
+    kit.search(
+        lambda case: kit.wrong() if case.story else None, base=bare.append, stories=1, budget=Budget(shrink=False)
+    )
+    assert bare
+    assert {act.do for case in bare for act in case.story} <= {"generate", "go_on", "train"}
+    assert all(not case.prefix.length for case in bare)
