@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from conformance.assertions.precision import (
     held_in_its_dtype,
     learns_in_its_dtype,
+    loaded_and_converted,
     right_in_double,
     right_up_to_rounding,
 )
 from conformance.clauses.preconditions import autocasts, doubles, halves, in_reach, one_of_few
 from conformance.clauses.registry import clause
-from conformance.core.relations import first_steps, in_single
+from conformance.core.relations import first_steps
 from conformance.core.signals import violation
 from conformance.core.sources import DTYPE_DOC
 from conformance.methods import method_named
@@ -31,23 +32,19 @@ if TYPE_CHECKING:
 def half(lab: Lab, case: Case) -> None:
     """With a base model in bfloat16 or float16 the virtual tokens are in its dtype, and all answers are those of float32.
 
-    Up to rounding: ten times what the manual forward in that dtype differs from the one in float32. The adapter is made on such
-    a model; or saved from one in float32, and loaded; or the wrapped model is converted as a whole. Numbers in the virtual
-    tokens are about 1, or very large, or very small. Loss and gradients are numbers.
+    Up to rounding: ten times what the manual forward in that dtype differs from the one in float32. So it is however the adapter
+    came there: made on such a model; saved from one in float32, and loaded; or converted with the wrapped model as a whole.
+    Numbers in the virtual tokens are about 1, or very large, or very small. Loss and gradients are numbers.
     """
     got = lab.generate(case)
     held_in_its_dtype(lab, case, got, "generate")
     trained = learns_in_its_dtype(lab, case, got.tokens, lab.subject(case))
     held_in_its_dtype(lab, case, trained, "forward")
-    if case.prefix.length:
-        short = first_steps(case, 1)
-        loaded = lab.generate_on(lab.loaded_from(case, in_single(case)), short)
-        held_in_its_dtype(lab, case, loaded, "generate, loaded")
-        converted = lab.generate_on(lab.converted(case), short)
-        exactly = method_named(case.method).keeps_rows(case)
-        held_in_its_dtype(lab, case, converted, "generate, converted", exactly=exactly)
+    converted = loaded_and_converted(lab, first_steps(case, 1)) if case.prefix.length else got
     right_up_to_rounding(lab, case, got, "generate answers otherwise than in float32")
     right_up_to_rounding(lab, case, trained, "forward answers otherwise than in float32")
+    if not method_named(case.method).keeps_rows(case):
+        right_up_to_rounding(lab, converted.case, converted, "a converted model answers otherwise than in float32")
 
 
 @clause(

@@ -13,6 +13,8 @@ from conformance.assertions.precision import held_in_its_dtype, right_in_double,
 from conformance.core.case import Case, Prefix, Roles
 from conformance.core.relations import in_double, in_dtype, in_single, under_autocast, with_scale
 from conformance.core.signals import NotApplicable, Undecided, Violation
+from conformance.faults.detection import in_force
+from conformance.faults.registry import fault_named
 from conformance.methods import METHODS, method_named
 from conformance.methods.method import SCALES
 from conformance.runs.lab import Lab
@@ -58,6 +60,16 @@ def test_the_error_of_half_precision_is_measured_against_float32(case: Case) -> 
         right_up_to_rounding(lab, case, changed(got, logits=got.logits + 11 * error), "it differs")
     with pytest.raises(Undecided):
         right_up_to_rounding(lab, case, changed(got, logits=got.logits + 3 * error), "it differs")
+
+
+def test_what_is_too_close_in_half_precision_is_asked_for_in_float32() -> None:
+    case = under_autocast(CASE)
+    with in_force(fault_named("contents_ignored")) as planted:
+        got, error = planted.lab.generate(case), Lab("reference").generate(case).error()
+        assert error is not None
+        close = changed(got, logits=Lab("reference").generate(case).logits + 3 * error)
+        with pytest.raises(Violation, match="generate answers otherwise in float32 already"):
+            right_up_to_rounding(planted.lab, case, close, "it differs")
 
 
 def test_virtual_tokens_that_weigh_less_than_rounding_say_nothing() -> None:

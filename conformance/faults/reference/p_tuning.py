@@ -57,6 +57,16 @@ class NetworkInHalf(Computes):
         return {name: value.to(dtype) for name, value in raw.items()} if self.fired(half(dtype)) else raw
 
 
+@planted(clause="precision.half", weaker=precision.answers_in_half)
+class ConvertedNetworkTurned(Computes):
+    """A network that was converted to half precision, with the model around it, has the sign of its last layer turned."""
+
+    def read_in_place_of(self, raw: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Turn it."""
+        name = LINEAR.format(last_layer(self.shape_of))
+        return {**raw, name: -raw[name]} if self.fired(half(raw[name].dtype)) else raw
+
+
 @planted(clause="equivalence.step_logits", weaker=answers.one_virtual_token)
 class LstmForgetsTheTokenBefore(Computes):
     """The hidden state is not handed on from one virtual token to the next."""
