@@ -160,6 +160,7 @@ def unloaded(lab: Lab, case: Case) -> None:
     requires=(a_lora,),
     follow_ups=stackings,
     control="runs",
+    decisive=2,
 )
 def stacked(lab: Lab, case: Case) -> None:
     """With a LoRA, merged, in the layers, wrapped before or after, virtual tokens and LoRA answer together; or it is refused.
