@@ -11,7 +11,7 @@ from unittest import mock
 from torch import Tensor, nn
 
 from conformance.compat import caches
-from conformance.mends.generating import IN_THE_CACHE
+from conformance.mends.generating import IN_THE_CACHE, inside_all_wrappers
 from conformance.methods.keys_values import KeysAndValues
 from conformance.runs.patching import around, taken_from
 
@@ -29,7 +29,7 @@ def old_name() -> Iterator[None]:
 
         def old(arguments: dict[str, Any]) -> dict[str, Any]:
             nonlocal new
-            new = caches.NEW in arguments and caches.argument(self.get_base_model()) == caches.NEW
+            new = caches.NEW in arguments and caches.argument(inside_all_wrappers(self)) == caches.NEW
             return _renamed(arguments, caches.NEW, caches.OLD) if new else arguments
 
         with taken_from(self, "base_model_prepare_inputs_for_generation", old):
