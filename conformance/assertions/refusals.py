@@ -48,10 +48,12 @@ def shown(mistake: Mistake) -> str:
 def names_it(message: str, mistake: Mistake) -> bool:
     """Whether an error's ``message`` names what is wrong: a setting, in one word or in prose, its value, or what is missing."""
     said = set(re.findall(r"[a-z]+", message.lower()))
-    return any(_named(name, said) or (isinstance(value, str) and value in message) for name, value in told(mistake))
+    return any(
+        _named(name, said) or (isinstance(value, str) and value in message) for name, value in values_told(mistake)
+    )
 
 
-def told(mistake: Mistake) -> list[tuple[str, object]]:
+def values_told(mistake: Mistake) -> list[tuple[str, object]]:
     """Each setting that is wrong, with its value, and all that is missing."""
     return [*mistake.settings.items(), *((name, None) for name in mistake.missing)]
 

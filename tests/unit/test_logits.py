@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ def test_what_is_not_a_number_is_a_violation_that_json_can_hold(value: float) ->
         with pytest.raises(Violation) as violation:
             agree(trace(got, tokens=LOGITS.argmax(-1)), trace(expected, tokens=LOGITS.argmax(-1)))
         assert violation.value.difference.margin == NOT_A_NUMBER
-        assert "null" not in encode(violation.value.difference)
+        assert msgspec.json.decode(encode(violation.value.difference), type=Difference) == violation.value.difference
 
 
 def test_two_traces_that_are_both_not_numbers_do_not_agree() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from conformance.faults.patching import after, returning, saved
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers, injection, lifecycle
+from conformance.faults.weaker import answers, injection, lifecycle, refusals
 from conformance.runs.patching import Patched, around
 
 planted = partial(in_peft, method="CARTRIDGE")
@@ -87,3 +87,16 @@ def peft_frozen_tokens_of_the_live_adapter(fired: Fired) -> Patched:
             self.frozen_embedding.detach().copy_(before)
 
     return around(ENCODER, "load_prompt_embeddings", wrapper)
+
+
+@planted(clause="refusals.in_words", weaker=refusals.a_length_is_asked_for)
+def peft_all_are_frozen_where_more_should_be(fired: Fired) -> Patched:
+    """Where more virtual tokens are to be frozen than there are, all are."""
+
+    def wrapper(original: Any, self: Any) -> None:
+        length = self.num_virtual_tokens
+        if fired(length is not None and self.num_frozen_tokens > length):
+            self.num_frozen_tokens = length
+        original(self)
+
+    return around("peft:CartridgeConfig", "__post_init__", wrapper)

@@ -13,7 +13,7 @@ from conformance.core.case import PAD
 from conformance.faults.common import rounded
 from conformance.faults.patching import CAUSAL, MODEL, both, returning, running
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers, lifecycle, training
+from conformance.faults.weaker import answers, lifecycle, refusals, training
 from conformance.runs.patching import Patched, around, given_to
 
 planted = partial(in_peft, method="PROMPT_TUNING")
@@ -116,3 +116,15 @@ def peft_text_is_frozen(fired: Fired) -> Patched:
             self.embedding.weight.requires_grad_(False)
 
     return around("peft:PromptEmbedding", "__init__", wrapper)
+
+
+@planted(clause="refusals.in_words", weaker=refusals.a_length_is_asked_for)
+def peft_text_needs_no_tokenizer(fired: Fired) -> Patched:
+    """A prompt that is to begin as a text, whose tokenizer nobody names, begins at random."""
+
+    def wrapper(original: Any, self: Any) -> None:
+        if fired(self.prompt_tuning_init == "TEXT" and not self.tokenizer_name_or_path):
+            self.prompt_tuning_init = "RANDOM"
+        original(self)
+
+    return around("peft:PromptTuningConfig", "__post_init__", wrapper)

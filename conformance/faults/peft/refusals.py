@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from conformance.faults.patching import MODEL
 from conformance.faults.registry import Fired, in_peft
@@ -40,39 +39,3 @@ def peft_switches_to_nobody(fired: Fired) -> Patched:
         return original(self, name, *args, **kwargs)
 
     return around(MODEL, "set_adapter", wrapper)
-
-
-@in_peft(clause="refusals.in_words", method="PROMPT_TUNING", weaker=refusals.a_length_is_asked_for)
-def peft_text_needs_no_tokenizer(fired: Fired) -> Patched:
-    """A prompt that is to begin as a text, whose tokenizer nobody names, begins at random."""
-
-    def wrapper(original: Any, self: Any) -> None:
-        if fired(self.prompt_tuning_init == "TEXT" and not self.tokenizer_name_or_path):
-            self.prompt_tuning_init = "RANDOM"
-        original(self)
-
-    return around("peft:PromptTuningConfig", "__post_init__", wrapper)
-
-
-@in_peft(clause="refusals.in_words", method="MULTITASK_PROMPT_TUNING", weaker=refusals.a_length_is_asked_for)
-def peft_rows_without_a_task_are_of_the_first(fired: Fired) -> Patched:
-    """Rows whose tasks nobody names get the prompt of the first task."""
-
-    def wrapper(original: Any, self: Any, indices: Tensor, task_ids: Any) -> Any:
-        unsaid = fired(task_ids is None)
-        return original(self, indices, torch.zeros(len(indices), dtype=torch.long) if unsaid else task_ids)
-
-    return around("peft.tuners:MultitaskPromptEmbedding", "forward", wrapper)
-
-
-@in_peft(clause="refusals.in_words", method="CARTRIDGE", weaker=refusals.a_length_is_asked_for)
-def peft_all_are_frozen_where_more_should_be(fired: Fired) -> Patched:
-    """Where more virtual tokens are to be frozen than there are, all are."""
-
-    def wrapper(original: Any, self: Any) -> None:
-        length = self.num_virtual_tokens
-        if fired(length is not None and self.num_frozen_tokens > length):
-            self.num_frozen_tokens = length
-        original(self)
-
-    return around("peft:CartridgeConfig", "__post_init__", wrapper)

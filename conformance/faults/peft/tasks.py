@@ -12,7 +12,7 @@ from torch import Tensor
 
 from conformance.faults.patching import after
 from conformance.faults.registry import Fired, in_peft
-from conformance.faults.weaker import answers, injection, lifecycle
+from conformance.faults.weaker import answers, injection, lifecycle, refusals
 from conformance.methods.multitask_prompt_tuning import COLUMNS, ROWS
 from conformance.runs.patching import Patched, around
 
@@ -120,3 +120,14 @@ def peft_last_task_is_the_first(fired: Fired) -> Patched:
         original(self, config, *args, **kwargs)
 
     return around(ENCODER, "__init__", wrapper)
+
+
+@planted(clause="refusals.in_words", weaker=refusals.a_length_is_asked_for)
+def peft_rows_without_a_task_are_of_the_first(fired: Fired) -> Patched:
+    """Rows whose tasks nobody names get the prompt of the first task."""
+
+    def wrapper(original: Any, self: Any, indices: Tensor, task_ids: Any) -> Any:
+        unsaid = fired(task_ids is None)
+        return original(self, indices, torch.zeros(len(indices), dtype=torch.long) if unsaid else task_ids)
+
+    return around("peft.tuners:MultitaskPromptEmbedding", "forward", wrapper)
