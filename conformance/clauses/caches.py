@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 from conformance.assertions.cache import returns_the_same_kind
 from conformance.assertions.logits import agree
 from conformance.clauses.preconditions import (
+    at_the_edge,
     chunked,
     decoder_only,
     no_cache,
     other_caches,
     room_for_two_turns,
     several_chunks,
+    windows,
 )
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import first_steps, row_alone, with_cache, with_decoding, without_prefix
 from conformance.core.sources import KV_CACHE_DOC
+from conformance.oracles.table import handmade_cache
 
 if TYPE_CHECKING:
     from conformance.core.case import Case
@@ -77,3 +80,14 @@ def chunked_prefill(lab: Lab, case: Case) -> None:
         lab.generate(with_decoding(case, "plain")),
         "a text that is read in pieces is answered otherwise",
     )
+
+
+@clause(sources=("arXiv:2310.06825",), requires=(windows,), follow_ups=at_the_edge)
+def window_edge(lab: Lab, case: Case) -> None:
+    """Where the virtual tokens just fill a window, or lack one, or are one too many, each step agrees with the manual forward.
+
+    The source says what a window sees. At its edge each new token pushes a virtual one out of it, so that a cache that counts one
+    more or less than the mask does is wrong at once.
+    """
+    got = lab.generate(case)
+    agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))

@@ -8,6 +8,7 @@ from typing import Literal
 from conformance.clauses.registry import precondition
 from conformance.core.case import HANDED_IN, Call, Case, Dtype, Scale, Stacked
 from conformance.core.decodings import CHUNK
+from conformance.core.dimensions import slides
 from conformance.core.relations import (
     asked_wrongly,
     beam_searched,
@@ -31,6 +32,7 @@ from conformance.core.relations import (
     with_decoding,
     with_ends,
     with_labels,
+    with_length,
     with_lora,
     with_mask,
     with_padding,
@@ -154,6 +156,20 @@ def loaded_with_text(case: Case) -> tuple[Case, ...]:
     """The virtual tokens hold a real text; keys of a decoder depend on what its encoder reads, so one row at a time."""
     alone = case.roles.encoder_layers and in_the_cache(case)
     return (with_real_tokens(row_alone(case, 0) if alone else case),)
+
+
+@precondition(otherwise="No layer has a window")
+def windows(case: Case) -> bool:
+    """A layer with a window."""
+    return slides(case)
+
+
+def at_the_edge(case: Case) -> tuple[Case, ...]:
+    """As many virtual tokens as the window is long, one less, or one more; in turn as the Case's seed says."""
+    n, window = case.prefix.length, case.roles.window
+    if not slides(case) or abs(n - window) <= 1:
+        return (case,)
+    return (with_length(first_steps(case), window + case.seed % 3 - 1),)
 
 
 def both_sides(case: Case) -> tuple[Case, ...]:

@@ -98,6 +98,11 @@ def other_length(case: Case) -> Case:
     return replace(other, prefix=replace(other.prefix, length=another_length(case.prefix.length)))
 
 
+def with_length(case: Case, length: int) -> Case:
+    """The same prefix with so many virtual tokens."""
+    return replace(case, prefix=replace(case.prefix, length=length))
+
+
 def prefix_reversed(case: Case) -> Case:
     """The virtual tokens in the opposite order."""
     return replace(case, prefix=replace(case.prefix, order="reversed"))

@@ -68,6 +68,7 @@ CHANGES: dict[str, tuple[Callable[[Case], Case | None], dict[str, object]]] = {
         {"beams": 2, "decoding": "searched_early"},
     ),
     "with_decoding": (lambda c: relations.with_decoding(c, "sampled"), {"decoding": "sampled"}),
+    "with_length": (lambda c: relations.with_length(c, 4), {"prefix": replace(CASE.prefix, length=4)}),
     "with_cache": (lambda c: relations.with_cache(c, "static"), {"cache": "static"}),
     "told_by_length": (relations.told_by_length, {"limit": "length"}),
     "told_by_tokens": (

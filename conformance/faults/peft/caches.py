@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from conformance.compat import caches
-from conformance.faults.patching import arguments, both, hide, inputs
+from conformance.faults.patching import arguments, both, hide, inputs, prompt
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers
 from conformance.runs.patching import Patched
@@ -50,3 +50,16 @@ def peft_pieces_see_less(fired: Fired) -> Patched:
             hide(given)
 
     return both(arguments("generate", note), inputs(change))
+
+
+@in_peft(clause="caches.window_edge", family="gemma3")
+def peft_prefix_cut_to_the_window(fired: Fired) -> Patched:
+    """A prefix that reaches the length of a window loses its first virtual token in all layers, those that see everything too."""
+
+    def change(self: Any, cache: Any) -> None:
+        window = getattr(self.get_base_model().config, "sliding_window", None)
+        if fired(window and self.active_peft_config.num_virtual_tokens >= window):
+            for layer in cache.layers:
+                layer.keys[:, :, 0], layer.values[:, :, 0] = 0, 0
+
+    return prompt(change)

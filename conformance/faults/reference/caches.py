@@ -11,6 +11,7 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers
+from conformance.faults.wrappers import HidesVirtualToken
 from conformance.methods.reference.cache import Read
 from conformance.methods.reference.decoding import Decoding
 from conformance.methods.reference.loop import Begun
@@ -173,3 +174,13 @@ class PrefixHalfSeenInPieces(Planted):
         if self.fired(self.pieces and self.length > 0):
             mask[:, 0] = 0
         return mask
+
+
+@in_reference(clause="caches.window_edge", family="mistral", weaker=answers.twenty_virtual_tokens)
+class VirtualTokenLostWhereTheyFillTheWindow(HidesVirtualToken):
+    """Where there are just as many virtual tokens as the window is long, or one less, the last is not seen."""
+
+    def hidden(self, given: Tensor | None, rows: int, width: int) -> int | None:
+        """The last."""
+        beyond = self.shape_of.roles.window - self.length
+        return self.length - 1 if beyond in (0, 1) and self.length > 1 else None
