@@ -130,7 +130,7 @@ def _share(line: Line) -> str:
 def _print_stories(names: tuple[str, ...], budget: Budget) -> None:
     """Which step follows which in the stories of all methods."""
     from conformance.clauses.registry import clauses
-    from conformance.engine.search import drawn, told
+    from conformance.engine.search import drawn, with_story
     from conformance.families import family_named
     from conformance.methods import METHODS
     from conformance.strategies import strata
@@ -138,7 +138,7 @@ def _print_stories(names: tuple[str, ...], budget: Budget) -> None:
 
     wanted, seed = max(clause.stories for clause in clauses().values()) * budget.examples, budget.seed
     cases = [
-        told(drawn(name, stratum, seed, method), number, budget)
+        with_story(drawn(name, stratum, seed, method), number, budget)
         for name, method in product(names, METHODS)
         for number, stratum in enumerate(
             islice(strata(family_named(name), budget.examples, seed, False, method), wanted)

@@ -192,7 +192,7 @@ def _search(state: _Search, family: Family, budget: Budget, method: str) -> Exam
     for number, stratum in enumerate(_visited(state, family, budget, method)):
         case = drawn(family.name, stratum, budget.seed, method)
         if state.clause.stories:
-            ended = state.visit(told(case, number, budget))
+            ended = state.visit(with_story(case, number, budget))
             # A story is shrunk as the data that it is: Hypothesis would draw another one.
             smallest = ended
         else:
@@ -273,7 +273,7 @@ def drawn(family: str, stratum: Stratum, start: int, method: str = DEFAULT_METHO
     return found[-1]
 
 
-def told(case: Case, number: int, budget: Budget) -> Case:
+def with_story(case: Case, number: int, budget: Budget) -> Case:
     """A drawn ``case`` with a story, which Hypothesis draws: the one of that ``number``.
 
     It is another one in each family and with each method, so that together they say more. Nothing else that is drawn changes it.

@@ -12,7 +12,7 @@ from conformance.clauses.registry import Clause, clause_named
 from conformance.core.case import Case
 from conformance.core.finding import DEFAULT_METHOD, Item
 from conformance.engine.controls import Example, confirm, run_with_control
-from conformance.engine.search import Budget, drawn, told
+from conformance.engine.search import Budget, drawn, with_story
 from conformance.families import Family, adopt, family_named
 from conformance.soak.subjects import SUBJECTS
 from conformance.soak.tally import ALARMING, Alarm, Count, Tally
@@ -80,7 +80,7 @@ def _pairs(work: Work) -> Iterator[tuple[Clause, Case]]:
 
 def _with_stories(fresh: tuple[Case, ...], work: Work) -> Iterator[Case]:
     budget = Budget(examples=work.examples, seed=work.seed)
-    return (told(case, number, budget) for number, case in enumerate(fresh))
+    return (with_story(case, number, budget) for number, case in enumerate(fresh))
 
 
 def new_cases(work: Work) -> tuple[Case, ...]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from conformance.core.case import Case
 from conformance.core.story import Act, Do, legal
-from conformance.engine.search import STORIES, Budget, drawn, told
+from conformance.engine.search import STORIES, Budget, drawn, with_story
 from conformance.families import families, family_named, is_shipped
 from conformance.methods import METHODS
 from conformance.strategies import strata
@@ -27,7 +27,7 @@ EACH = 3
 def quick(seed: int = 0) -> tuple[Case, ...]:
     shipped = [family for family in families().values() if is_shipped(family.name)]
     return tuple(
-        told(drawn(family.name, stratum, seed, method), number, Budget(seed=seed))
+        with_story(drawn(family.name, stratum, seed, method), number, Budget(seed=seed))
         for family in shipped
         for method in METHODS
         for number, stratum in enumerate(list(strata(family, 1, seed, False, method))[:EACH])
@@ -46,24 +46,24 @@ def test_the_rest_of_the_case_is_what_all_clauses_visit() -> None:
     llama = family_named("llama")
     first = next(iter(strata(llama, 1, 0)))
     plain = drawn("llama", first, 0)
-    assert replace(told(plain, 0, Budget()), story=()) == plain
+    assert replace(with_story(plain, 0, Budget()), story=()) == plain
 
 
 def test_a_story_depends_on_family_method_number_and_seed() -> None:
     plain = Case(family="llama")
-    same = told(plain, 0, Budget()).story
-    assert told(replace(plain, new_tokens=2), 0, Budget()).story == same
+    same = with_story(plain, 0, Budget()).story
+    assert with_story(replace(plain, new_tokens=2), 0, Budget()).story == same
     others = [
-        told(plain, 1, Budget()),
-        told(plain, 0, Budget(seed=1)),
-        told(replace(plain, family="opt"), 0, Budget()),
-        told(replace(plain, method="CARTRIDGE"), 0, Budget()),
+        with_story(plain, 1, Budget()),
+        with_story(plain, 0, Budget(seed=1)),
+        with_story(replace(plain, family="opt"), 0, Budget()),
+        with_story(replace(plain, method="CARTRIDGE"), 0, Budget()),
     ]
     assert same not in [case.story for case in others]
 
 
 def test_larger_profiles_tell_longer_stories() -> None:
-    assert [len(told(Case(family="llama"), 0, Budget(examples=n)).story) for n in (1, 2, 4, 20)] == [8, 8, 12, 12]
+    assert [len(with_story(Case(family="llama"), 0, Budget(examples=n)).story) for n in (1, 2, 4, 20)] == [8, 8, 12, 12]
 
 
 def test_in_the_union_of_all_families_nearly_every_step_follows_every_other() -> None:
