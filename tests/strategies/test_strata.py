@@ -21,10 +21,10 @@ from conformance.strategies import strata
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = tuple(flagships())
-BY_RELATION = {"right_padded", "given_positions", "decoder_mask"} | {
-    name for dimension in DIMENSIONS if dimension.of == "asked" for name in dimension.classes
+BY_RELATION = {"right_padded", "given_positions", "decoder_mask", "another_cache"} | {
+    name for dimension in DIMENSIONS if dimension.of in ("asked", "told") for name in dimension.classes
 }
-"""Features that only a relation gives to a Case."""
+"""Features that only a relation, or a story, gives to a Case."""
 OF_A_METHOD = {name for dimension in OF_METHODS for name in dimension.classes}
 """Features of what only some methods have."""
 ABOUT_MAPS = {name for dimension in DIMENSIONS if dimension.of == "placed" for name in dimension.classes}
