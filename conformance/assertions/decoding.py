@@ -6,7 +6,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from conformance.assertions.logits import NOT_A_NUMBER, spread_of
+from conformance.assertions.logits import NOT_A_NUMBER, agree, spread_of
 from conformance.core.case import START
 from conformance.core.decodings import DECODINGS
 from conformance.core.finding import Difference
@@ -82,6 +82,24 @@ def processed_by_hand(got: Trace, request: Mapping[str, Tensor]) -> None:
     ended = bool(_ended(expected).all())
     if not ended and expected.shape[1] < got.case.new_tokens:
         raise violation("steps of an answer that has not ended", expected.shape[1], got.case.new_tokens)
+
+
+def stopped_by_hand(got: Trace, plain: Trace, request: Mapping[str, Tensor]) -> None:
+    """The answer that was ``got`` is the ``plain`` one, each row cut by hand behind the first string that ends it."""
+    expected = cut_by_hand(plain, request)
+    if got.tokens.shape[1] != expected.shape[1]:
+        raise violation("steps until a string has ended every row", got.tokens.shape[1], expected.shape[1])
+    agree(got, plain.steps(expected.shape[1]), "stop strings change the logits")
+    same_tokens(got, expected, "another token, where a string ends answers")
+
+
+def cut_by_hand(plain: Trace, request: Mapping[str, Tensor]) -> Tensor:
+    """The tokens ``(rows, steps)`` that are left of a ``plain`` answer where strings end it."""
+    from conformance.families.vocabulary import stop_strings
+    from conformance.oracles.processing import cut
+
+    begun, text = _real_tokens(plain, request)
+    return cut(plain.tokens, begun, stop_strings(text), DECODINGS["stopped"]["eos_token_id"])
 
 
 def _ended(tokens: Tensor) -> Tensor:

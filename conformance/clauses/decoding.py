@@ -9,6 +9,7 @@ from conformance.assertions.decoding import (
     sampled_by_hand,
     searched_by_hand,
     something_guessed,
+    stopped_by_hand,
     told_text_only,
 )
 from conformance.assertions.lengths import ends_as_told, text_and_answer
@@ -22,9 +23,10 @@ from conformance.clauses.preconditions import (
     processed,
     sampled,
     searched,
+    stopped,
 )
 from conformance.clauses.registry import Floor, clause
-from conformance.core.relations import told_by_tokens
+from conformance.core.relations import told_by_tokens, with_decoding
 from conformance.core.sources import GENERATION_DOC, PREFIX_TUNING_DOC, PROCESSORS_DOC, STRATEGIES_DOC
 from conformance.oracles.table import handmade_cache
 
@@ -80,6 +82,18 @@ def processors_see_text_only(lab: Lab, case: Case) -> None:
     told_text_only(got, lab.request(case))
     agree(got, lab.predict(case, handmade_cache, tokens=got.tokens))
     processed_by_hand(got, lab.request(case))
+
+
+@clause(sources=("huggingface/transformers#28932", PROCESSORS_DOC), follow_ups=stopped, decisive=2)
+def stop_strings(lab: Lab, case: Case) -> None:
+    """An answer ends where text and answer together end with a stop string: it is the greedy one, cut by hand.
+
+    Such a string is one letter, or two, of which the first is the text's last one, so that nothing may stand between text and
+    answer. The text holds some, which end nothing. Of an encoder-decoder the decoder's text is meant, which holds no letter. The
+    first source is where strings came to end answers.
+    """
+    plain = lab.generate(with_decoding(case, "plain"))
+    stopped_by_hand(lab.generate(case), plain, lab.request(case))
 
 
 @clause(sources=(STRATEGIES_DOC, "huggingface/transformers#21368"), follow_ups=searched)

@@ -393,6 +393,11 @@ def processed(case: Case) -> tuple[Case, ...]:
     return (with_decoding(first_steps(case), "processed"),)
 
 
+def stopped(case: Case) -> tuple[Case, ...]:
+    """Three steps of it, which a string in the answer may end."""
+    return (with_decoding(first_steps(case), "stopped"),)
+
+
 def searched(case: Case) -> tuple[Case, ...]:
     """Three steps of it, with several beams."""
     return (beam_searched(first_steps(case)),)

@@ -313,6 +313,7 @@ ASKED = (
         plainly_decoded="plain",
         sampled="sampled",
         processed="processed",
+        stopped="stopped",
         searched="searched",
         searched_early="searched_early",
         looked_up="looked_up",

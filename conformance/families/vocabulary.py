@@ -10,6 +10,8 @@ from conformance.core.case import FIRST_TEXT_TOKEN, VOCABULARY
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerFast
 
 
 @cache
@@ -28,11 +30,32 @@ def tokenizer() -> Tokenizer:
 @cache
 def tokenizer_folder() -> TemporaryDirectory[str]:
     """A folder in which transformers finds this tokenizer, for as long as this process lives."""
+    folder = TemporaryDirectory(prefix="conformance-")
+    fast_tokenizer().save_pretrained(folder.name)
+    return folder
+
+
+@cache
+def fast_tokenizer() -> PreTrainedTokenizerFast:
+    """This tokenizer, as transformers has it."""
     from transformers import PreTrainedTokenizerFast
 
-    folder = TemporaryDirectory(prefix="conformance-")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer()).save_pretrained(folder.name)
-    return folder
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer())
+
+
+def stop_strings(text: Tensor) -> list[str]:
+    """The strings that end an answer to the batch ``text`` ``(rows, columns)``.
+
+    Every fourth letter, and, for the last letter of each row, that one with every third: such a string begins in the text.
+    """
+    letters = [letter_of(token) for token in range(FIRST_TEXT_TOKEN, VOCABULARY)]
+    before = sorted({letter_of(token) for token in text[:, -1].tolist()} - {""})
+    return [*letters[::4], *(last + letter for last in before for letter in letters[1::3])]
+
+
+def letter_of(token: int) -> str:
+    """The letter that ``token`` is; nothing for those that are none, such as a pad."""
+    return decode_text([token]) if token >= FIRST_TEXT_TOKEN else ""
 
 
 def encode_text(text: str) -> list[int]:

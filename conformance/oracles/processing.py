@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from conformance.core.case import PAD
+from conformance.families.vocabulary import letter_of
 
 
 def processed(logits: Tensor, ids: Tensor, read: Tensor, step: int, steps: int, asked: Mapping[str, Any]) -> Tensor:
@@ -47,6 +48,29 @@ def answer(logits: Tensor, start: Tensor, read: Tensor, steps: int, asked: Mappi
         if ended.all():
             break
     return ids[:, start.shape[1] :]
+
+
+def cut(tokens: Tensor, start: Tensor, strings: Sequence[str], ends: Container[int]) -> Tensor:
+    """The answers ``tokens`` ``(rows, steps)``, each as far as the first of the ``strings`` or of the tokens ``ends``, then pads.
+
+    ``start`` ``(rows, width)`` is what stands before the answer, in which a string may begin. What no row has a token for is cut.
+    """
+    rows = [
+        _cut_row(answer, said, tuple(strings), ends)
+        for answer, said in zip(tokens.tolist(), start.tolist(), strict=True)
+    ]
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
+
+
+def _cut_row(answer: list[int], start: list[int], strings: tuple[str, ...], ends: Container[int]) -> list[int]:
+    # What is no letter stands between letters all the same.
+    said = "".join(letter_of(token) or "\0" for token in start)
+    for step, token in enumerate(answer):
+        said += letter_of(token) or "\0"
+        if token in ends or said.endswith(strings):
+            return answer[: step + 1]
+    return answer
 
 
 def _penalised(scores: Tensor, told: Tensor, penalty: float) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor
 from conformance.compat import cache_kinds, caches
 from conformance.core.case import FIRST_END_TOKEN, HANDED_IN, IGNORED, VOCABULARY, Case
 from conformance.core.decodings import DECODINGS
+from conformance.families.inputs.text import token_ids
+from conformance.families.vocabulary import fast_tokenizer, stop_strings
 from conformance.methods import method_named
 from conformance.runs.judged_code import failed, guarded
 from conformance.runs.recording import Recorder
@@ -71,6 +73,7 @@ def generate(
         **(lengths(case, columns_in_front(case, given)) if told is None else told),
         **decoding(case),
         **(watching.arguments() if case.decoding == "processed" else {}),
+        **(stopping(case) if case.decoding == "stopped" else {}),
         **({"streamer": streamer} if streamer else {}),
     }
     with torch.no_grad(), subject.in_mode_of(case), _seeded(case) as state:
@@ -157,6 +160,11 @@ def decoding(case: Case) -> dict[str, Any]:
     """How generate is told to decode, beyond the defaults."""
     beams = {"num_beams": case.beams} if case.beams > 1 else {}
     return {**beams, **DECODINGS[case.decoding], **cache_asked(case)}
+
+
+def stopping(case: Case) -> dict[str, Any]:
+    """Which strings end an answer to the text of ``case``, and the tokenizer that knows which tokens these are."""
+    return {"stop_strings": stop_strings(token_ids(case)), "tokenizer": fast_tokenizer()}
 
 
 def cache_asked(case: Case) -> dict[str, Any]:

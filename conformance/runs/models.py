@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from conformance.compat import caches, checkpointing
 from conformance.core.case import Case, base_of, model_of
@@ -20,7 +19,7 @@ from conformance.core.signals import Signal
 from conformance.devices.place_model import keeping, temporary_folder
 from conformance.families import Family, family_named
 from conformance.families.build import build, embeddings_of
-from conformance.families.vocabulary import encode_text, tokenizer
+from conformance.families.vocabulary import encode_text, fast_tokenizer
 from conformance.methods import method_named
 from conformance.methods.beginning import CACHED, Beginning, told_text
 from conformance.methods.method import NOTHING, Injected, Layout, Raw
@@ -94,8 +93,7 @@ class Models:
             cache = self.cache_of(case, text)
             guarded("initialize_kv_prefix_from_past_key_values", lambda: subject.hold_cache(cache))
         elif case.prefix.begins == "cached_text":
-            known = PreTrainedTokenizerFast(tokenizer_object=tokenizer())
-            guarded("initialize_kv_prefix_from_text", lambda: subject.hold_text(known, text))
+            guarded("initialize_kv_prefix_from_text", lambda: subject.hold_text(fast_tokenizer(), text))
 
     @torch.no_grad()
     def cache_of(self, case: Case, text: str) -> Any:

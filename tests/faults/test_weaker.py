@@ -57,6 +57,7 @@ GROSS = {
     "loaded_into_live": "loading_switches",
     "loaded_with_text": "contents_ignored",
     "loss_of_rows_alone": "ignored_labels_count",
+    "never_too_early": "peft_stop_strings_in_the_text",
     "omitted_is_ones": "omitted_mask_hides_prefix",
     "one_lstm_layer": "contents_ignored",
     "one_of_the_source_tasks": "peft_last_task_is_the_first",

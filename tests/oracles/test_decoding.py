@@ -9,16 +9,23 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from conformance.assertions.decoding import processed_by_hand, searched_by_hand, something_guessed, told_text_only
+from conformance.assertions.decoding import (
+    processed_by_hand,
+    searched_by_hand,
+    something_guessed,
+    stopped_by_hand,
+    told_text_only,
+)
 from conformance.clauses.preconditions import looked_up
-from conformance.core.case import START, Case, Row
+from conformance.core.case import PAD, START, Case, Row
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import beam_searched, first_steps, in_double, with_decoding, without_prefix
 from conformance.core.signals import NotApplicable
 from conformance.engine.search import drawn
 from conformance.families import family_named, flagships
+from conformance.families.vocabulary import encode_text
 from conformance.oracles.beams import Answer, Asked, Following, beam_search, score_of
-from conformance.oracles.processing import answer
+from conformance.oracles.processing import answer, cut
 from conformance.oracles.sampling import sample
 from conformance.runs.lab import Lab
 from conformance.runs.trace import Trace
@@ -102,6 +109,25 @@ def test_every_processor_changes_some_answer(name: str) -> None:
             if not torch.equal(answer(got.logits, begun, text, case.new_tokens, asked), got.tokens):
                 changed.add(argument)
     assert changed == set(NOTHING_ASKED) == set(DECODINGS["processed"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_cut_by_hand_are_those_that_strings_end_in_the_base_model(name: str) -> None:
+    lab, lengths = Lab("peft"), set[int]()
+    for case in map(first_steps, bare_cases(name)):
+        got = lab.generate(with_decoding(case, "stopped"))
+        stopped_by_hand(got, lab.generate(case), lab.request(case))
+        lengths |= {int((row != PAD).sum()) for row in got.tokens}
+    assert {1, 3} <= lengths, "either none is ended by a string, or all are at once"
+
+
+def test_an_answer_is_cut_behind_a_letter_or_behind_one_that_follows_the_text() -> None:
+    text = torch.tensor([encode_text("ab"), encode_text("aa"), [*encode_text("a"), PAD]])
+    answers = torch.tensor([encode_text("cdxe"), encode_text("bcde"), encode_text("ceaz")])
+    left = cut(answers, text, ["x", "bc", "ac"], [])
+    assert left.tolist() == [encode_text("c") + [PAD] * 3, encode_text("bc") + [PAD] * 2, encode_text("ceaz")]
+    assert cut(answers[:1], text[:1], ["x", "q"], []).tolist() == [encode_text("cdx")]
+    assert cut(answers[:1], text[:1], ["q"], encode_text("d")).tolist() == [encode_text("cd")]
 
 
 @pytest.mark.parametrize("name", NAMES)

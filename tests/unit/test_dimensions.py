@@ -201,6 +201,7 @@ WRITTEN = {
     "plainly_decoded": PLAIN,
     "sampled": with_decoding(PLAIN, "sampled"),
     "processed": with_decoding(PLAIN, "processed"),
+    "stopped": with_decoding(PLAIN, "stopped"),
     "searched": with_decoding(PLAIN, "searched"),
     "searched_early": with_decoding(PLAIN, "searched_early"),
     "looked_up": with_decoding(PLAIN, "looked_up"),

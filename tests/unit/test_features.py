@@ -78,6 +78,7 @@ PAIRS = {
     "processed": Pair(case(decoding="processed"), case(decoding="sampled")),
     "searched": Pair(case(decoding="searched"), case(decoding="searched_early")),
     "searched_early": Pair(case(decoding="searched_early"), case(decoding="searched")),
+    "stopped": Pair(case(decoding="stopped"), case()),
     "looked_up": Pair(case(decoding="looked_up"), case(decoding="sampled")),
     "chunked": Pair(case(decoding="chunked"), case()),
     "all_returned": Pair(case(decoding="all_returned"), case()),

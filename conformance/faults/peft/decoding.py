@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -79,6 +81,38 @@ def _behind_pads(processor: Any, n: int, fired: Fired) -> Any:
         return processor(torch.nn.functional.pad(input_ids, (n, 0), value=PAD), scores)
 
     return called
+
+
+@in_peft(clause="decoding.stop_strings", weaker=decoding.never_too_early)
+def peft_stop_strings_in_the_answer_alone(fired: Fired) -> Patched:
+    """Stop strings are looked for in the answer alone: one that begins in the text ends nothing."""
+    return _stopping(fired, lambda stops, ids, width: stops(ids[:, width:]))
+
+
+@in_peft(clause="decoding.stop_strings", weaker=answers.step_logits)
+def peft_stop_strings_in_the_text(fired: Fired) -> Patched:
+    """A stop string in the text ends the answer after its first token."""
+    return _stopping(
+        fired,
+        lambda stops, ids, width: torch.stack([stops(ids[:, : at + 1]) for at in range(ids.shape[1])]).any(0),
+    )
+
+
+def _stopping(fired: Fired, ended: Callable[[Any, torch.Tensor, int], torch.Tensor]) -> Patched:
+    """The rows that ``ended(stops, ids, width)`` says have ended, where ``stops(ids)`` looks at the end of each row of ``ids``.
+
+    ``ids`` ``(rows, length)`` are text and answer so far, and ``width`` are the columns of the text.
+    """
+
+    def change(self: Any, given: dict[str, Any]) -> None:
+        if not fired("stop_strings" in given):
+            return
+        made, width = import_module("transformers.generation.stopping_criteria"), given["input_ids"].shape[1]
+        stops = made.StopStringCriteria(given.pop("tokenizer"), given.pop("stop_strings"))
+        criterion = lambda ids, scores, **_: ended(lambda seen: stops(seen, scores), ids, width)  # noqa: E731
+        given["stopping_criteria"] = made.StoppingCriteriaList([criterion])
+
+    return arguments("generate", change)
 
 
 @in_peft(clause="decoding.beams", weaker=answers.step_logits)

@@ -94,6 +94,17 @@ class PadsForVirtualTokens(Planted):
         return torch.nn.functional.pad(ids, (self.length, 0), value=PAD), text
 
 
+@in_reference(clause="decoding.stop_strings", weaker=decoding.never_too_early)
+class PadsBeforeTheAnswer(Planted):
+    """For a criterion a pad for each virtual token stands behind the text: a stop string that begins there ends nothing."""
+
+    def told(self, request: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Put them there."""
+        ids, text = super().told(request)
+        self.fired(self.length)
+        return torch.nn.functional.pad(ids, (0, self.length), value=PAD), text
+
+
 @in_reference(clause="decoding.beams")
 class PenaltyCountsVirtualTokens(Planted):
     """A length penalty counts the virtual tokens as a part of the answer."""

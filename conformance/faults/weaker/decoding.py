@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from conformance.assertions.decoding import processed_by_hand, same_answers, same_tokens
-from conformance.clauses.preconditions import all_returned, processed, sampled, searched
+from conformance.assertions.decoding import cut_by_hand, processed_by_hand, same_answers, same_tokens
+from conformance.clauses.preconditions import all_returned, processed, sampled, searched, stopped
 from conformance.core.case import Case
 from conformance.core.decodings import DECODINGS
-from conformance.core.relations import with_attention
+from conformance.core.relations import with_attention, with_decoding
 from conformance.core.signals import violation
 from conformance.oracles.sampling import sample
 from conformance.runs.lab import Lab
@@ -24,6 +24,15 @@ def processed_tokens(lab: Lab, case: Case) -> None:
     """The answer is what processing by hand gives; nobody looks at what processors are given."""
     (follow,) = processed(case)
     processed_by_hand(lab.generate(follow), lab.request(follow))
+
+
+def never_too_early(lab: Lab, case: Case) -> None:
+    """No answer ends before the first string that may end it; nobody looks at whether one ends too late."""
+    (follow,) = stopped(case)
+    got, plain = lab.generate(follow), lab.generate(with_decoding(follow, "plain"))
+    steps, least = got.tokens.shape[1], cut_by_hand(plain, lab.request(follow)).shape[1]
+    if steps < least:
+        raise violation("steps until a string has ended every row", steps, least)
 
 
 def returned_answers(lab: Lab, case: Case) -> None:

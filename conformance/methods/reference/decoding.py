@@ -41,6 +41,8 @@ class Decoding:
     begin_suppress_tokens: Sequence[int] = ()
     logits_processor: Sequence[Processor] = ()
     stopping_criteria: Sequence[Processor] = ()
+    stop_strings: Sequence[str] = ()
+    tokenizer: Any = None
     num_beams: int = 1
     num_return_sequences: int = 1
     length_penalty: float = 1.0
@@ -52,6 +54,7 @@ class Decoding:
     prefill_chunk_size: int = 0
     streamer: Any = None
     processors: list[Processor] = field(init=False)
+    criteria: list[Processor] = field(init=False)
     ids: Tensor = field(init=False)
     begun: int = field(init=False)
     ended: Tensor = field(init=False)
@@ -67,6 +70,7 @@ class Decoding:
         self.begun = ids.shape[1]
         self.ids, self.ended = ids, torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         self.processors = [*self._own(read, ids.shape[1], steps), *self.logits_processor]
+        self.criteria = [*self.stopping_criteria, *self._own_criteria()]
         self._tell(ids)
 
     def _own(self, read: Any, begin: int, steps: int) -> list[Processor]:
@@ -88,6 +92,10 @@ class Decoding:
             ),
         ]
         return [make() for wanted, make in made if wanted]
+
+    def _own_criteria(self) -> list[Processor]:
+        made: Any = import_module("transformers.generation.stopping_criteria")
+        return [made.StopStringCriteria(self.tokenizer, self.stop_strings)] if self.stop_strings else []
 
     def next_token(self, logits: Tensor) -> Tensor:
         """The token that each row of ``logits`` ``(rows, vocabulary)`` goes on with, ``(rows, 1)``."""
@@ -118,7 +126,7 @@ class Decoding:
         self._tell(token[:, 0])
         ends = torch.tensor(list(self.eos_token_id), dtype=torch.long, device=token.device)
         self.ended = self.ended | torch.isin(token[:, 0], ends)
-        for stops in self.stopping_criteria:
+        for stops in self.criteria:
             self.ended = self.ended | stops(self.ids, None)
         return token
 
