@@ -17,9 +17,11 @@ from conformance.assertions.logits import agree, agree_on_tokens, identical
 from conformance.assertions.returned import returned_by_hand, scores_are_logits
 from conformance.clauses.preconditions import (
     all_returned,
+    by_assistant,
     eager_attention,
     limits,
     looked_up,
+    one_of_few,
     processed,
     sampled,
     searched,
@@ -122,6 +124,26 @@ def assisted(lab: Lab, case: Case) -> None:
     agree(got, expected, "prompt lookup answers otherwise")
     agree_on_tokens(got, expected)
     something_guessed(got, lab.request(case))
+
+
+@clause(
+    sources=("arXiv:2211.17192", "huggingface/transformers#22211"),
+    requires=(one_of_few,),
+    follow_ups=by_assistant,
+    decisive=2,
+    floor=Floor(may_refuse=True),
+)
+def assistant_model(lab: Lab, case: Case) -> None:
+    """With an assistant model, which is the bare base model, the answer is the greedy one, or it is refused in words.
+
+    The assistant guesses two tokens, and one forward verifies them. The first source says that verified guesses change no answer;
+    the second one made assistants an option of generate. Wherever virtual tokens change the answer, guesses are
+    wrong. Where an encoder reads embeddings transformers cannot ask an assistant, with or without virtual tokens, and says so.
+    """
+    got = lab.generate(case)
+    expected = lab.predict(case, handmade_cache, tokens=got.tokens)
+    agree(got, expected, "with an assistant model it answers otherwise")
+    agree_on_tokens(got, expected)
 
 
 @clause(sources=(PROCESSORS_DOC, PREFIX_TUNING_DOC), requires=(eager_attention,), follow_ups=all_returned)

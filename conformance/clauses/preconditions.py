@@ -48,10 +48,10 @@ SCALES: tuple[Scale, ...] = ("drawn", "large", "small")
 
 
 FEW = 4
-"""Of so many Cases one is run in another precision, which takes models of its own."""
+"""Of so many Cases one is run in another precision, or with an assistant, which takes models of its own."""
 
 
-@precondition(otherwise="It is not among the Cases that are run in another precision, which takes models of its own")
+@precondition(otherwise="It is not among the few Cases for which models of their own are built")
 def one_of_few(case: Case) -> bool:
     """One Case of four, as its seeds decide."""
     return (case.seed + case.prefix.seed) % FEW == 0
@@ -428,6 +428,11 @@ def chunked(case: Case) -> tuple[Case, ...]:
 def looked_up(case: Case) -> tuple[Case, ...]:
     """Five steps of one row, whose next tokens are looked up in the text: of several at once transformers cannot."""
     return (with_decoding(first_steps(row_alone(case, 0), 5), "looked_up"),)
+
+
+def by_assistant(case: Case) -> tuple[Case, ...]:
+    """Five steps of one row, with an assistant: of several at once transformers cannot."""
+    return (with_decoding(first_steps(row_alone(case, 0), 5), "assisted"),)
 
 
 def decodings(case: Case) -> tuple[Case, ...]:

@@ -137,7 +137,16 @@ class Row(Part, frozen=True):
 
 
 Decoding = Literal[
-    "plain", "sampled", "processed", "stopped", "searched", "searched_early", "looked_up", "all_returned", "chunked"
+    "plain",
+    "sampled",
+    "processed",
+    "stopped",
+    "searched",
+    "searched_early",
+    "looked_up",
+    "assisted",
+    "all_returned",
+    "chunked",
 ]
 """How generate is told to decode: the names of :data:`conformance.core.decodings.DECODINGS`."""
 

@@ -35,6 +35,8 @@ DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
     "searched": {**_SEARCHED, "length_penalty": 0.5, "early_stopping": False},
     "searched_early": {**_SEARCHED, "length_penalty": 2.0, "early_stopping": True},
     "looked_up": {"prompt_lookup_num_tokens": 2},
+    # The assistant is a model of the lab's: conformance.runs.models.
+    "assisted": {},
     # The text is read in pieces of so many tokens.
     "chunked": {"prefill_chunk_size": CHUNK},
     "all_returned": {"output_scores": True, "output_attentions": True, "output_hidden_states": True},

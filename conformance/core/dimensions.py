@@ -317,6 +317,7 @@ ASKED = (
         searched="searched",
         searched_early="searched_early",
         looked_up="looked_up",
+        assisted="assisted",
         all_returned="all_returned",
         chunked="chunked",
     ),

@@ -70,6 +70,7 @@ FURTHER: dict[str, Predicate] = {
     "n_reaches_window": lambda c: any(c.roles.sliding) and c.prefix.length >= c.roles.window,
     "window_edge": lambda c: any(c.roles.sliding) and abs(c.prefix.length - c.roles.window) <= 1,
     "crosses_window": lambda c: any(c.roles.sliding) and c.prefix.length + c.longest + c.new_tokens > c.roles.window,
+    "guessed": lambda c: c.decoding in ("looked_up", "assisted"),
     "another_cache": lambda c: c.cache not in ("dynamic", "none"),
     "decoder_mask": lambda c: c.decoder_mask != "omitted",
     "placed": lambda c: c.placed,

@@ -80,8 +80,9 @@ class Lab(Models):
         """
         given = on_device(subject.input_device, request)
         before = copies(given)
+        beside = {"assistant_model": self.assistant(case)} if case.decoding == "assisted" else {}
         with recording(subject.base, subject.family, case) as seen:
-            got = generate(subject, case, {**given, **(cache or {})}, seen)
+            got = generate(subject, case, {**given, **beside, **(cache or {})}, seen)
         # Of several answers to a row the first.
         one_each = got.tokens[:: len(got.tokens) // len(case.rows)]
         held = caches.returned(got.out)

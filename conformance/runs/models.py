@@ -66,6 +66,11 @@ class Models:
         key = base_of(case)
         return self.once(("base", key), lambda: build(key))
 
+    def assistant(self, case: Case) -> Any:
+        """A model that guesses answers to ``case``, two tokens at once: the bare base model, built anew, since it keeps count."""
+        key = base_of(case)
+        return self.once(("assistant", key), lambda: guessing(build(key)))
+
     def subject(self, case: Case) -> Subject:
         """The wrapped model, shared by all calls on it. Clauses that change it take :meth:`new_subject`."""
         return self.once(("subject", model_of(case)), lambda: self.new_subject(case))
@@ -213,6 +218,14 @@ class Models:
         """What the flat ``rows`` of an adapter that ``case`` describes put in front of the text."""
         key = model_of(case)
         return method_named(case.method).injected(rows, key, self.layout(key)) if case.prefix.length else NOTHING
+
+
+def guessing(model: Any) -> Any:
+    """``model``, told to guess two tokens at once, however sure it is of them."""
+    model.generation_config.update(
+        num_assistant_tokens=2, num_assistant_tokens_schedule="constant", assistant_confidence_threshold=0.0
+    )
+    return model
 
 
 def _checkpointed(model: Any) -> None:

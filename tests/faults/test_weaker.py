@@ -26,6 +26,7 @@ GROSS = {
     "answers_under_autocast": "bare_under_autocast",
     "any_gradient": "no_gradient",
     "as_before_a_refused_request": "off_after_a_refusal",
+    "assisted_first_tokens": "contents_ignored",
     "base_after_generate": "peft_base_left_patched",
     "cache_of_as_many_tokens": "holds_the_last_layers_only",
     "checkpointed_forward": "checkpointed_without_the_prefix",

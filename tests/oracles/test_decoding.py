@@ -16,7 +16,7 @@ from conformance.assertions.decoding import (
     stopped_by_hand,
     told_text_only,
 )
-from conformance.clauses.preconditions import looked_up
+from conformance.clauses.preconditions import by_assistant, looked_up
 from conformance.core.case import PAD, START, Case, Row
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import beam_searched, first_steps, in_double, with_decoding, without_prefix
@@ -134,6 +134,16 @@ def test_an_answer_is_cut_behind_a_letter_or_behind_one_that_follows_the_text() 
 def test_prompt_lookup_of_the_base_model_is_greedy_and_saves_forwards(name: str) -> None:
     lab, saved = Lab("peft"), 0
     for (case,) in map(looked_up, bare_cases(name)):
+        got = lab.generate(case)
+        assert torch.equal(got.tokens, lab.generate(with_decoding(case, "plain")).tokens), case
+        saved += case.new_tokens - len(got.forwards)
+    assert saved > 0, "no guess was right"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_an_assistant_the_base_model_is_greedy_and_saves_forwards(name: str) -> None:
+    lab, saved = Lab("peft"), 0
+    for (case,) in map(by_assistant, bare_cases(name)):
         got = lab.generate(case)
         assert torch.equal(got.tokens, lab.generate(with_decoding(case, "plain")).tokens), case
         saved += case.new_tokens - len(got.forwards)

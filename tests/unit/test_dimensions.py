@@ -205,6 +205,7 @@ WRITTEN = {
     "searched": with_decoding(PLAIN, "searched"),
     "searched_early": with_decoding(PLAIN, "searched_early"),
     "looked_up": with_decoding(PLAIN, "looked_up"),
+    "assisted": with_decoding(PLAIN, "assisted"),
     "all_returned": with_decoding(PLAIN, "all_returned"),
     "chunked": with_decoding(PLAIN, "chunked"),
     "many_new_tokens": PLAIN,

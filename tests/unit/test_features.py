@@ -80,6 +80,8 @@ PAIRS = {
     "searched_early": Pair(case(decoding="searched_early"), case(decoding="searched")),
     "stopped": Pair(case(decoding="stopped"), case()),
     "looked_up": Pair(case(decoding="looked_up"), case(decoding="sampled")),
+    "assisted": Pair(case(decoding="assisted"), case(decoding="looked_up")),
+    "guessed": Pair(case(decoding="assisted"), case(decoding="sampled")),
     "chunked": Pair(case(decoding="chunked"), case()),
     "all_returned": Pair(case(decoding="all_returned"), case()),
     "static_cache": Pair(case(cache="static"), case()),

@@ -146,14 +146,25 @@ def peft_scores_count_virtual_tokens(fired: Fired) -> Patched:
 @in_peft(clause="decoding.assisted", weaker=answers.step_logits)
 def peft_lookup_sees_less(fired: Fired) -> Patched:
     """Under prompt lookup the first virtual token is not seen after the first forward."""
-    looking = False
+    return _sees_less(fired, "prompt_lookup_num_tokens")
+
+
+@in_peft(clause="decoding.assistant_model", weaker=answers.step_logits)
+def peft_assisted_sees_less(fired: Fired) -> Patched:
+    """With an assistant model the first virtual token is not seen after the first forward."""
+    return _sees_less(fired, "assistant_model")
+
+
+def _sees_less(fired: Fired, guessing: str) -> Patched:
+    """Where generate is given the argument ``guessing``, the first virtual token is not seen after the first forward."""
+    guesses = False
 
     def note(self: Any, given: dict[str, Any]) -> None:
-        nonlocal looking
-        looking = "prompt_lookup_num_tokens" in given
+        nonlocal guesses
+        guesses = guessing in given
 
     def change(self: Any, given: dict[str, Any], step: int) -> None:
-        if step > 0 and fired(looking):
+        if step > 0 and fired(guesses):
             hide(given)
 
     return both(arguments("generate", note), inputs(change))

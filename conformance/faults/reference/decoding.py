@@ -144,6 +144,18 @@ class GuessesNotVerified(Planted):
         return best
 
 
+@in_reference(clause="decoding.assistant_model", weaker=decoding.assisted_first_tokens)
+class AssistantAnswers(Planted):
+    """What an assistant guesses is the answer, whatever the logits say."""
+
+    def choose(self, logits: Tensor, step: int, decoding: Decoding) -> Tensor:
+        """Believe it."""
+        best = super().choose(logits, step, decoding)
+        if self.fired(decoding.assistant_model is not None):
+            best = decoding.assistant_model(input_ids=decoding.ids).logits[:, -1].argmax(-1, keepdim=True)
+        return best
+
+
 @in_reference(clause="decoding.returned_fields", weaker=answers.step_logits)
 class AttentionsLeaveOutVirtualTokens(ChangesAfterGenerate):
     """What is returned of the attentions leaves out the columns of the virtual tokens."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from conformance.assertions.decoding import cut_by_hand, processed_by_hand, same_answers, same_tokens
-from conformance.clauses.preconditions import all_returned, processed, sampled, searched, stopped
+from conformance.assertions.logits import agree
+from conformance.clauses.preconditions import all_returned, by_assistant, processed, sampled, searched, stopped
 from conformance.core.case import Case
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import with_attention, with_decoding
 from conformance.core.signals import violation
 from conformance.oracles.sampling import sample
+from conformance.oracles.table import handmade_cache
 from conformance.runs.lab import Lab
 from conformance.runs.returned import returned_of
 
@@ -33,6 +35,13 @@ def never_too_early(lab: Lab, case: Case) -> None:
     steps, least = got.tokens.shape[1], cut_by_hand(plain, lab.request(follow)).shape[1]
     if steps < least:
         raise violation("steps until a string has ended every row", steps, least)
+
+
+def assisted_first_tokens(lab: Lab, case: Case) -> None:
+    """With an assistant the first token's logits are those of the manual forward; nobody looks at what follows its guesses."""
+    (follow,) = by_assistant(case)
+    got = lab.generate(follow)
+    agree(got.steps(1), lab.predict(follow, handmade_cache, tokens=got.tokens).steps(1))
 
 
 def returned_answers(lab: Lab, case: Case) -> None:

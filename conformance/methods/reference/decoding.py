@@ -21,7 +21,8 @@ Processor = Callable[[Any, Any], Any]
 class Decoding:
     """One call of generate: what was asked, by its arguments' names, and how far the answer has come.
 
-    Nothing is looked up in the text, and all of it is read at once: all else would be for speed or memory, and change no answer.
+    Nothing is looked up in the text, no assistant is asked, and all is read at once: all else would be for speed or memory, and
+    change no answer.
 
     ``ids`` ``(rows, length)`` are the real tokens of text and answer, of which ``begun`` were there first; ``ended`` says which
     rows are answered.
@@ -51,6 +52,7 @@ class Decoding:
     output_attentions: bool = False
     output_hidden_states: bool = False
     prompt_lookup_num_tokens: int = 0
+    assistant_model: Any = None
     prefill_chunk_size: int = 0
     streamer: Any = None
     processors: list[Processor] = field(init=False)
