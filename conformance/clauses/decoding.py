@@ -137,8 +137,8 @@ def assistant_model(lab: Lab, case: Case) -> None:
     """With an assistant model, which is the bare base model, the answer is the greedy one, or it is refused in words.
 
     The assistant guesses two tokens, and one forward verifies them. The first source says that verified guesses change no answer;
-    the second one made assistants an option of generate. Wherever virtual tokens change the answer, guesses are
-    wrong. Where an encoder reads embeddings transformers cannot ask an assistant, with or without virtual tokens, and says so.
+    the second one made assistants an option of generate. Where virtual tokens change the answer, guesses are wrong. Where an
+    encoder reads embeddings transformers cannot ask an assistant, with or without virtual tokens, and says so.
     """
     got = lab.generate(case)
     expected = lab.predict(case, handmade_cache, tokens=got.tokens)

@@ -28,8 +28,8 @@ DECODINGS: Mapping[Decoding, Mapping[str, Any]] = {
         "suppress_tokens": [PAD, *range(3, VOCABULARY, 3)],
         "begin_suppress_tokens": list(range(4, VOCABULARY, 5)),
     },
-    # The strings that end an answer are made of the text: conformance.families.vocabulary. A row that one has ended goes on with
-    # pads only where there is a token that ends it, too, as there is for users.
+    # The strings that end an answer are made of the text: conformance.families.vocabulary. After one of them a row goes on with
+    # pads only where a token may end it, too, as is usual.
     "stopped": {"eos_token_id": [2]},
     # With a third of the vocabulary that ends an answer, answers have different lengths, for which the penalty is.
     "searched": {**_SEARCHED, "length_penalty": 0.5, "early_stopping": False},
