@@ -131,27 +131,39 @@ def _apart(one: Trace, other: Trace) -> float:
 
 
 def learns_in_its_dtype(lab: Lab, case: Case, tokens: Tensor, subject: Subject) -> Trace:
-    """The training path on ``subject``: loss and gradients are numbers, and gradients of their parameter's dtype.
+    """The training path on ``subject``: loss and gradients are numbers.
 
-    A parameter whose gradient is not zero by the manual forward in the same precision has one that is not zero.
+    A parameter whose gradient is not zero by the manual forward in the same precision, up to rounding, has one that is not zero.
     """
     if not subject.learning():
         return lab.forward_on(subject, case, tokens)
     seen, got = gradients(lab, case, tokens, subject)
-    if seen.loss is not None and any(counted_labels(case, row) for row in range(len(case.rows))):
-        _number(math.isfinite(seen.loss), "the loss of a training batch", seen.loss)
+    if any(counted_labels(case, row) for row in range(len(case.rows))):
+        finite = seen.loss is not None and math.isfinite(seen.loss)
+        _number(finite, "the loss of a training batch", seen.loss)
     expected = predicted_gradients(lab, case, tokens)
-    for name, parameter in subject.learning().items():
+    for name in subject.learning():
         what = f"gradient of the adapter's {name}"
-        if got[name].dtype != parameter.dtype:
-            raise violation(f"dtype of the {what}", str(got[name].dtype), f"{parameter.dtype}, that of the parameter")
         if expected[name].isfinite().all():
             _number(bool(got[name].isfinite().all()), what, "NaN or infinities")
-        if expected[name].any() and not got[name].any():
-            raise violation(
-                what, "exactly 0", f"as by the manual forward, up to {float(expected[name].abs().max()):.3g}"
-            )
+        if not got[name].any() and expected[name].any():
+            largest = float(expected[name].abs().max())
+            if largest > _rounding(lab, case, tokens, expected):
+                raise violation(what, "exactly 0", f"as by the manual forward, up to {largest:.3g}")
     return seen
+
+
+def _rounding(lab: Lab, case: Case, tokens: Tensor, rounded: dict[str, Tensor]) -> float:
+    """What may be mere rounding in a gradient of this precision: ten times what any differs by from the one in float32.
+
+    Of any parameter: a norm all but forgets how long an embedding is, so that the gradient of a factor of it is a sum of large
+    terms that cancel, and rounded like these.
+    """
+    exact = predicted_gradients(lab, in_single(case), tokens)
+    apart = (
+        float((value.double() - exact[name].double()).abs().max()) for name, value in rounded.items() if value.numel()
+    )
+    return ERROR_FACTOR * max(apart, default=0.0)
 
 
 def _number(holds: bool, what: str, got: object) -> None:

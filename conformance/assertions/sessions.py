@@ -22,7 +22,7 @@ from conformance.runs.judged_code import nothing_is_refused
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from conformance.core.case import Case
+    from conformance.core.case import Case, Prefix
     from conformance.core.story import Act
     from conformance.methods.method import Injected
     from conformance.runs.lab import Lab
@@ -52,19 +52,20 @@ def at_step(number: int) -> Iterator[None]:
         raise RunFailed(failed.call, why, failed.where, failed.refused, misleading, told=number) from why
 
 
-class Told:
+class Course:
     """The session of a story, and what should be."""
 
     def __init__(self, lab: Lab, case: Case, session: LiveSession) -> None:
         self.lab, self.session, self.case, self.state = lab, session, replace(case, story=()), case.begun
         self.adapters = {DEFAULT_ADAPTER: self._held(DEFAULT_ADAPTER, self.case)} if case.prefix.length else {}
         self.saved: dict[str, Adapter] = {}
-        self.answered: set[Act] = set()
+        self.answered: set[tuple[Act, Prefix | None]] = set()
 
     def take(self, step: Act) -> None:
         """Take one step; then all must be as it should be."""
+        asked = self._asking(step)
         getattr(self, f"_{step.do}")(step)
-        self.answered.add(step)
+        self.answered.add(asked)
         then = following(self.state, step)
         assert then is not None, "a Case holds only steps that may be taken"
         self.state = then
@@ -99,8 +100,12 @@ class Told:
         return self.lab.injected_rows(asked, self._who.rows) if self._who else NOTHING
 
     def _may_refuse(self, step: Act) -> AbstractContextManager[None]:
-        """While the adapter is switched off nothing is refused, since the base model answers; nor what was answered before."""
-        return nothing_is_refused() if self.state.off or step in self.answered else nullcontext()
+        """While the adapter is switched off nothing is refused, since the base model answers; nor what it answered before."""
+        return nothing_is_refused() if self.state.off or self._asking(step) in self.answered else nullcontext()
+
+    def _asking(self, step: Act) -> tuple[Act, Prefix | None]:
+        """What is asked, and with which virtual tokens: what the base model alone answers may be refused with them."""
+        return step, self._who.case.prefix if self._who else None
 
     def _generate(self, step: Act) -> None:
         asked = self._asked(step)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from conformance.core.case import Case, Prefix, Roles, Row
+from conformance.core.signals import violation
 from conformance.families import Family
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from conformance.runs.subject import Subject
     from conformance.runs.trace import Trace
 
+NO_LOSS = "the loss of a batch with labels"
 QUESTION, ANSWER = "1+1=", "11"
 STEPS, RATE, LEAD = 400, 0.05, 0.5
 """Most optimiser steps, Adam's learning rate, and by how many logits the right tokens must lead to count as learnt."""
@@ -101,10 +103,9 @@ def loss_of_rows(got: Trace, alone: list[Trace]) -> None:
 def loss_by_hand(lab: Lab, got: Trace) -> None:
     """The loss of a training forward is the one that the manual forward's logits make; some token has a label."""
     from conformance.assertions.logits import agree_on_loss
-    from conformance.core.signals import violation
 
     if got.loss is None:
-        raise violation("the loss of a batch with labels", "none", "one")
+        raise violation(NO_LOSS, "none", "one")
     agree_on_loss(got.loss, lab.loss_by_hand(got.case, got.tokens), got)
 
 
@@ -124,5 +125,8 @@ def same_loss(got: Trace, expected: Trace) -> None:
     from conformance.assertions.logits import agree_on_loss
 
     labelled = any(counted_labels(got.case, row) for row in range(len(got.case.rows)))
-    if labelled and got.loss is not None and expected.loss is not None:
-        agree_on_loss(got.loss, expected.loss, got)
+    if not labelled or expected.loss is None:
+        return
+    if got.loss is None:
+        raise violation(NO_LOSS, "none", "one")
+    agree_on_loss(got.loss, expected.loss, got)

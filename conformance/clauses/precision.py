@@ -57,7 +57,7 @@ def autocast(lab: Lab, case: Case) -> None:
     """Under autocast to bfloat16 generate and forward answer as the manual forward does under it, and what is trained learns.
 
     Up to rounding: ten times what the manual forward under autocast differs from the one in float32. Loss and gradients are
-    numbers, gradients in the dtype of their parameter, and none is lost that the manual forward has.
+    numbers, and none is lost that the manual forward has.
     """
     got = lab.generate(case)
     right_up_to_rounding(lab, case, got, "generate answers otherwise under autocast", own=True)
@@ -72,7 +72,7 @@ def autocast(lab: Lab, case: Case) -> None:
     decisive=3,
 )
 def double(lab: Lab, case: Case) -> None:
-    """A wrapped model that was converted to float64 computes in float64: virtual tokens, logits and gradients, with its error.
+    """A wrapped model that was converted to float64 computes in float64: virtual tokens and logits have its error.
 
     Numbers in the virtual tokens have more digits than float32 holds. One step through float32 would be off by some 1e-8, the
     error of float64 is a millionth of that.

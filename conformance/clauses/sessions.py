@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.sessions import Told, at_step
+from conformance.assertions.sessions import Course, at_step
 from conformance.clauses.preconditions import told
 from conformance.clauses.registry import clause
 from conformance.core.sources import PEFT_MODEL_DOC
@@ -23,7 +23,7 @@ def story(lab: Lab, case: Case) -> None:
     values, and which is active are looked at, which asks nothing of the model; answers are the manual forward's with them.
     """
     with lab.session(case) as session:
-        course = Told(lab, case, session)
+        course = Course(lab, case, session)
         for number, step in enumerate(case.story):
             with at_step(number):
                 course.take(step)

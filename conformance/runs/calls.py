@@ -12,6 +12,7 @@ from torch import Tensor
 from conformance.compat import cache_kinds, caches
 from conformance.core.case import FIRST_END_TOKEN, HANDED_IN, IGNORED, VOCABULARY, Case
 from conformance.core.decodings import DECODINGS
+from conformance.core.signals import violation
 from conformance.families.inputs.text import token_ids
 from conformance.families.vocabulary import fast_tokenizer, stop_strings
 from conformance.methods import method_named
@@ -110,7 +111,11 @@ def forward(subject: Subject, case: Case, given: dict[str, Tensor], seen: Record
         "counted": {"num_items_in_batch": ACCUMULATED * labelled_items(case, given)},
     }
     out = guarded("forward", lambda: subject.forward(*text, **named, **told.get(case.call, {})), lambda: seen.layer_ran)
-    return (out[1], out[0]) if case.call == "tuple" else (out.logits, out.loss)
+    if case.call != "tuple":
+        return out.logits, out.loss
+    if not isinstance(out, tuple):
+        raise violation("what forward gives with return_dict=False", type(out).__name__, "a tuple")
+    return out[1], out[0]
 
 
 def labelled_items(case: Case, given: dict[str, Tensor]) -> Tensor:

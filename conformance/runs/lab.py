@@ -17,6 +17,7 @@ from conformance.core.decodings import DECODINGS
 from conformance.core.relations import (
     first_steps,
     in_single,
+    other_prefix,
     same_rows,
     unplaced,
     with_labels,
@@ -255,7 +256,8 @@ class Lab(Models):
         """
 
         def train(resume: int) -> Learnt:
-            subject = self.new_subject(case)
+            # Who goes on from a checkpoint has other values before: those of the checkpoint must come.
+            subject = self.new_subject(other_prefix(case) if resume else case)
             batch = training_batch(case, subject.family, tokens, self.base(case)).request
             losses = guarded("Trainer", lambda: subject.train(batch, Path(folder), resume))
             return Learnt(losses, subject.raw())

@@ -39,6 +39,12 @@ PAST = {
         '{"family":"llama","placement":{"memory":[60],"way":"balanced"},"prefix":{"seed":9},"roles":{"activation":"silu",'
         '"layers":2,"rope":"default"},"rows":[{"seed":3}],"seed":9}',
     ),
+    "a gradient that is rounding noise by the manual forward, and exactly 0 by the wrapper": (
+        "precision.autocast",
+        '{"autocast":true,"family":"gemma3","method":"MULTITASK_PROMPT_TUNING","new_tokens":3,"prefix":{"seed":2},"roles":'
+        '{"activation":"gelu_pytorch_tanh","ffn":12,"positions":32,"sliding":[true],"tied":true,"width":6,"window":6},"rows":'
+        '[{"seed":7}],"seed":6}',
+    ),
 }
 SILENT = {"injection.current"}
 """Clauses of which the Cases above show nothing, and now say so."""
