@@ -77,6 +77,42 @@ def peft_bare_by_position(fired: Fired) -> Patched:
     return around(CAUSAL, "forward", wrapper)
 
 
+@in_peft(clause="training.as_a_trainer_calls", weaker=training.for_a_tuple)
+def peft_labels_lost_by_position(fired: Fired) -> Patched:
+    """There is no loss where the text is passed without a name."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if fired(args and kwargs.get("labels") is not None):
+            kwargs["labels"] = None
+        return original(self, *args, **kwargs)
+
+    return around(CAUSAL, "forward", wrapper)
+
+
+@in_peft(clause="training.as_a_trainer_calls", weaker=training.trained_forward)
+def peft_tuple_is_an_output(fired: Fired) -> Patched:
+    """Forward gives an output with names whatever it is asked for."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if fired(kwargs.get("return_dict") is False):
+            kwargs["return_dict"] = True
+        return original(self, *args, **kwargs)
+
+    return around(CAUSAL, "forward", wrapper)
+
+
+@in_peft(clause="training.trainer_agrees", weaker=training.trained_once)
+def peft_checkpoint_is_not_read(fired: Fired) -> Patched:
+    """A Trainer that is to go on from a checkpoint begins afresh."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if fired(kwargs.get("resume_from_checkpoint")):
+            kwargs["resume_from_checkpoint"] = None
+        return original(self, *args, **kwargs)
+
+    return around("transformers:Trainer", "train", wrapper)
+
+
 @in_peft(clause="training.trainer_agrees", weaker=training.trained_once)
 def peft_resumes_from_the_beginning(fired: Fired) -> Patched:
     """An adapter that is loaded to be trained has the parameters of the one that was there."""
