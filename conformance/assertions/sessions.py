@@ -16,6 +16,7 @@ from conformance.assertions.state import equal_rows
 from conformance.core.relations import added_by, asked_by, without_prefix
 from conformance.core.signals import RunFailed, Violation, violation
 from conformance.core.story import following
+from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, NOTHING
 from conformance.runs.judged_code import nothing_is_refused
 
@@ -96,8 +97,12 @@ class Course:
         return replace(asked, prefix=who.case.prefix) if who else without_prefix(asked)
 
     def _injected(self, asked: Case) -> Injected:
-        """What should be in front of the text."""
-        return self.lab.injected_rows(asked, self._who.rows) if self._who else NOTHING
+        """What should be in front of the text: of an adapter of another size than the model needs, what the Case says."""
+        if self._who is None:
+            return NOTHING
+        said = method_named(asked.method).rows(self.lab.raw(asked))
+        held = self._who.rows
+        return self.lab.injected_rows(asked, held) if held.shape == said.shape else self.lab.injected(asked)
 
     def _may_refuse(self, step: Act) -> AbstractContextManager[None]:
         """While the adapter is switched off nothing is refused, since the base model answers; nor what it answered before."""
