@@ -6,10 +6,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from conformance.clauses.registry import clause_named
 from conformance.core.case import Case, Roles
 from conformance.core.outcome import Outcome
 from conformance.core.story import Act
+from conformance.engine.controls import run
 from conformance.engine.search import Budget
+from conformance.runs.lab import Lab
+from conformance.runs.patching import around
 
 SMALLEST = Case(family="llama", roles=Roles(head_dim=4, width=4, activation="silu", rope="default"), new_tokens=1)
 
@@ -44,3 +48,15 @@ def test_of_the_control_the_steps_are_left_that_mean_something_for_a_base_model(
     assert bare
     assert {act.do for case in bare for act in case.story} <= {"generate", "go_on", "train"}
     assert all(not case.prefix.length for case in bare)
+
+
+def test_an_adapter_of_another_size_than_the_model_needs_breaks_no_harness() -> None:
+    """PEFT makes it too large where a head's size is not width by heads; where generate ignores it, too, nobody noticed."""
+    roles = Roles(encoder_layers=1, head_dim=4, width=6, activation="relu")
+    case = Case(family="t5", roles=roles, new_tokens=1, story=(Act(do="generate"),))
+
+    def bare(_: Any, self: Any, **given: Any) -> Any:
+        return self.base_model.generate(**given)
+
+    with around("peft:PeftModelForSeq2SeqLM", "generate", bare):
+        assert run(clause_named("sessions.story"), Lab("peft"), case).outcome is Outcome.VIOLATES
