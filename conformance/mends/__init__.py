@@ -21,11 +21,15 @@ Mends = Mapping[str, str]
 """The mends in force, as ``module:function``, by the known failures that they mend."""
 
 
+INNERMOST = {"conformance.mends.generating:as_many_tokens_as_are_verified"}
+"""Mends of what tokens are read: those that make a mask for these tokens are around them, in whichever order they were found."""
+
+
 @contextmanager
 def in_force(mends: Mends) -> Iterator[None]:
-    """Within the block all of ``mends`` are in force, one inside the other in their order; each once."""
+    """Within the block all of ``mends`` are in force, one inside the other in their order, but for the innermost; each once."""
     with ExitStack() as stack:
-        for function in dict.fromkeys(mends.values()):
+        for function in sorted(dict.fromkeys(mends.values()), key=lambda function: function not in INNERMOST):
             stack.enter_context(resolve_name(function)())
         yield
 

@@ -50,6 +50,22 @@ OF_ANOTHER_METHOD = {
 }
 
 
+PIECES = {
+    "behind a prefix": (
+        "caches.chunked_prefill",
+        '{"decoding":"chunked","family":"gemma3","new_tokens":3,"prefix":{"length":4,"seed":2},"roles":{"activation":'
+        '"gelu_pytorch_tanh","layers":4,"positions":32,"sliding":[true,false],"tied":true,"width":4,"window":4},"rows":'
+        '[{"length":5,"seed":5},{"length":3,"seed":4}],"seed":7}',
+    ),
+    "behind a prompt": (
+        "caches.chunked_prefill",
+        '{"decoding":"chunked","family":"gemma3","method":"PROMPT_TUNING","new_tokens":3,"prefix":{"length":4,"seed":6},"roles":'
+        '{"activation":"silu","heads":4,"kv_heads":2,"layers":4,"sliding":[false,true],"tied":true,"width":16,"window":5},'
+        '"rows":[{"seed":2},{"length":4,"seed":1}],"seed":4}',
+    ),
+}
+
+
 def conforms_with_all_mends(clause: str, text: str) -> None:
     with with_mends(Lab(), SHIPPED) as lab:
         example = run_with_control(clauses()[clause], lab, from_json(text, "the test"))
@@ -58,6 +74,11 @@ def conforms_with_all_mends(clause: str, text: str) -> None:
 
 @pytest.mark.parametrize(("clause", "text"), OF_ANOTHER_METHOD.values(), ids=OF_ANOTHER_METHOD)
 def test_the_mends_of_a_prefix_leave_a_prompt_alone(clause: str, text: str) -> None:
+    conforms_with_all_mends(clause, text)
+
+
+@pytest.mark.parametrize(("clause", "text"), PIECES.values(), ids=PIECES)
+def test_a_window_is_masked_for_all_the_tokens_that_are_read(clause: str, text: str) -> None:
     conforms_with_all_mends(clause, text)
 
 
