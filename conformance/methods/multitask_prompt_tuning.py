@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec.structs import replace
 
 from conformance.core.case import Begins, Case
+from conformance.families import family_named
 from conformance.methods.beginning import Beginning
-from conformance.methods.method import Injected, Layout, Raw
+from conformance.methods.method import Injected, Raw
 from conformance.methods.prompt_tuning import EMBEDDING, PromptTuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from conformance.families import Family
+    from conformance.methods.method import Layout
 
 
 COLUMNS, ROWS = "prefix_task_cols", "prefix_task_rows"
@@ -99,7 +101,7 @@ class MultitaskPromptTuning(PromptTuning):
         """A file of them, as PEFT saves it, with a block for each stack that has a share; kept as long as this process lives."""
         from safetensors.torch import save_file
 
-        trained = self.source(case, Layout(2 if case.roles.encoder_layers else 1, ()))
+        trained = self.source(case, self.peft_layout(case, family_named(case.family)))
         path = Path(_folder().name) / f"{case.id}.safetensors"
         save_file({"prompt_embeddings" if name == EMBEDDING else name: value for name, value in trained.items()}, path)
         return path

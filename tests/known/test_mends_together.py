@@ -47,6 +47,11 @@ OF_ANOTHER_METHOD = {
         '{"family":"t5","method":"PROMPT_TUNING","new_tokens":2'
         ',"roles":{"activation":"relu","encoder_layers":1,"head_dim":4,"width":6},"rows":[{},{"length":2}]}',
     ),
+    "source tasks have as many embeddings as their prompts are mended to have": (
+        "lifecycle.initialised_as_told",
+        '{"family":"t5","method":"MULTITASK_PROMPT_TUNING","prefix":{"begins":"exact_task"},"roles":{"activation":"relu"'
+        ',"encoder_layers":1,"head_dim":4,"tied":true,"width":4}}',
+    ),
 }
 
 
