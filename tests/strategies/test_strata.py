@@ -21,7 +21,7 @@ from conformance.strategies import strata
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = tuple(flagships())
-BY_RELATION = {"right_padded", "given_positions", "decoder_mask", "another_cache"} | {
+BY_RELATION = {"right_padded", "given_positions", "decoder_mask", "another_cache", "guessed"} | {
     name for dimension in DIMENSIONS if dimension.of in ("asked", "told") for name in dimension.classes
 }
 """Features that only a relation, or a story, gives to a Case."""
