@@ -61,14 +61,17 @@ def _forget(model: Any, name: str) -> None:
 def loaded_over_a_network() -> Iterator[None]:
     """P-tuning's network gives way to what is saved in its place: the embeddings that it made, which are then parameters."""
 
-    def mended(load: Any, self: Any, state: dict[str, Tensor]) -> Any:
-        if hasattr(self, "mlp_head"):
-            self.encoder_type, self.mlp_head = "MLP", nn.Identity()
-        if hasattr(self, "lstm_head"):
-            del self.lstm_head
-        return load(self, state)
+    def mended(load: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        encoders, name = getattr(model, "prompt_encoder", {}), kwargs.get("adapter_name", "default")
+        encoder: Any = dict(encoders.items()).get(name)
+        if hasattr(encoder, "mlp_head"):
+            encoder.encoder_type, encoder.mlp_head = "MLP", nn.Identity()
+        if hasattr(encoder, "lstm_head"):
+            del encoder.lstm_head
+        return load(model, *args, **kwargs)
 
-    with around("peft:PromptEncoder", "_load_adapter_state_dict", mended):
+    # Before 0.21 encoders have no function of their own that loads them.
+    with around("peft.peft_model", "set_peft_model_state_dict", mended):
         yield
 
 

@@ -71,6 +71,18 @@ def peft_gradient_lost_to_rounding(fired: Fired) -> Patched:
     return encoded(lambda encoder, rows: gradient_lost(rows) if fired(torch.is_autocast_enabled("cpu")) else rows)
 
 
+@in_peft(clause="precision.autocast", weaker=precision.answers_under_autocast)
+def peft_no_loss_under_autocast(fired: Fired) -> Patched:
+    """Under autocast forward gives no loss."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if fired(torch.is_autocast_enabled("cpu") and kwargs.get("labels") is not None):
+            kwargs["labels"] = None
+        return original(self, *args, **kwargs)
+
+    return around(CAUSAL, "forward", wrapper)
+
+
 @in_peft(clause="precision.double", weaker=precision.double_as_float32)
 def peft_through_float32(fired: Fired) -> Patched:
     """A prefix in float64 goes through float32."""
