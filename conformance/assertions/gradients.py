@@ -48,10 +48,10 @@ def gradients_of_rows(lab: Lab, case: Case) -> tuple[Tensor, Tensor]:
     return method.gradient_by_token(gradients) != 0, by_block != 0
 
 
-def visible_virtual_tokens(case: Case) -> range:
+def visible_virtual_tokens(case: Case) -> list[int]:
     """The virtual tokens that are trained and can change the answer to the first real token."""
     method, n = method_named(case.method), case.prefix.length
-    return range(max(method.trained(case).start, n - method.reach(case)), n)
+    return [token for token in method.trained(case) if token >= n - method.reach(case)]
 
 
 def gradients(lab: Lab, case: Case, tokens: Tensor, subject: Subject | None = None) -> tuple[Trace, dict[str, Tensor]]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from conformance.assertions.cache import CLOSE
 from conformance.assertions.gradients import gradients, predicted_gradients
 from conformance.assertions.logits import agree, agree_on_tokens, spread_of
-from conformance.assertions.training import counted_labels
 from conformance.core.relations import in_single, without_prefix
 from conformance.core.signals import NotApplicable, Undecided, violation
 from conformance.methods import method_named
@@ -138,7 +137,7 @@ def learns_in_its_dtype(lab: Lab, case: Case, tokens: Tensor, subject: Subject) 
     if not subject.learning():
         return lab.forward_on(subject, case, tokens)
     seen, got = gradients(lab, case, tokens, subject)
-    if any(counted_labels(case, row) for row in range(len(case.rows))):
+    if any(method_named(case.method).counted_labels(case, row) for row in range(len(case.rows))):
         finite = seen.loss is not None and math.isfinite(seen.loss)
         _number(finite, "the loss of a training batch", seen.loss)
     expected = predicted_gradients(lab, case, tokens)

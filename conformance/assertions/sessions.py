@@ -158,10 +158,11 @@ class Course:
         import torch
 
         rows = adapter.rows.clone().requires_grad_()
-        logits = self.lab.predict_with(self.lab.injected_rows(asked, rows), asked, tokens, grad=True).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+        loss = self.lab.loss_with(self.lab.injected_rows(asked, rows), asked, tokens)
+        if not loss.requires_grad:
+            return False
         gradient = torch.autograd.grad(loss, rows)[0]
-        return bool((gradient[asked.prefix.frozen :].abs() > MATTERS).any())
+        return bool((method_named(asked.method).learnt(gradient, asked).abs() > MATTERS).any())
 
     def _raise(self, step: Act) -> None:
         with self._may_refuse(step):
@@ -179,7 +180,8 @@ class Course:
     def _loaded(self, name: str, saved: Adapter) -> Adapter:
         """The adapter ``name``, which must have the values that were ``saved``, but for the last bits of what is computed."""
         found = self._held(name, saved.case)
-        equal_rows(found.rows, saved.rows, f"the loaded adapter {name!r}")
+        settled = method_named(self.case.method).settled
+        equal_rows(settled(found.rows, saved.case), settled(saved.rows, saved.case), f"the loaded adapter {name!r}")
         return found
 
     def _save(self, step: Act) -> None:

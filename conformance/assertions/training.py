@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from conformance.core.case import Case, Prefix, Roles, Row
 from conformance.core.signals import violation
 from conformance.families import Family
+from conformance.methods import method_named
 
 if TYPE_CHECKING:
     from conformance.runs.lab import Lab
@@ -82,18 +83,11 @@ def generated_text(trace: Trace) -> str:
     return decode_text(trace.tokens[0].tolist())
 
 
-def counted_labels(case: Case, row: int) -> int:
-    """How many labels of the row count towards the loss, with as many answered tokens as the Case says."""
-    # All but the first token of the text and all but the last of the answer; an encoder's text has none.
-    every = case.answered(row) if case.roles.encoder_layers else case.rows[row].length - 1 + case.new_tokens - 1
-    return every if case.labels == "all" else (every + 1) // 2
-
-
 def loss_of_rows(got: Trace, alone: list[Trace]) -> None:
     """The loss of a batch is that of its rows alone, weighted by how many labels each of them has."""
     from conformance.assertions.logits import agree_on_loss
 
-    counts = [counted_labels(got.case, index) for index in range(len(alone))]
+    counts = [method_named(got.case.method).counted_labels(got.case, index) for index in range(len(alone))]
     # A row without any label of its own has no loss: a mean over nothing.
     total = sum((row.loss or 0.0) * count for row, count in zip(alone, counts, strict=True) if count)
     if got.loss is not None and max(counts):
@@ -124,7 +118,7 @@ def same_loss(got: Trace, expected: Trace) -> None:
     """The loss of the same batch, run in two ways, is the same; without any label there is none: a mean over nothing."""
     from conformance.assertions.logits import agree_on_loss
 
-    labelled = any(counted_labels(got.case, row) for row in range(len(got.case.rows)))
+    labelled = any(method_named(got.case.method).counted_labels(got.case, row) for row in range(len(got.case.rows)))
     if not labelled or expected.loss is None:
         return
     if got.loss is None:

@@ -15,6 +15,7 @@ from conformance.clauses.preconditions import (
     many_virtual_tokens,
     shortest,
     something_learns,
+    trained_in_reach,
 )
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, other_prefix, prefix_reversed, same_rows, without_prefix
@@ -59,7 +60,7 @@ def once(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("arXiv:2101.00190", "huggingface/peft#410", PREFIX_TUNING_DOC),
-    requires=(something_learns,),
+    requires=(something_learns, trained_in_reach),
     follow_ups=shortest,
     control="runs",
 )
@@ -105,7 +106,7 @@ def parameters_untouched(lab: Lab, case: Case) -> None:
     identical(after, lab.generate(bare), "the base model answers otherwise after the wrapper was used")
 
 
-@clause(requires=(in_reach, something_learns), control="runs", priority=True)
+@clause(requires=(in_reach, something_learns, trained_in_reach), control="runs", priority=True)
 def current(lab: Lab, case: Case) -> None:
     """After an optimiser step, and after values are loaded back, the next call uses the new values.
 

@@ -140,11 +140,25 @@ def keys_carry_position(case: Case) -> bool:
 @precondition(otherwise="The prefix is out of reach: every layer has a window, and all of them together end before it")
 def in_reach(case: Case) -> bool:
     """A row whose last token can see the prefix, through the windows of all layers."""
+    return _sees_back(case, 1)
+
+
+@precondition(
+    otherwise="What is trained is out of reach: every layer has a window, and all of them together end before it"
+)
+def trained_in_reach(case: Case) -> bool:
+    """A row whose last token can see a virtual token that is trained, if any is."""
+    trained = method_named(case.method).trained(case)
+    return not trained or _sees_back(case, case.prefix.length - max(trained))
+
+
+def _sees_back(case: Case, count: int) -> bool:
+    """Whether the last token of a row sees the virtual token that is the last but ``count - 1``, through all windows."""
     roles, nearest = case.roles, min(row.length for row in case.rows)
     if roles.encoder_layers or not all(roles.slides(layer) for layer in range(roles.layers)):
         return True
     # A layer hands on what the one below has seen as far back again: a window of w sees w - 1 positions besides its own.
-    return nearest <= roles.layers * (roles.window - 1)
+    return nearest + count - 1 <= roles.layers * (roles.window - 1)
 
 
 def shortest(case: Case) -> tuple[Case, ...]:

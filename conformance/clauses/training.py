@@ -62,7 +62,8 @@ def loss_agrees(lab: Lab, case: Case) -> None:
     """The loss is the mean over all tokens of the batch that have a label, by the manual forward; -100 is no label.
 
     The user's labels are as wide as the text: they say nothing of virtual tokens, which do not count. It is the base model that
-    shifts them, so that each token is predicted from those before it.
+    shifts them, so that each token is predicted from those before it. A method with a loss of its own says which labels
+    count, and what they weigh.
     """
     tokens = lab.generate(with_padding(with_labels(case, "all"), "left")).tokens
     loss_by_hand(lab, lab.forward(case, tokens))

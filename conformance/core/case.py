@@ -93,7 +93,9 @@ class Prefix(Part, frozen=True):
     the model), and ``lstm_layers`` how many layers of an LSTM it begins with. ``content`` is ``random``, or ``tokens``: what a
     real token sequence is in the base model, its keys and values or its embeddings. ``order`` permutes the virtual tokens.
     ``frozen``: how many of the first ones are not trained, all of them at most. ``tasks``: how many there are, each with a matrix
-    of that ``rank``. ``begins``: what the parameters of a new adapter are. ``scale``: numbers of about 1, or a few hundred times
+    of that ``rank``. Where they are tokens of a ``context``, that is one ``template``, or worked ``examples``, or ``decaying``
+    ones, of which each counts less in the loss for each that is behind it; ``radii`` says how far they may be moved.
+    ``begins``: what the parameters of a new adapter are. ``scale``: numbers of about 1, or a few hundred times
     as ``large``, or some ten thousand times as ``small``, which are then exact in no half precision. Length 0 is the base model
     without any prefix, the control.
     """
@@ -108,6 +110,8 @@ class Prefix(Part, frozen=True):
     tasks: Count = 1
     rank: Count = 1
     begins: Begins = "drawn"
+    context: Literal["template", "examples", "decaying"] = "template"
+    radii: Literal["wide", "narrow"] = "wide"
     seed: Small = 0
 
     def __post_init__(self) -> None:

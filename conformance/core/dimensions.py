@@ -206,6 +206,8 @@ OF_METHODS = (
         classes={"rank_one": lambda c: c.prefix.rank == 1, "rank_above_one": lambda c: c.prefix.rank > 1},
         unsaid="rank_one",
     ),
+    by_field("prefix.context", "method", one_template="template", examples="examples", decaying_examples="decaying"),
+    by_field("prefix.radii", "method", wide_radii="wide", narrow_radii="narrow"),
 )
 """What only some methods have. It is in no array, and not drawn: of every method the base models and texts stay the same."""
 

@@ -52,6 +52,7 @@ from conformance.engine.shrink import shrink
 from conformance.engine.verdict import verdict
 from conformance.families import Family, family_named
 from conformance.families.possible import impossible
+from conformance.methods import method_named
 from conformance.strategies import Stratum, cases, one_array, stories, strata
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ def _saved(state: _Search, database: Counterexamples | None, item: Item, budget:
 
 def _search(state: _Search, family: Family, budget: Budget, method: str) -> Example | None:
     """Visit the family's own Case, or those of every stratum; a violation that ends the search is made minimal."""
+    if why := method_named(method).cannot(family):
+        _says_nothing(state, why)
+        return None
     if state.clause.fixed_case:
         return _fixed_case(state, state.clause.own_case(family, method))
     for number, stratum in enumerate(_visited(state, family, budget, method)):
@@ -224,10 +228,15 @@ def _visited(state: _Search, family: Family, budget: Budget, method: str) -> Ite
 def _fixed_case(state: _Search, case: Case | None) -> Example | None:
     if case is not None:
         return state.visit(case)
-    state.reasons[NO_STORY] += 1
-    state.excused[NO_STORY] += 1
-    state.counts[Outcome.NOT_APPLICABLE.value] += 1
+    _says_nothing(state, NO_STORY)
     return None
+
+
+def _says_nothing(state: _Search, why: str) -> None:
+    """No Case is judged at all, for the reason ``why``."""
+    state.reasons[why] += 1
+    state.excused[why] += 1
+    state.counts[Outcome.NOT_APPLICABLE.value] += 1
 
 
 def _within_stratum(

@@ -15,6 +15,7 @@ from conformance.clauses.registry import Check, described
 from conformance.core.errors import duplicate, unknown
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.methods.reference.cache import ReferencePrefix
+from conformance.methods.reference.contexts import ReferenceContext
 from conformance.methods.reference.embeddings import ReferencePrompt
 from conformance.methods.reference.tasks import ReferenceTasks
 from conformance.runs.makers import MAKERS, ReferenceSubject
@@ -44,6 +45,10 @@ class Planted(Fires, ReferencePrefix):
 
 class PlantedTasks(Fires, ReferenceTasks):
     """The base of those that do one thing wrong with a task's prompt."""
+
+
+class PlantedContext(Fires, ReferenceContext):
+    """The base of those that do one thing wrong with a context."""
 
 
 class PlantedPrompt(Fires, ReferencePrompt):

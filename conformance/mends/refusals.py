@@ -106,3 +106,16 @@ def prefix_is_initialised_at_random_or_by_zero() -> Iterator[None]:
 
     with around("peft:PrefixTuningConfig", "__post_init__", mended):
         yield
+
+
+@contextmanager
+def loss_is_weighted_in_a_way_that_there_is() -> Iterator[None]:
+    """The loss of a context is not weighted in a way that nobody has heard of."""
+
+    def mended(check: Any, self: Any) -> None:
+        check(self)
+        if self.opt_weighted_loss_type not in (None, "none", "decay"):
+            raise ValueError(f"`opt_weighted_loss_type` {self.opt_weighted_loss_type!r} is neither 'none' nor 'decay'")
+
+    with around("peft:CPTConfig", "__post_init__", mended):
+        yield

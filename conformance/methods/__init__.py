@@ -20,6 +20,7 @@ METHODS = {
     "P_TUNING": "conformance.methods.p_tuning:P_TUNING",
     "MULTITASK_PROMPT_TUNING": "conformance.methods.multitask_prompt_tuning:MULTITASK_PROMPT_TUNING",
     "CARTRIDGE": "conformance.methods.cartridge:CARTRIDGE",
+    "CPT": "conformance.methods.cpt:CPT",
 }
 """Where each method is. The first is what an item is about whose name does not say.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -96,6 +96,10 @@ class Method(ABC):
     needed_beside: ClassVar[tuple[str, ...]] = ()
     """The arguments that the user has to pass beside the text."""
 
+    def cannot(self, family: Family) -> str:
+        """Why the method is not for that ``family`` at all, in words; most are for all."""
+        return ""
+
     def peft_config(self, case: Case, family: Family) -> Any:
         """PEFT's config for ``case``, for ``get_peft_model``."""
         return resolve_name(f"peft:{self.config}")(**self.told(case, family))
@@ -173,6 +177,14 @@ class Method(ABC):
     def inference_rows(self, raw: Raw) -> Tensor:
         """The flat rows where a loaded adapter holds them: read, not computed."""
 
+    def settled(self, rows: Tensor, case: Case) -> Tensor:
+        """The flat rows as they are saved, which put the same in front of the text: with most methods as they are."""
+        return rows
+
+    def learnt(self, by_row: Tensor, case: Case) -> Tensor:
+        """Of what there is for each flat row, ``(rows, ...)``, the part of those that are trained."""
+        return by_row[case.prefix.frozen :]
+
     @abstractmethod
     def injected(self, rows: Tensor, case: Case, layout: Layout) -> Injected:
         """What the flat rows put in front of the text, in the Case's dtype."""
@@ -204,7 +216,7 @@ class Method(ABC):
         """Whether the raw parameter called ``name`` is trained: all are, but for those that a method freezes."""
         return True
 
-    def trained(self, case: Case) -> range:
+    def trained(self, case: Case) -> Sequence[int]:
         """The virtual tokens that are trained: all are, but for those that a method freezes."""
         return range(case.prefix.length)
 
@@ -216,9 +228,39 @@ class Method(ABC):
         """What the user passes beside the text, by the name of the argument: with most methods nothing."""
         return {}
 
+    def beside_labels(self, row: Row, columns: int) -> dict[str, Sequence[int]]:
+        """What the user says beside labels of each column of a ``row``, by the name of the argument: with most methods nothing.
+
+        The row's text and its answer are so many ``columns``; of pads it says 0.
+        """
+        return {}
+
+    def tokens_in_front(self, case: Case) -> Sequence[int]:
+        """The tokens for which the virtual tokens stand, where these may be labels: with most methods there are none."""
+        return ()
+
+    def label_weights(self, case: Case, row: int) -> list[float | None]:
+        """What each token of the row weighs in the loss that could have a label; None where it has none.
+
+        Of a decoder these are the tokens that stand in front, those of the text, and all but the last of the answer, without the
+        first of them all, which nothing could predict. Of an encoder-decoder they are those of the answer.
+        """
+        # All but the first token of the text; an encoder's text has none.
+        count = case.answered(row) if case.roles.encoder_layers else case.rows[row].length - 1 + case.new_tokens - 1
+        return [1.0 if labelled(case, before_the_end) else None for before_the_end in reversed(range(count))]
+
+    def counted_labels(self, case: Case, row: int) -> int:
+        """How many labels of the row count towards the loss, with as many answered tokens as the Case says."""
+        return sum(weight is not None for weight in self.label_weights(case, row))
+
     def dtype(self, case: Case) -> torch.dtype:
         """The dtype in which ``case`` computes."""
         import torch
 
         found: torch.dtype = getattr(torch, case.dtype)
         return found
+
+
+def labelled(case: Case, before_the_end: int) -> bool:
+    """Whether the user gives a token a label, of which so many others of its row stand ``before_the_end``."""
+    return case.labels == "all" or before_the_end % 2 == 0

@@ -24,11 +24,6 @@ def handmade_loop(base: Any, family: Family, case: Case, tokens: Tensor, injecte
     return _predict(base, family, case, tokens, injected, stepwise=True)
 
 
-def handmade_rows(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected) -> list[Tensor]:
-    """One pass per row: logits ``(length, vocabulary)`` behind each token that its decoder reads, those of the text included."""
-    return list(_rows(base, family, case, tokens, injected, stepwise=False))
-
-
 def _predict(base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected, stepwise: bool) -> Tensor:
     rows = _rows(base, family, case, tokens, injected, stepwise)
     return torch.stack([logits[-tokens.shape[1] :] for logits in rows])

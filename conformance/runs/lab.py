@@ -245,8 +245,11 @@ class Lab(Models):
 
     def loss_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Tensor:
         """The same for an adapter with the parameters ``raw``, with its graph; not remembered."""
-        base, family, injected = self.base(case), self.family(case), self.injected(case, raw)
-        return loss_of(case, log_probabilities(base, family, case, tokens, injected, grad=True))
+        return self.loss_with(self.injected(case, raw), case, tokens)
+
+    def loss_with(self, injected: Injected, case: Case, tokens: Tensor) -> Tensor:
+        """The same with what is ``injected``."""
+        return loss_of(case, log_probabilities(self.base(case), self.family(case), case, tokens, injected, grad=True))
 
     @contextmanager
     def trainer(self, case: Case, tokens: Tensor) -> Iterator[Callable[[int], Learnt]]:

@@ -58,6 +58,15 @@ def _of_method(case: Case) -> dict[str, Tensor]:
     return {} if case.wrong == "missing_argument" else given
 
 
+def _beside_labels(case: Case, whole: list[Tensor]) -> dict[str, Tensor]:
+    """What the method wants beside the labels of each column, 0 for pads; of the base model nobody wants it."""
+    if not case.prefix.length:
+        return {}
+    says = method_named(case.method).beside_labels
+    told = [says(row, len(read)) for row, read in zip(case.rows, whole, strict=True)]
+    return {name: _pad(case, [torch.tensor(of[name]) for of in told], 0) for name in told[0]}
+
+
 def embeds(base: Any, ids: Tensor) -> Tensor:
     """What the base model's word embedding gives for ``ids``, shape ``(rows, width, hidden)``."""
     found: Tensor = base.get_input_embeddings()(ids).detach()
@@ -106,7 +115,7 @@ def _batch(case: Case, family: Family, whole: list[Tensor], base: Any) -> dict[s
         given["attention_mask"] = mask.to(MASKS[case.mask])
     if case.given_positions:
         given["position_ids"] = position_ids(case, mask)
-    return given | _of_method(case)
+    return given | _of_method(case) | _beside_labels(case, whole)
 
 
 def _pad(case: Case, rows: list[Tensor], fill: int) -> Tensor:

@@ -16,7 +16,8 @@ from conformance.core.errors import UserError
 from conformance.core.finding import Item
 from conformance.core.outcome import BROKEN
 from conformance.devices.current import environment_for
-from conformance.families import foreign
+from conformance.families import family_named, foreign
+from conformance.methods import method_named
 from conformance.soak.tally import Alarm, Tally, merged
 from conformance.soak.work import Work, do
 from conformance.worker.child import Child, WorkerError
@@ -80,6 +81,7 @@ def round_of(plan: Plan, seed: int) -> list[Work]:
         if (ids := tuple(clause.id for clause in plan.clauses if clause.placed is placed))
         for family in plan.families
         for method in plan.methods
+        if not method_named(method).cannot(family_named(family))
         for subject in plan.subjects
     ]
 

@@ -16,6 +16,7 @@ from conformance.methods import METHODS
 
 OF_OTHERS = {
     "CARTRIDGE": "cartridges",
+    "CPT": "contexts",
     "MULTITASK_PROMPT_TUNING": "tasks",
     "P_TUNING": "p_tuning",
     "PROMPT_TUNING": "prompts",

@@ -345,6 +345,49 @@ def labels_dropped(find: Any, self: Any) -> Any:
     self._signature_columns = [name for name in self._signature_columns if name != "labels"]
 
 
+def labels_change_as_well(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The labels that the user gave are all 0 afterwards."""
+    if kwargs["labels"] is not None:
+        kwargs["labels"].zero_()
+    return forward(*args, **kwargs)
+
+
+def loss_doubled(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The loss is twice what it should be."""
+    out = forward(*args, **kwargs)
+    out.loss = None if out.loss is None else 2 * out.loss
+    return out
+
+
+def loss_doubled_if_told_how(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The loss is twice what it should be, where the caller says what it is to be, or how many labels there are."""
+    out = forward(*args, **kwargs)
+    if kwargs.get("return_dict") is not None or "num_items_in_batch" in kwargs:
+        out.loss = None if out.loss is None else 2 * out.loss
+    return out
+
+
+def rolled_under_another_name(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The logits of an adapter that is not called default are those of other tokens."""
+    out = forward(self, *args, **kwargs)
+    if self.active_adapter != "default":
+        out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
+def context_grows(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The frozen embeddings change whenever they are read."""
+    self.embedding.weight.data *= 2
+    return forward(self, *args, **kwargs)
+
+
+def doubled_where_the_embedding_waits(make: Any, self: Any, config: Any, word_embeddings: Any) -> None:
+    """The virtual tokens are twice as large where the word embedding waits."""
+    make(self, config, word_embeddings)
+    if next(word_embeddings.parameters()).is_meta:
+        self.register_forward_hook(lambda module, given, rows: 2 * rows)
+
+
 BESIDE: dict[str, Callable[..., Any]] = {
     "cache-under-its-old-name": first_virtual_token_hidden,
     "encoder-decoder-text-without-a-name": every_second_text_is_another,
@@ -399,6 +442,17 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "image-mask-without-virtual-tokens-in-training": rolled_in_training_mode,
     "prompt-of-tasks-for-the-decoder": logits_of_other_tokens,
     "tasks-on-another-device": doubled_on_the_cpu,
+    "types-change-in-the-users-hands": labels_change_as_well,
+    "outputs-that-are-no-outputs": loss_doubled,
+    "loss-of-an-adapter-called-default": rolled_under_another_name,
+    "loaded-beneath-a-delta": turned_round,
+    "projection-written-into-the-parameters": context_grows,
+    "loss-of-a-tuple": loss_doubled_if_told_how,
+    "context-is-not-counted": loss_doubled_if_told_how,
+    "trainer-drops-types": labels_dropped,
+    "checkpoint-without-the-deltas": twice_as_large,
+    "weights-of-a-loss-that-nobody-knows": another_key_asked_for,
+    "context-sent-to-where-nothing-is": doubled_where_the_embedding_waits,
     "static-cache-without-room": hidden_in_the_first_call,
     "handed-in-cache-stays-empty": hidden_in_the_first_call,
     "handed-in-cache-of-an-encoder-decoder-stays-empty": hidden_in_the_first_call,

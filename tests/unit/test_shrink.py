@@ -214,7 +214,9 @@ def size(value: object) -> int:
 def test_every_field_shrinks_unless_it_is_said_why_not(path: str) -> None:
     """A new field shrinks by itself; one that does not, or that none of these Cases has, fails here."""
     deeper = Roles(layers=2, encoder_layers=4, heads=2, kv_heads=2, width=16, tied=True)
-    more = replace(LARGE.prefix, scale="large", lstm_layers=2, frozen=1, tasks=2, rank=2)
+    more = replace(
+        LARGE.prefix, scale="large", lstm_layers=2, frozen=1, tasks=2, rank=2, context="examples", radii="narrow"
+    )
     starts = [PLACED, AUTOMATIC, replace(LARGE, roles=deeper, prefix=more, decoder_mask="padded", mode="train")]
     starts.append(replace(LARGE, story=STORY))
     changes = [(value_at(start, path), value_at(one, path)) for start in starts for one in candidates(start)]

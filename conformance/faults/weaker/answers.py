@@ -71,6 +71,16 @@ def rank_one(lab: Lab, case: Case) -> None:
     step_logits(lab, replace(case, prefix=replace(case.prefix, rank=1)))
 
 
+def within_radii(lab: Lab, case: Case) -> None:
+    """The logits agree, where training has moved nothing out of its radius."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, radii="wide")))
+
+
+def of_one_template(lab: Lab, case: Case) -> None:
+    """The logits agree, with types that are PEFT's default."""
+    step_logits(lab, replace(case, prefix=replace(case.prefix, context="template")))
+
+
 def loaded_with_text(lab: Lab, case: Case) -> None:
     """Virtual tokens that hold a real text answer as the text does: of embeddings, whose matrices are then of ones."""
     (held,) = preconditions.loaded_with_text(case)

@@ -46,6 +46,11 @@ def loaded_here_unfrozen(lab: Lab, case: Case) -> None:
     loaded_here(lab, replace(case, prefix=replace(case.prefix, frozen=0)))
 
 
+def loaded_here_with_text(lab: Lab, case: Case) -> None:
+    """Saved and loaded in the same process, an adapter that holds a real text gives the same answer."""
+    loaded_here(lab, relations.with_real_tokens(case))
+
+
 def loaded_beside(lab: Lab, case: Case) -> None:
     """Loaded into a live model under another name, and switched to, the saved values answer."""
     live = lab.new_subject(relations.other_prefix(case))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from conformance.assertions.learning import only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
 from conformance.assertions.trainer import as_by_hand, learnt_by_hand
 from conformance.assertions.training import loss_by_hand, loss_of_rows, same_loss
+from conformance.clauses import training
 from conformance.clauses.preconditions import labels
 from conformance.clauses.registry import clause_named
 from conformance.core import relations
@@ -64,3 +67,19 @@ def frozen_after_wrapping(lab: Lab, case: Case) -> None:
 def checkpointed_forward(lab: Lab, case: Case) -> None:
     """With gradient checkpointing the training forward answers as without; nobody looks at the gradient."""
     agree(lab.forward(relations.checkpointed(case, "after")), lab.forward(case))
+
+
+def gradient_within_radii(lab: Lab, case: Case) -> None:
+    """The gradient is that of the manual forward, where training has moved nothing out of its radius."""
+    training.gradient_agrees(lab, replace(case, prefix=replace(case.prefix, radii="wide")))
+
+
+def loss_behind_a_template(lab: Lab, case: Case) -> None:
+    """The loss is that by hand, behind a context whose types are PEFT's default: none of it is an output."""
+    training.loss_agrees(lab, replace(case, prefix=replace(case.prefix, context="template")))
+
+
+def even_loss(lab: Lab, case: Case) -> None:
+    """The loss is that by hand, where all labels weigh the same, which is PEFT's default."""
+    even = "examples" if case.prefix.context == "decaying" else case.prefix.context
+    training.loss_agrees(lab, replace(case, prefix=replace(case.prefix, context=even)))
