@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 ANOTHER = "another"
 """What a second adapter is called."""
+OF_FEW = Floor(share=0.3, may_refuse=True)
+"""Few Cases are asked, and a base model that cannot run them weighs much. Measured: at least 0.33, of T5, whose generate fails
+where the encoder has fewer layers than the decoder."""
 
 
 @clause(
@@ -146,7 +149,7 @@ def removed(lab: Lab, case: Case) -> None:
     requires=(one_row,),
     control="runs",
     decisive=2,
-    floor=Floor(may_refuse=True),
+    floor=OF_FEW,
 )
 def unloaded(lab: Lab, case: Case) -> None:
     """What unload() gives back is the base model, which answers as if nothing had been wrapped around it; or it is refused."""
@@ -161,6 +164,7 @@ def unloaded(lab: Lab, case: Case) -> None:
     follow_ups=stackings,
     control="runs",
     decisive=2,
+    floor=OF_FEW,
 )
 def stacked(lab: Lab, case: Case) -> None:
     """With a LoRA, merged, in the layers, wrapped before or after, virtual tokens and LoRA answer together; or it is refused.
