@@ -67,3 +67,11 @@ def returns_the_same_kind(got: Trace, base: Trace) -> None:
     """The cache that comes back is of the base model's kind at the same request; one that was handed in is the very same."""
     if got.cache_kind != base.cache_kind:
         raise violation("the cache that generate returns", got.cache_kind, base.cache_kind)
+
+
+def read_in_pieces(got: Trace, whole: Trace) -> None:
+    """It took more forwards of the base model to answer than where the ``whole`` text is read at once."""
+    if len(got.forwards) <= len(whole.forwards):
+        raise violation(
+            "forwards of the base model with prefill_chunk_size", len(got.forwards), f"more than {len(whole.forwards)}"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conformance.assertions.cache import returns_the_same_kind
+from conformance.assertions.cache import read_in_pieces, returns_the_same_kind
 from conformance.assertions.logits import agree
 from conformance.clauses.preconditions import (
     at_the_edge,
@@ -70,16 +70,14 @@ def continued(lab: Lab, case: Case) -> None:
     floor=Floor(may_refuse=True),
 )
 def chunked_prefill(lab: Lab, case: Case) -> None:
-    """With prefill_chunk_size, which reads the text in pieces, generate answers the same, or refuses in words.
+    """With prefill_chunk_size generate reads the text in pieces and answers the same, or refuses in words.
 
     The source says that tokens go on from the cache of those before them; so does each piece of a text, and virtual tokens come
     in front of the first. That it changes no answer is our own claim.
     """
-    agree(
-        lab.generate(case),
-        lab.generate(with_decoding(case, "plain")),
-        "a text that is read in pieces is answered otherwise",
-    )
+    pieces, whole = lab.generate(case), lab.generate(with_decoding(case, "plain"))
+    agree(pieces, whole, "a text that is read in pieces is answered otherwise")
+    read_in_pieces(pieces, whole)
 
 
 @clause(sources=("arXiv:2310.06825",), requires=(windows,), follow_ups=at_the_edge)

@@ -52,6 +52,7 @@ GROSS = {
     "full_table": "contents_ignored",
     "gradient_within_radii": "outputs_learn",
     "greedy_tokens": "contents_ignored",
+    "in_pieces": "second_piece_loses_its_last_token",
     "last_piece_of_one": "prefix_half_seen_in_pieces",
     "loaded_beside": "saves_half",
     "loaded_here": "saves_half",

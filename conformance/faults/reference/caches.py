@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -150,6 +151,18 @@ class SecondPieceLosesItsLastToken(Planted):
             given = {**given, "attention_mask": mask.clone()}
             given["attention_mask"][:, 2 * size - 1] = 0
         return super().answered(steps, given, decoding, static, remembers)
+
+
+@in_reference(clause="caches.chunked_prefill", weaker=answers.in_pieces)
+class PiecesAreForgotten(Planted):
+    """Where a text is to be read in pieces, it is read at once."""
+
+    def answered(
+        self, steps: int, given: dict[str, Any], decoding: Decoding, static: bool = False, remembers: bool = True
+    ) -> Any:
+        """Forget it."""
+        at_once = replace(decoding, prefill_chunk_size=0) if self.fired(decoding.prefill_chunk_size > 0) else decoding
+        return super().answered(steps, given, at_once, static, remembers)
 
 
 @in_reference(clause="caches.chunked_prefill", weaker=answers.step_logits)

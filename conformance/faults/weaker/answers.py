@@ -150,6 +150,11 @@ def a_cache_handed_in(lab: Lab, case: Case) -> None:
     agree(lab.generate(relations.with_cache(short, "given")), lab.generate(short))
 
 
+def in_pieces(lab: Lab, case: Case) -> None:
+    """A text that is to be read in pieces is answered as if it were read at once."""
+    agree(lab.generate(relations.with_decoding(case, "chunked")), lab.generate(case))
+
+
 def last_piece_of_one(lab: Lab, case: Case) -> None:
     """A text whose second piece is one token is answered as if it were read at once."""
     rows = tuple(replace(row, length=min(row.length, CHUNK + 1)) for row in case.rows)

@@ -21,8 +21,7 @@ Processor = Callable[[Any, Any], Any]
 class Decoding:
     """One call of generate: what was asked, by its arguments' names, and how far the answer has come.
 
-    Nothing is looked up in the text, no assistant is asked, and all is read at once: all else would be for speed or memory, and
-    change no answer.
+    Nothing is looked up in the text, and no assistant is asked: that would be for speed alone, and change no answer.
 
     ``ids`` ``(rows, length)`` are the real tokens of text and answer, of which ``begun`` were there first; ``ended`` says which
     rows are answered.

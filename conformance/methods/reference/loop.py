@@ -41,6 +41,20 @@ def begun(wrapper: ReferencePrefix, first: Read, request: Mapping[str, Any], slo
     return Begun(given, text, first.positions[:, -left:], beside)
 
 
+def in_pieces(wrapper: ReferencePrefix, all_of_it: Begun, mask: Tensor, slots: int, size: int) -> Begun:
+    """Read all but the last piece of ``size`` columns into the cache; what is left then. ``mask`` has a column for all."""
+    cache, text, positions, beside = all_of_it
+    width = positions.shape[1]
+    held, last = mask.shape[1] - width, (width - 1) // size * size
+    for begin in range(0, last, size):
+        piece, seen = slice(begin, begin + size), mask[:, : held + begin + size]
+        attention = {"attention_mask": wrapper.attention(seen, size, slots), "position_ids": positions[:, piece]}
+        read = {name: columns[:, piece] for name, columns in text.items()}
+        cache = caches.returned(wrapper.run(cache, wrapper.known({**read, **attention})))
+    left = {name: columns[:, last:] for name, columns in text.items()}
+    return Begun(cache, left, positions[:, last:], beside)
+
+
 def filled(wrapper: ReferencePrefix, given: Any, rows: int, slots: int) -> Any:
     """A fresh cache with the virtual tokens in it, if there are to be any; or an empty one, ``given``, with the same in it."""
     cache = wrapper.cache(rows, slots)
@@ -54,7 +68,10 @@ def text_steps(
     first, inputs = wrapper.read(request), inputs_of(wrapper.family)
     mask, rows = first.mask, len(first.mask)
     slots = mask.shape[1] + steps if static else 0
-    cache, step, positions, beside = wrapper.begun(first, request, slots)
+    start, size = wrapper.begun(first, request, slots), decoding.prefill_chunk_size
+    if size and remembers and not start.beside:
+        start = in_pieces(wrapper, start, mask, slots, size)
+    cache, step, positions, beside = start
     logits = []
     for number in range(steps):
         attention = wrapper.attention(mask, positions.shape[1], slots)
