@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from conformance.clauses.registry import clause_named
@@ -60,3 +61,26 @@ def test_an_adapter_of_another_size_than_the_model_needs_breaks_no_harness() -> 
 
     with around("peft:PeftModelForSeq2SeqLM", "generate", bare):
         assert run(clause_named("sessions.story"), Lab("peft"), case).outcome is Outcome.VIOLATES
+
+
+@pytest.mark.parametrize(
+    ("story", "outcome"),
+    [
+        ("disable, generate, enable, generate", Outcome.REFUSED),
+        ("generate, disable, generate, enable, generate", Outcome.VIOLATES),
+    ],
+)
+def test_what_the_base_model_answered_may_be_refused_with_virtual_tokens_but_not_what_they_answered(
+    story: str, outcome: Outcome
+) -> None:
+    steps = tuple(Act(do=do, decoding="searched") if do == "generate" else Act(do=do) for do in story.split(", "))
+    case = replace(SMALLEST, story=steps)
+    last, answered = story.split(", ").count("generate"), []
+
+    def refuses_the_last(original: Any, self: Any, **given: Any) -> Any:
+        answered.append(given)
+        # transformers refuses, in words, to return more sequences than there are beams.
+        return original(self, **{**given, "num_return_sequences": 99} if len(answered) == last else given)
+
+    with around("peft:PeftModelForCausalLM", "generate", refuses_the_last):
+        assert run(clause_named("sessions.story"), Lab("peft"), case).outcome is outcome
