@@ -37,7 +37,13 @@ class LayerCache(NamedTuple):
 
     def where(self) -> tuple[str, ...]:
         """Where keys and values are."""
-        return tuple(str(held.device) for held in (self.keys, self.values) if held is not None)
+        if self.keys is None or self.values is None:
+            return ()
+        return _name(self.keys.device), _name(self.values.device)
+
+
+_name = cache(str)
+"""The name of a device: every layer is asked for its own before every forward."""
 
 
 NOTHING_HELD = LayerCache(0, None, None)
@@ -89,6 +95,9 @@ def read_cache(cache: Any, layers: int, heads: int) -> tuple[LayerCache, ...]:
     if isinstance(cache, (tuple, list)):
         found = [_read_legacy(layer[0], layer[1], heads) for layer in cache]
         return (*found, *(NOTHING_HELD,) * (layers - len(found)))
+    if hasattr(cache, "layers"):
+        own = [LayerCache(int(layer.get_seq_length()), layer.keys, layer.values) for layer in cache.layers[:layers]]
+        return (*own, *(NOTHING_HELD,) * (layers - len(own)))
     return tuple(_read_layer(cache, index) for index in range(layers))
 
 
@@ -99,11 +108,6 @@ def _read_legacy(keys: Tensor, values: Tensor, heads: int) -> LayerCache:
 
 
 def _read_layer(cache: Any, index: int) -> LayerCache:
-    if hasattr(cache, "layers"):
-        if index >= len(cache.layers):
-            return NOTHING_HELD
-        layer = cache.layers[index]
-        return LayerCache(int(layer.get_seq_length()), layer.keys, layer.values)
     if index >= len(cache.key_cache):
         return NOTHING_HELD
     keys, values = cache.key_cache[index], cache.value_cache[index]
@@ -198,7 +202,7 @@ def snapshot(layers: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:
 
 
 def _copy(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().cpu().clone()
+    return None if tensor is None else tensor.detach().to("cpu", copy=True)
 
 
 def cut(layers: tuple[LayerCache, ...], start: int, stop: int) -> list[tuple[Tensor, Tensor]]:

@@ -287,7 +287,7 @@ class Case(Part, frozen=True):
     def __post_init__(self) -> None:
         """Equal Cases have equal JSON: msgspec leaves out a default only if it is the very same object."""
         for name, default in _DEFAULTS:
-            if getattr(self, name) == default:
+            if (value := getattr(self, name)) is not default and value == default:
                 force_setattr(self, name, default)
         if self.story and legal(self.begun, self.story) != self.story:
             raise ValueError("a step of the story may not be taken where it stands")

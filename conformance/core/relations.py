@@ -33,7 +33,7 @@ def without_prefix(case: Case) -> Case:
 
 def row_alone(case: Case, index: int) -> Case:
     """Row ``index`` in a batch of its own, hence without pads."""
-    return replace(case, rows=(case.rows[index],))
+    return replace(case, rows=(case.rows[index],)) if len(case.rows) > 1 else case
 
 
 def rows_reversed(case: Case) -> Case:
@@ -219,7 +219,7 @@ def asked_wrongly(case: Case, wrong: Wrong) -> Case:
 
 def with_lora(case: Case, stacked: Stacked) -> Case:
     """On a base model that has a LoRA, too."""
-    return replace(case, stacked=stacked)
+    return replace(case, stacked=stacked) if case.stacked != stacked else case
 
 
 def not_checkpointed(case: Case) -> Case:

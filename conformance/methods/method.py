@@ -107,7 +107,7 @@ class Method(ABC):
     def told(self, case: Case, family: Family) -> dict[str, Any]:
         """All that the config is told by ``case``, what is wrong in it too, by the names of its fields."""
         right = {"task_type": family.task, "num_virtual_tokens": case.prefix.length, **self.settings(case)}
-        wrong = self.wrongs(case, family).get(case.wrong)
+        wrong = self.wrongs(case, family).get(case.wrong) if case.wrong != "nothing" else None
         return {**right, **wrong.settings} if wrong else right
 
     def wrongs(self, case: Case, family: Family) -> dict[Wrong, Mistake]:

@@ -111,7 +111,8 @@ def surroundings(
             "encoder_outputs": base.get_encoder()(**read, attention_mask=mask, return_dict=True, **told),
             "attention_mask": mask,
         }
-    return dict(inputs_of(family).beside(row_alone(case, index), family, 1))
+    kind = inputs_of(family)
+    return dict(kind.beside(row_alone(case, index), family, 1)) if kind.arguments else {}
 
 
 def one_step(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -19,12 +19,15 @@ from conformance.families.anatomy import position_hooks
 from conformance.families.build import decoder_layers
 from conformance.runs.trace import Forward
 
+READ = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
+"""The arguments that say what a decoder reads, the first of which counts that is given."""
+
 
 @dataclass
 class Recorder:
-    """What the hooks saw so far."""
+    """What the hooks saw so far: of each forward its queries, caches and mask."""
 
-    forwards: list[Forward] = field(default_factory=list)
+    forwards: list[tuple[int, tuple[caches.LayerCache, ...], tuple[int, ...] | None]] = field(default_factory=list)
     positions: list[Tensor] = field(default_factory=list)
     embeddings: Tensor | None = None
     layer_ran: bool = False
@@ -48,7 +51,7 @@ class Recorder:
         totals = [*self.moved, self.transfers.count]
         moved = [after - before for before, after in pairwise(totals)]
         return tuple(
-            replace(seen, positions=at, transfers=count)
+            Forward(*seen, positions=at, transfers=count)
             for seen, at, count in zip(self.forwards, positions, moved, strict=False)
         )
 
@@ -61,21 +64,23 @@ def recording(base: nn.Module, family: Family, case: Case) -> Iterator[Recorder]
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found = caches.read_cache(caches.given(module, kwargs), case.roles.layers, case.roles.kv_heads)
         recorder.moved.append(recorder.transfers.count)
-        with uncounted():
-            recorder.forwards.append(
-                Forward(
-                    query_length=_query_length(args, kwargs),
-                    cache=tuple(layer.brief() for layer in found) if recorder.forwards else caches.snapshot(found),
-                    mask=tuple(mask.shape) if isinstance(mask := kwargs.get("attention_mask"), Tensor) else None,
-                )
-            )
+        if recorder.forwards:
+            held = tuple([layer.brief() for layer in found])
+        else:
+            with uncounted():
+                held = caches.snapshot(found)
+        mask = kwargs.get("attention_mask")
+        shape = tuple(mask.shape) if isinstance(mask, Tensor) else None
+        recorder.forwards.append((_query_length(args, kwargs), held, shape))
 
     def layer(module: nn.Module, args: tuple[Any, ...]) -> None:
         recorder.layer_ran = True
+        ran.remove()
 
     hooks = [base.register_forward_pre_hook(before, with_kwargs=True)]
     model: Any = base
-    hooks.append(decoder_layers(base, family)[0].register_forward_pre_hook(layer))
+    ran = decoder_layers(base, family)[0].register_forward_pre_hook(layer)
+    hooks.append(ran)
     if not case.placed:
         reader = model.get_encoder() if family.encoder_decoder else model
         hooks.append(reader.register_forward_pre_hook(recorder.read, with_kwargs=True))
@@ -95,8 +100,5 @@ def layer_devices(base: nn.Module, family: Family) -> tuple[str, ...]:
 
 
 def _query_length(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    names = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
-    given = [kwargs[name] for name in names if isinstance(kwargs.get(name), Tensor)] or [
-        a for a in args if isinstance(a, Tensor)
-    ]
-    return int(given[0].shape[1]) if given else 0
+    given = (*(kwargs.get(name) for name in READ), *args)
+    return next((int(read.shape[1]) for read in given if isinstance(read, Tensor)), 0)

@@ -17,6 +17,8 @@ def stacked(base: Any, case: Case, family: Family, config: Any) -> Any:
     """``base`` with the adapter of ``config`` and a LoRA, stacked as ``case`` says; the LoRA has its drawn numbers."""
     from peft import LoraConfig, get_peft_model
 
+    if case.stacked == "alone":
+        return get_peft_model(base, config)
     names = list(adapted(base, family))
 
     def told() -> Any:
@@ -30,9 +32,7 @@ def stacked(base: Any, case: Case, family: Family, config: Any) -> Any:
         return get_peft_model(_filled(base, names, case.seed), config)
     if case.stacked == "over":
         return get_peft_model(_filled(get_peft_model(base, told()), names, case.seed), config)
-    if case.stacked == "under":
-        return _filled(get_peft_model(get_peft_model(base, config), told()), names, case.seed)
-    return get_peft_model(base, config)
+    return _filled(get_peft_model(get_peft_model(base, config), told()), names, case.seed)
 
 
 @torch.no_grad()

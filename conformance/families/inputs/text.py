@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,8 +24,13 @@ def text(case: Case, row: Row) -> Tensor:
     """The row's tokens, shape ``(length,)``, int64; never the pad id."""
     if row.text:
         return torch.tensor(encode_text(row.text))
-    drawn = counters(case.seed, f"row/{row.seed}", row.length) % (VOCABULARY - FIRST_TEXT_TOKEN)
-    return inputs_of(family_named(case.family)).in_text(FIRST_TEXT_TOKEN + drawn)
+    return inputs_of(family_named(case.family)).in_text(FIRST_TEXT_TOKEN + _letters(case.seed, row.seed, row.length))
+
+
+@lru_cache(maxsize=4096)
+def _letters(seed: int, row: int, length: int) -> Tensor:
+    """Remembered, since the same text is read in many ways: never change it."""
+    return counters(seed, f"row/{row}", length) % (VOCABULARY - FIRST_TEXT_TOKEN)
 
 
 def prefix_text(case: Case) -> Tensor:
