@@ -30,6 +30,11 @@ def thaw(base: Any) -> None:
     base.requires_grad_(True)
 
 
+def all_that_learns(subject: Subject) -> list[str]:
+    """The names of all parameters of the model that require a gradient, the base model's too."""
+    return [name for name, value in subject.model.named_parameters() if value.requires_grad]
+
+
 def only_the_adapter_learns(subject: Subject, when: str) -> list[nn.Parameter]:
     """Those that require a gradient, all of them the adapter's; some of the adapter's may be frozen by design."""
     own = {id(parameter) for parameter in subject.parameters().values()}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from conformance.assertions.logits import identical
 from conformance.assertions.state import equal_rows, methods_put_back, state_unchanged
 from conformance.core.relations import first_steps, without_prefix
-from conformance.core.signals import violation
+from conformance.core.signals import RunFailed, violation
 from conformance.methods import method_named
-from conformance.runs.judged_code import nothing_is_refused
+from conformance.runs.judged_code import guarded, nothing_is_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,23 @@ def answers_as_alone(lab: Lab, subject: Subject, case: Case, alone: Trace, which
     # As text, so that a loss that is not a number equals itself.
     if repr(got.loss) != repr(expected.loss):
         raise violation(f"the loss of forward with {which}", got.loss, expected.loss)
+
+
+TO_BE_TRAINED = "to_be_trained"
+"""What an adapter is called that is loaded so."""
+
+
+def loaded_to_be_trained(subject: Subject, folder: Path, case: Case) -> None:
+    """What is in ``folder`` is trained if it is loaded for that, under a name of its own; or that is refused in words."""
+    try:
+        guarded("load_adapter", lambda: subject.load_live(folder, TO_BE_TRAINED, trained=True))
+    except RunFailed as failed:
+        if failed.refused:
+            return
+        raise
+    learning = any(parameter.requires_grad for parameter in subject.parameters(TO_BE_TRAINED).values())
+    if learning is not bool(method_named(case.method).trained(case)):
+        raise violation("whether an adapter learns that was loaded with is_trainable=True", learning, not learning)
 
 
 def saved_as_alone(lab: Lab, subject: Subject, case: Case) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conformance.assertions.cache import CLOSE
 from conformance.assertions.gradients import gradients, predicted_gradients
 from conformance.assertions.logits import agree, agree_on_tokens, spread_of
-from conformance.core.relations import in_single, without_prefix
+from conformance.core.relations import in_double, in_single, without_prefix
 from conformance.core.signals import NotApplicable, Undecided, violation
 from conformance.methods import method_named
 from conformance.oracles.table import handmade_cache, handmade_loop
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from conformance.core.case import Case
+    from conformance.methods.method import Injected
     from conformance.runs.lab import Lab
     from conformance.runs.subject import Subject
     from conformance.runs.trace import Trace
@@ -27,15 +28,19 @@ SINGLE, DOUBLE = 2.0**-23, 2.0**-52
 """The distance from 1 to the next number, in float32 and in float64."""
 
 
-def held_in_its_dtype(lab: Lab, case: Case, seen: Trace, call: str, *, exactly: bool = True) -> None:
+def held_in_its_dtype(
+    lab: Lab, case: Case, seen: Trace, call: str, *, exactly: bool = True, injected: Injected | None = None
+) -> None:
     """The virtual tokens that the first forward is given are of the Case's dtype, and hold what the parameters make of them.
+
+    These are ``injected``, or made of the parameters that the Case says.
 
     They are rounded once: to the bit, or, where a network computes them in its parameters' dtype, by one last bit at most, since
     its sums may have another order. Where that network itself was rounded they are not ``exactly`` known.
     """
     import torch
 
-    injected = lab.injected(case)
+    injected = injected or lab.injected(case)
     for index, (layer, (keys, values)) in enumerate(zip(seen.forwards[0].cache, injected.cache, strict=False)):
         _holds(layer.keys, keys, f"keys of layer {index} at the first forward of {call}", case, exactly)
         _holds(layer.values, values, f"values of layer {index} at the first forward of {call}", case, exactly)
@@ -56,6 +61,26 @@ def loaded_and_converted(lab: Lab, case: Case) -> Trace:
     exactly = method_named(case.method).keeps_rows(case)
     held_in_its_dtype(lab, case, converted, "generate, converted", exactly=exactly)
     return converted
+
+
+def loaded_from_single(lab: Lab, case: Case) -> None:
+    """Saved in float32, and loaded onto a base model in the wider dtype of ``case``, virtual tokens are what they were."""
+    single, method = in_single(case), method_named(case.method)
+    got = lab.generate_on(lab.loaded_from(case, single), case)
+    injected = lab.injected_rows(case, method.rows(lab.raw(single)))
+    # What a network computes may differ in float32's last bits from what it computes here.
+    exactly = method.keeps_rows(case)
+    held_in_its_dtype(lab, case, got, "generate, loaded from float32", exactly=exactly, injected=injected)
+    agree(got, lab.predict_with(injected, case, got.tokens), "loaded from float32, generate answers otherwise")
+
+
+def loaded_from_double(lab: Lab, case: Case) -> None:
+    """Saved in float64, and loaded onto a base model in the dtype of ``case``, virtual tokens are rounded once, or not at all."""
+    with lab.saved(lab.converted(in_double(case))) as folder:
+        got = lab.generate_on(lab.loaded(case, folder), case)
+    held_in_its_dtype(lab, case, got, "generate, loaded from float64")
+    expected = lab.predict(case, handmade_cache, tokens=got.tokens)
+    agree(got, expected, "loaded from float64, generate answers otherwise")
 
 
 def _holds(stored: Tensor | None, made: Tensor, what: str, case: Case, exactly: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conformance.assertions.learning import all_that_learns
 from conformance.assertions.lifecycle import (
     answers_as_alone,
     answers_as_told,
     begins_as_told,
     gives_the_base_model,
+    loaded_to_be_trained,
     saved_as_alone,
     stopped_and_as_before,
 )
@@ -56,11 +58,15 @@ def saved_and_loaded(lab: Lab, case: Case) -> None:
     """Saved and loaded, in the same process and in a fresh one, the adapter gives the same answer to the bit.
 
     A projection is computed once when saving and for every row when running, which may differ in the last bits; then the
-    answers agree within the error.
+    answers agree within the error. In the same process it is loaded in the usual way or, as the Case's seed says, with
+    low_cpu_mem_usage=True.
     """
     first, short = lab.generate(case).steps(3), first_steps(case)
     same = agree if method_named(case.method).computes_rows(case) else identical
-    same(lab.generate_on(lab.reloaded(case), short), first, "the loaded adapter answers otherwise")
+    sparing = bool(case.seed % 2)
+    how = " with low_cpu_mem_usage=True" if sparing else ""
+    here = lab.generate_on(lab.reloaded(case, sparing), short)
+    same(here, first, f"the adapter loaded{how} answers otherwise")
     afresh = lab.generate_in_fresh_process(short, lab.saved_folder(case))
     same(afresh, first, "the adapter loaded in a fresh process answers otherwise")
 
@@ -90,6 +96,30 @@ def loaded_into_live(lab: Lab, case: Case) -> None:
         lab.forward(case),
         "loaded over the live one, the adapter answers otherwise in forward",
     )
+
+
+@clause(
+    sources=("huggingface/peft#282", "huggingface/peft#2759", "huggingface/peft#3580", PEFT_MODEL_DOC),
+    requires=(one_row,),
+    control="runs",
+    decisive=2,
+)
+def trained_if_told(lab: Lab, case: Case) -> None:
+    """A loaded adapter is frozen, by from_pretrained and beside another one, unless it is told to be trained, or that is refused.
+
+    Whether the adapter that was there is trained does not change. Of one that is loaded to be trained all is trained that its
+    method trains; PEFT refuses that in words.
+    """
+    if learning := all_that_learns(lab.reloaded(case)):
+        raise violation(
+            "parameters that require a gradient after from_pretrained", learning, "none: is_trainable is not set"
+        )
+    live, folder = lab.new_subject(other_prefix(case)), lab.saved_folder(case)
+    before = all_that_learns(live)
+    guarded("load_adapter", lambda: live.load_live(folder, ANOTHER))
+    if (learning := all_that_learns(live)) != before:
+        raise violation("parameters that require a gradient after load_adapter", learning, f"{before}, as before")
+    loaded_to_be_trained(live, folder, case)
 
 
 @clause(sources=("huggingface/peft#169", PEFT_MODEL_DOC), control="runs")

@@ -8,14 +8,16 @@ from conformance.assertions.precision import (
     held_in_its_dtype,
     learns_in_its_dtype,
     loaded_and_converted,
+    loaded_from_double,
+    loaded_from_single,
     right_in_double,
     right_up_to_rounding,
 )
 from conformance.clauses.preconditions import autocasts, doubles, halves, in_reach, one_of_few
 from conformance.clauses.registry import clause
-from conformance.core.relations import first_steps
+from conformance.core.relations import first_steps, in_single
 from conformance.core.signals import violation
-from conformance.core.sources import DTYPE_DOC
+from conformance.core.sources import DTYPE_DOC, PEFT_MODEL_DOC
 from conformance.methods import method_named
 
 if TYPE_CHECKING:
@@ -85,3 +87,22 @@ def double(lab: Lab, case: Case) -> None:
         raise violation("dtype of the logits of forward", str(trained.logits.dtype), str(lab.base(case).dtype))
     right_in_double(lab, case, trained, "forward answers otherwise than in float64")
     held_in_its_dtype(lab, case, lab.generate_on(subject, first_steps(case, 1)), "generate")
+
+
+@clause(
+    sources=("huggingface/peft#2043", DTYPE_DOC, PEFT_MODEL_DOC),
+    requires=(one_of_few,),
+    follow_ups=doubles,
+    control="runs",
+    decisive=2,
+)
+def loaded(lab: Lab, case: Case) -> None:
+    """Saved in float32 or float64 and loaded onto a base model in either, virtual tokens are rounded once at most, and answer.
+
+    From float32 to float64 they are what they were, from float64 to float64 no digit is lost, from float64 to float32 they are
+    rounded: to the bit, but for the last bits of what a network computes. From float32 to a half precision: see ``half``.
+    """
+    short = first_steps(case, 1)
+    loaded_from_single(lab, short)
+    loaded_from_double(lab, in_single(short))
+    loaded_from_double(lab, short)

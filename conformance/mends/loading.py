@@ -32,6 +32,34 @@ def loaded_over_a_projection() -> Iterator[None]:
 
 
 @contextmanager
+def loaded_to_answer_is_frozen() -> Iterator[None]:
+    """Of a prompt encoder whose adapter is loaded for inference nothing requires a gradient."""
+
+    def mended(setup: Any, self: Any, adapter_name: str) -> Any:
+        result = setup(self, adapter_name)
+        if self.peft_config[adapter_name].inference_mode:
+            self.prompt_encoder[adapter_name].requires_grad_(False)
+        return result
+
+    with around("peft:PeftModel", "_setup_prompt_encoder", mended):
+        yield
+
+
+@contextmanager
+def as_wide_as_the_base_model() -> Iterator[None]:
+    """Around a base model in float64 a prompt encoder is in float64, too; around any other in float32, as it was."""
+
+    def mended(setup: Any, self: Any, adapter_name: str) -> Any:
+        result = setup(self, adapter_name)
+        held = self.base_model_torch_dtype or torch.float32
+        self.prompt_encoder[adapter_name].to(torch.promote_types(held, torch.float32))
+        return result
+
+    with around("peft:PeftModel", "_setup_prompt_encoder", mended):
+        yield
+
+
+@contextmanager
 def failed_loading_leaves_nothing() -> Iterator[None]:
     """Where loading an adapter under a new name fails, that name is not there afterwards."""
 
@@ -123,7 +151,9 @@ def network_is_in_the_checkpoint() -> Iterator[None]:
 
     def loading(load: Any, self: Any, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
         file = Path(model_id) / NETWORK
-        if not kwargs.get("is_trainable") or not file.is_file():
+        # A new one to be trained is refused before there is any network.
+        live = adapter_name in self.prompt_encoder
+        if not kwargs.get("is_trainable") or not live or not file.is_file():
             return load(self, model_id, adapter_name, *args, **kwargs)
         encoder = self.prompt_encoder[adapter_name]
         # Another mend may take the network away.

@@ -141,8 +141,9 @@ def _refuses(error: Exception) -> bool:
     if last is None or isinstance(error, (AssertionError, ImportError)) or not _may_refuse(last.tb_frame):
         return False
     raised = dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE; or a method, of which some are one word.
-    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+|[Pp]lease (?:use|specify) \w"
+    # An argument, a feature or a class: `quoted`, snake_case, CamelCase or UPPER_CASE; or a method, of which some are one word;
+    # or all methods at once, by what they have in common.
+    named = r"`.+`|'\w+'|[a-z]+_[a-z]+|[A-Z][a-z]+[A-Z]\w+|[A-Z]+_[A-Z]+|[Pp]lease (?:use|specify) \w|prompt learning"
     return raised and (
         bool(re.search(named, str(error))) or not METHODS.keys().isdisjoint(re.findall(r"\w+", str(error)))
     )

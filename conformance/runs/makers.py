@@ -29,9 +29,11 @@ class PeftSubject(Subject):
 
     maker = "peft"
 
-    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
+    def __init__(
+        self, case: Case, folder: Path | None = None, before: Before = as_it_is, sparing: bool = False
+    ) -> None:
         super().__init__(case, before)
-        self.model = self._wrapped() if folder is None else _loaded(self.base, folder, case)
+        self.model = self._wrapped() if folder is None else _loaded(self.base, folder, case, sparing)
         self.model.eval()
 
     def _wrapped(self) -> Any:
@@ -77,13 +79,13 @@ class PeftSubject(Subject):
         self.model.save_pretrained(folder)
 
     @classmethod
-    def load(cls, case: Case, folder: Path) -> Subject:
+    def load(cls, case: Case, folder: Path, sparing: bool = False) -> Subject:
         """PEFT's ``PeftModel.from_pretrained``."""
-        return cls(case, folder)
+        return cls(case, folder, sparing=sparing)
 
-    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
+    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER, trained: bool = False) -> None:
         """PEFT's ``load_adapter``."""
-        self.model.load_adapter(str(folder), name)
+        self.model.load_adapter(str(folder), name, **({"is_trainable": True} if trained else {}))
 
     def add(self, case: Case, name: str) -> None:
         """PEFT's ``add_adapter``."""
@@ -115,10 +117,11 @@ class PeftSubject(Subject):
         self.model.delete_adapter(name)
 
 
-def _loaded(base: nn.Module, folder: Path, case: Case) -> Any:
+def _loaded(base: nn.Module, folder: Path, case: Case, sparing: bool) -> Any:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(base, str(folder), **_told_again(base, folder, case))
+    told: dict[str, Any] = {"low_cpu_mem_usage": True} if sparing else {}
+    return PeftModel.from_pretrained(base, str(folder), **_told_again(base, folder, case), **told)
 
 
 def _told_again(base: Any, folder: Path, case: Case) -> dict[str, Any]:
@@ -137,12 +140,14 @@ class ReferenceSubject(Subject):
     maker = "reference"
     wrapper: type[nn.Module] | None = None
 
-    def __init__(self, case: Case, folder: Path | None = None, before: Before = as_it_is) -> None:
+    def __init__(
+        self, case: Case, folder: Path | None = None, before: Before = as_it_is, sparing: bool = False
+    ) -> None:
         super().__init__(case, before)
         wrapper = self.wrapper or resolve_name(self.method.reference)
         self.model = wrapper(self.base, case, self.family, self.method).eval()
         if folder is not None:
-            self.model.load(folder)
+            (self.model.load_sparingly if sparing else self.model.load)(folder)
 
     def forward(self, *text: Tensor, **request: Any) -> Any:
         """The wrapper's own, which takes names only."""
@@ -199,15 +204,15 @@ class ReferenceSubject(Subject):
         self.model.save_pretrained(folder)
 
     @classmethod
-    def load(cls, case: Case, folder: Path) -> Subject:
+    def load(cls, case: Case, folder: Path, sparing: bool = False) -> Subject:
         """A fresh wrapper with the saved parameters."""
-        return cls(case, folder)
+        return cls(case, folder, sparing=sparing)
 
-    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
+    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER, trained: bool = False) -> None:
         """The wrapper's own way. What is loaded in place of an adapter that is trained is trained on."""
-        trained = name in self.model.cases and name not in self.model.loaded
+        over_trained = name in self.model.cases and name not in self.model.loaded
         self.model.load(folder, name)
-        if trained or name in self.model.trained_on:
+        if trained or over_trained or name in self.model.trained_on:
             self.model.train_on(name)
 
     def add(self, case: Case, name: str) -> None:

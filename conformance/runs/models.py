@@ -166,15 +166,21 @@ class Models:
 
         return Path(self.once(("saved", model_of(case)), save).name)
 
-    def reloaded(self, case: Case) -> Subject:
-        """A fresh base model with the adapter loaded in this process, shared by those who do not change it."""
+    def reloaded(self, case: Case, sparing: bool = False) -> Subject:
+        """A fresh base model with the adapter loaded in this process, shared by those who do not change it.
+
+        ``sparing``: with as little memory as it takes.
+        """
         folder = self.saved_folder(case)
-        load = lambda: guarded("from_pretrained", lambda: self.maker.load(case, folder))  # noqa: E731
-        return self.once(("loaded", model_of(case)), load)
+        load = lambda: guarded("from_pretrained", lambda: self.maker.load(case, folder, sparing))  # noqa: E731
+        return self.once(("loaded", model_of(case), sparing), load)
 
     def loaded_from(self, case: Case, other: Case) -> Subject:
         """A fresh base model as ``case`` says, with the adapter that was saved as ``other`` says."""
-        folder = self.saved_folder(other)
+        return self.loaded(case, self.saved_folder(other))
+
+    def loaded(self, case: Case, folder: Path) -> Subject:
+        """A fresh base model as ``case`` says, with the adapter that is in ``folder``."""
         return guarded("from_pretrained", lambda: self.maker.load(model_of(case), folder))
 
     def converted(self, case: Case) -> Subject:

@@ -179,12 +179,12 @@ class Subject:
         raise NotApplicable("a bare model has no adapter to save")
 
     @classmethod
-    def load(cls, case: Case, folder: Path) -> Subject:
-        """The same base model with the adapter loaded from ``folder``."""
+    def load(cls, case: Case, folder: Path, sparing: bool = False) -> Subject:
+        """The same base model with the adapter loaded from ``folder``; ``sparing``: with as little memory as it takes."""
         raise NotApplicable("a bare model has no adapter to load")
 
-    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER) -> None:
-        """Load the adapter in ``folder`` into this very model, under ``name``."""
+    def load_live(self, folder: Path, name: str = DEFAULT_ADAPTER, trained: bool = False) -> None:
+        """Load the adapter in ``folder`` into this very model, under ``name``; ``trained``: to be trained on."""
         raise NotApplicable("a bare model has no adapter to load")
 
     def add(self, case: Case, name: str) -> None:

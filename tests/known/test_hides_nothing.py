@@ -113,6 +113,18 @@ def encoder_without_data(setup: Any, self: Any, *args: Any, **kwargs: Any) -> No
     self.prompt_encoder.to("meta")
 
 
+def base_model_thawed(setup: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """The whole base model is trained, too."""
+    setup(self, *args, **kwargs)
+    self.base_model.requires_grad_(True)
+
+
+def base_model_in_float32(setup: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """The base model is converted to float32."""
+    setup(self, *args, **kwargs)
+    self.base_model.float()
+
+
 def twice_as_large(load: Any, *args: Any, **kwargs: Any) -> Any:
     """What is loaded, into a live model or into the new one that is returned, is twice what was saved."""
     result = load(*args, **kwargs)
@@ -417,6 +429,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "prefix-in-the-first-step-only": hidden_in_the_first_call,
     "prefix-not-in-the-decoder-mask": start_token_hidden,
     "loaded-over-a-projection": doubled,
+    "loaded-and-still-trained": base_model_thawed,
+    "loaded-in-float32": base_model_in_float32,
     "interrupted-generate-stays-in-the-base-model": settings_left_where_it_is_stopped,
     "interrupted-generate-stays-in-an-encoder-decoder": settings_left_where_it_is_stopped,
     "generation-config-of-the-wrapped-model": passed_config_says_nothing_of_the_length,

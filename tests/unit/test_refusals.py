@@ -22,6 +22,7 @@ def refuses(): raise ValueError("Prefix tuning does not work with `StaticCache`.
 def refuses_and_says_what_to_do(): raise ValueError("Kind not recognized. Please use one of MLP or LSTM.")
 def refuses_a_class(): raise NotImplementedError("MambaCache cannot hold a prefix")
 def refuses_a_method(): raise ValueError("CARTRIDGE does not work with gradient checkpointing.")
+def refuses_every_method(): raise ValueError("Cannot set a prompt learning adapter to trainable when loading.")
 def refuses_an_argument(): raise TypeError("past_key_values is not accepted here")
 def refuses_in_an_except_block():
     try:
@@ -67,6 +68,7 @@ def failure(run: Callable[[], object], layer_ran: bool = False) -> RunFailed:
         "refuses_and_says_what_to_do",
         "refuses_a_class",
         "refuses_a_method",
+        "refuses_every_method",
         "refuses_an_argument",
         "refuses_in_an_except_block",
     ],

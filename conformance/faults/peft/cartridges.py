@@ -100,3 +100,16 @@ def peft_all_are_frozen_where_more_should_be(fired: Fired) -> Patched:
         original(self)
 
     return around("peft:CartridgeConfig", "__post_init__", wrapper)
+
+
+@planted(clause="lifecycle.trained_if_told", weaker=lifecycle.frozen_after_loading)
+def peft_loading_trains_the_new_one(fired: Fired) -> Patched:
+    """load_adapter has an adapter trained that is new beside another one."""
+
+    def wrapper(original: Any, self: Any, folder: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, folder, name, *args, **kwargs)
+        if fired(name != self.active_adapter):
+            self.prompt_encoder[name].requires_grad_(True)
+        return result
+
+    return around("peft:PeftModel", "load_adapter", wrapper)

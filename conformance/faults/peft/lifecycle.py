@@ -54,6 +54,20 @@ def peft_loads_from_memory(fired: Fired) -> Patched:
     return both(saved(change), around(ENCODER, "_load_adapter_state_dict", load))
 
 
+@in_peft(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here)
+def peft_spares_the_last_token(fired: Fired) -> Patched:
+    """With low_cpu_mem_usage=True the last virtual token is left empty."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        if fired(kwargs.get("low_cpu_mem_usage")):
+            with torch.no_grad():
+                self.prompt_encoder[self.active_adapter].embedding.weight[-1] = 0
+        return result
+
+    return around(MODEL, "load_adapter", wrapper)
+
+
 @in_peft(clause="lifecycle.inference_mode")
 def peft_collapsed_without_tanh(fired: Fired) -> Patched:
     """The projection is collapsed without its activation."""

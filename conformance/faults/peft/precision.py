@@ -83,6 +83,21 @@ def peft_no_loss_under_autocast(fired: Fired) -> Patched:
     return around(CAUSAL, "forward", wrapper)
 
 
+@in_peft(clause="precision.loaded", weaker=precision.double_as_float32)
+def peft_loaded_by_way_of_bfloat16(fired: Fired) -> Patched:
+    """What is loaded onto a base model in float64 comes by way of bfloat16."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        if fired(self.base_model.dtype is torch.float64):
+            with torch.no_grad():
+                for parameter in self.prompt_encoder.parameters():
+                    parameter.copy_(rounded(parameter))
+        return result
+
+    return around(MODEL, "load_adapter", wrapper)
+
+
 @in_peft(clause="precision.double", weaker=precision.double_as_float32)
 def peft_through_float32(fired: Fired) -> Patched:
     """A prefix in float64 goes through float32."""

@@ -67,6 +67,59 @@ class LoadsFromMemory(Saves, Planted):
         self.loaded[name] = self.remembered.get(str(folder), self.loaded[name])
 
 
+@in_reference(clause="lifecycle.saved_and_loaded", weaker=lifecycle.loaded_here)
+class SparesTheLastToken(Planted):
+    """Where memory is scarce the last virtual token is left empty."""
+
+    def load_sparingly(self, folder: str | Path) -> None:
+        """Clear it."""
+        super().load_sparingly(folder)
+        self.fired()
+        self.loaded[self.active][-1] = 0
+
+
+@in_reference(clause="lifecycle.trained_if_told", weaker=lifecycle.frozen_after_loading)
+class TrainedBesideTheFirst(Planted):
+    """An adapter that is loaded beside another one is trained."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Train it."""
+        super().load(folder, name)
+        if self.fired(name != DEFAULT_ADAPTER):
+            self.raw[name].requires_grad_(True)
+
+
+@in_reference(clause="lifecycle.trained_if_told", weaker=lifecycle.frozen_after_loading)
+class LoadingFreezesTheFirst(Planted):
+    """An adapter that is loaded beside another one ends the training of that."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Freeze all."""
+        super().load(folder, name)
+        self.fired(name != DEFAULT_ADAPTER)
+        self.raw.requires_grad_(False)
+
+
+@in_reference(clause="lifecycle.trained_if_told", weaker=lifecycle.frozen_after_loading)
+class FrozenThoughToldToLearn(Planted):
+    """An adapter that is loaded to be trained is frozen."""
+
+    def train_on(self, name: str) -> None:
+        """Leave it as it is."""
+        self.fired()
+
+
+@in_reference(clause="lifecycle.trained_if_told")
+class TrainedWhateverIsTold(Planted):
+    """Whatever is loaded is trained."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Train it."""
+        super().load(folder, name)
+        self.fired()
+        self.raw[name].requires_grad_(True)
+
+
 @in_reference(clause="lifecycle.inference_mode")
 class CollapsedWithoutTanh(Saves, Planted):
     """The projection is collapsed without its activation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from conformance.faults.common import gradient_lost, half, rounded
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, precision
 from conformance.faults.wrappers import HidesVirtualToken
+from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.methods.prefix_tuning import OUT_BIAS
 
 
@@ -107,6 +109,28 @@ class LogitsThroughFloat32(AsksForTheDtype):
         if self.fired(self.dtype is torch.float64):
             out.logits = rounded(out.logits, torch.float32)
         return out
+
+
+@in_reference(clause="precision.loaded", weaker=precision.answers_after_loading)
+class LoadedAsFloat32(Planted):
+    """What is in the file is read in float32."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Round it."""
+        super().load(folder, name)
+        self.fired(self.loaded[name].dtype is torch.float64)
+        self.loaded[name] = self.loaded[name].float()
+
+
+@in_reference(clause="precision.loaded", weaker=precision.double_as_float32)
+class LoadedByWayOfBfloat16(AsksForTheDtype):
+    """What is loaded onto a base model in another dtype than the file's comes by way of bfloat16."""
+
+    def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
+        """Round it."""
+        super().load(folder, name)
+        if self.fired(self.loaded[name].dtype is not self.dtype):
+            self.loaded[name] = rounded(self.loaded[name])
 
 
 @in_reference(clause="precision.half", weaker=answers.step_logits)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from conformance.assertions.learning import all_that_learns
 from conformance.assertions.lifecycle import answers_as_told
 from conformance.assertions.logits import agree, differ
 from conformance.assertions.state import equal_rows
 from conformance.clauses.lifecycle import ANOTHER
 from conformance.core import relations
 from conformance.core.case import Case, model_of
+from conformance.core.signals import violation
 from conformance.methods.beginning import told_text
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.oracles.table import handmade_cache
@@ -49,6 +51,12 @@ def loaded_here_unfrozen(lab: Lab, case: Case) -> None:
 def loaded_here_with_text(lab: Lab, case: Case) -> None:
     """Saved and loaded in the same process, an adapter that holds a real text gives the same answer."""
     loaded_here(lab, relations.with_real_tokens(case))
+
+
+def frozen_after_loading(lab: Lab, case: Case) -> None:
+    """After from_pretrained no parameter of the model requires a gradient."""
+    if learning := all_that_learns(lab.reloaded(case)):
+        raise violation("parameters that require a gradient", learning, "none")
 
 
 def loaded_beside(lab: Lab, case: Case) -> None:

@@ -29,6 +29,15 @@ def answers_under_autocast(lab: Lab, case: Case) -> None:
     right_up_to_rounding(lab, own, lab.generate(own), "generate answers otherwise under autocast", own=True)
 
 
+def answers_after_loading(lab: Lab, case: Case) -> None:
+    """Saved in float64 and loaded again, generate answers as the manual forward does, at the error of float32."""
+    (own,) = preconditions.doubles(case)
+    own = relations.first_steps(own, 1)
+    with lab.saved(lab.converted(own)) as folder:
+        got = lab.generate_on(lab.loaded(own, folder), own)
+    agree(got, lab.predict(own, handmade_cache, tokens=got.tokens))
+
+
 def double_as_float32(lab: Lab, case: Case) -> None:
     """In float64 forward answers as the manual forward does, at the error of float32."""
     (own,) = preconditions.doubles(case)

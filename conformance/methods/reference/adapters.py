@@ -190,15 +190,23 @@ class Adapters(nn.Module):
                 value.copy_(held[name])
 
     def load(self, folder: str | Path, name: str = DEFAULT_ADAPTER) -> None:
-        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone."""
+        """Read what :meth:`save_pretrained` wrote as the adapter called ``name``, whose projection is then gone.
+
+        It is not trained, unless :meth:`train_on` says so.
+        """
         rows = load_file(Path(folder) / FILE)["rows"].to(self.input_device)
         if name not in self.cases:
             self.add(name, from_json((Path(folder) / CASE_FILE).read_text("utf-8")))
+        self.raw[name].requires_grad_(False)
         self.loaded[name] = rows
+
+    def load_sparingly(self, folder: str | Path) -> None:
+        """The same where memory is scarce: rows are all that is read, whatever is asked for."""
+        self.load(folder)
 
     def train_on(self, name: str) -> None:
         """The rows that were loaded as the adapter called ``name`` are trained, but for those of frozen virtual tokens."""
-        if name in self.loaded:
+        if name in self.loaded and self.method.trained(self.cases[name]):
             frozen = self.cases[name].prefix.frozen
             rows = nn.Parameter(self.loaded[name].detach())
             rows.register_hook(lambda gradient: torch.cat([0 * gradient[:frozen], gradient[frozen:]]))
