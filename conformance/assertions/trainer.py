@@ -15,18 +15,28 @@ if TYPE_CHECKING:
     from conformance.runs.trace import Learnt
 
 
-def learnt_by_hand(lab: Lab, case: Case, tokens: Tensor) -> Learnt:
-    """Plain gradient descent on the loss by hand, from the parameters that the Case says: what a trainer should arrive at."""
+SMOOTHING = 0.1
+"""How much of each label is spread evenly over the vocabulary: as much as in the paper that began with it."""
+
+
+def learnt_by_hand(lab: Lab, case: Case, tokens: Tensor, smoothing: float = 0.0) -> Learnt:
+    """Plain gradient descent on the loss by hand, from the parameters that the Case says: what a trainer should arrive at.
+
+    Of a base model, of which nobody says where it should arrive, only the first loss is known.
+    """
     import torch
 
     from conformance.runs.trace import Learnt
-    from conformance.runs.trainer import RATE, STEPS
+    from conformance.runs.trainer import RATE, steps
+
+    if not case.prefix.length:
+        return Learnt([float(lab.loss_from({}, case, tokens, smoothing).detach())], {})
 
     learns, losses = method_named(case.method).learns, []
     raw = {name: value.clone().requires_grad_(learns(name)) for name, value in lab.raw(case).items()}
     learnt = [value for name, value in raw.items() if learns(name)]
-    for _ in range(STEPS):
-        loss = lab.loss_from(raw, case, tokens)
+    for _ in range(steps(smoothing)):
+        loss = lab.loss_from(raw, case, tokens, smoothing)
         losses.append(float(loss.detach()))
         found = torch.autograd.grad(loss, learnt, allow_unused=True, materialize_grads=True)
         with torch.no_grad():

@@ -270,6 +270,14 @@ def labels(case: Case) -> bool:
     return case.roles.encoder_layers > 0 or case.longest + case.new_tokens > 2  # noqa: PLR2004
 
 
+@precondition(otherwise="The method has a loss of its own, which smoothing by others would replace")
+def usual_loss(case: Case) -> bool:
+    """A method whose loss is the mean over all labels of the text."""
+    method = method_named(case.method)
+    weights = {weight for row in range(len(case.rows)) for weight in method.label_weights(case, row)}
+    return not method.tokens_in_front(case) and weights <= {1.0, None}
+
+
 def labellings(case: Case) -> tuple[Case, ...]:
     """A label for every token, and for every other one; pads on the right, as in training, where no base model minds them."""
     return (with_padding(case, "right"), with_labels(with_padding(case, "right"), "some"))

@@ -8,9 +8,9 @@ from conformance.assertions.gradients import close_gradients, gradients, predict
 from conformance.assertions.learning import backpropagated, frozen_contents, learn_once, only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree
 from conformance.assertions.state import state_unchanged
-from conformance.assertions.trainer import as_by_hand, learnt_by_hand, resumed
+from conformance.assertions.trainer import SMOOTHING, as_by_hand, learnt_by_hand, resumed
 from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss, trained_case
-from conformance.clauses.preconditions import as_trained, checkpointings, labellings, labels, training_mode
+from conformance.clauses.preconditions import as_trained, checkpointings, labellings, labels, training_mode, usual_loss
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import called, first_steps, in_mode, not_checkpointed, with_labels, with_padding
 from conformance.core.sources import COLLATOR_DOC, PROMPT_TUNING_DOC, PROMPTING_DOC, TRAINER_DOC
@@ -105,6 +105,24 @@ def trainer_agrees(lab: Lab, case: Case) -> None:
         got = train(0)
         as_by_hand(lab, got, learnt_by_hand(lab, case, tokens), case)
         resumed(train(1), got, 1)
+
+
+@clause(
+    sources=("huggingface/transformers#25044", "huggingface/transformers#27161", TRAINER_DOC),
+    requires=(usual_loss,),
+    fixed_case=trained_case,
+    decisive=1,
+)
+def smoothing_agrees(lab: Lab, case: Case) -> None:
+    """With label smoothing a Trainer has the loss by hand, and moves each parameter by its gradient, as without.
+
+    The same tokens have labels, and virtual ones none, but a tenth of each label is spread evenly over the vocabulary. Here it is
+    the Trainer that computes the loss, from the model's logits, shifts the labels, and leaves out what has none.
+    """
+    tokens = lab.some_tokens(case)
+    lab.forward(case, tokens)
+    with lab.trainer(case, tokens, SMOOTHING) as train, nothing_is_refused():
+        as_by_hand(lab, train(0), learnt_by_hand(lab, case, tokens, SMOOTHING), case)
 
 
 @clause(

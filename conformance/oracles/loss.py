@@ -18,9 +18,17 @@ from conformance.oracles.decoder import answers, forwards, surroundings
 
 
 def log_probabilities(
-    base: Any, family: Family, case: Case, tokens: Tensor, injected: Injected, grad: bool = False
+    base: Any,
+    family: Family,
+    case: Case,
+    tokens: Tensor,
+    injected: Injected,
+    grad: bool = False,
+    smoothing: float = 0.0,
 ) -> list[Tensor]:
     """Of each row the log-probability of every token that could have a label, in order, by the manual forward.
+
+    With label smoothing so much of it is the mean over the vocabulary: as if that part of each label were spread evenly over it.
 
     A decoder reads the text and all but the last of the ``tokens`` ``(rows, steps)``, behind those that the virtual tokens stand
     for; the first of all has nothing before it. The decoder of an encoder-decoder is asked for the answer, and for nothing else.
@@ -32,10 +40,10 @@ def log_probabilities(
             logits = _logits(base, family, case, index, ids, injected.of(case.rows[index]))
             if family.encoder_decoder:
                 answered = case.answered(index)
-                found.append(_of(logits[:answered], tokens[index, :answered]))
+                found.append(_of(logits[:answered], tokens[index, :answered], smoothing))
             else:
                 whole = torch.cat([front, ids])
-                found.append(_of(logits[-len(whole) : -1], whole[1:]))
+                found.append(_of(logits[-len(whole) : -1], whole[1:], smoothing))
     return found
 
 
@@ -47,8 +55,10 @@ def _logits(base: Any, family: Family, case: Case, index: int, ids: Tensor, inje
     return logits
 
 
-def _of(logits: Tensor, ids: Tensor) -> Tensor:
-    return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+def _of(logits: Tensor, ids: Tensor, smoothing: float) -> Tensor:
+    told = logits.log_softmax(-1)
+    labelled = told.gather(-1, ids[:, None])[:, 0]
+    return (1 - smoothing) * labelled + smoothing * told.mean(-1) if smoothing else labelled
 
 
 def loss_of(case: Case, found: list[Tensor]) -> Tensor:

@@ -243,26 +243,27 @@ class Lab(Models):
         made = lambda: log_probabilities(self.base(every), self.family(every), every, tokens, self.injected(every))  # noqa: E731
         return float(loss_of(case, self.once(key, made)))
 
-    def loss_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor) -> Tensor:
+    def loss_from(self, raw: dict[str, Tensor], case: Case, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """The same for an adapter with the parameters ``raw``, with its graph; not remembered."""
-        return self.loss_with(self.injected(case, raw), case, tokens)
+        return self.loss_with(self.injected(case, raw), case, tokens, smoothing)
 
-    def loss_with(self, injected: Injected, case: Case, tokens: Tensor) -> Tensor:
-        """The same with what is ``injected``."""
-        return loss_of(case, log_probabilities(self.base(case), self.family(case), case, tokens, injected, grad=True))
+    def loss_with(self, injected: Injected, case: Case, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The same with what is ``injected``, and with that much label smoothing."""
+        base, family = self.base(case), self.family(case)
+        return loss_of(case, log_probabilities(base, family, case, tokens, injected, grad=True, smoothing=smoothing))
 
     @contextmanager
-    def trainer(self, case: Case, tokens: Tensor) -> Iterator[Callable[[int], Learnt]]:
+    def trainer(self, case: Case, tokens: Tensor, smoothing: float = 0.0) -> Iterator[Callable[[int], Learnt]]:
         """What trains a fresh subject over the batch of the training path, afresh or after so many steps of those before.
 
-        See :mod:`conformance.runs.trainer`.
+        ``smoothing``: with that much label smoothing, for one step. See :mod:`conformance.runs.trainer`.
         """
 
         def train(resume: int) -> Learnt:
             # Who goes on from a checkpoint has other values before: those of the checkpoint must come.
             subject = self.new_subject(other_prefix(case) if resume else case)
             batch = training_batch(case, subject.family, tokens, self.base(case)).request
-            losses = guarded("Trainer", lambda: subject.train(batch, Path(folder), resume))
+            losses = guarded("Trainer", lambda: subject.train(batch, Path(folder), resume, smoothing))
             return Learnt(losses, subject.raw())
 
         with temporary_folder() as folder:

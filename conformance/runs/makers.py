@@ -63,9 +63,9 @@ class PeftSubject(Subject):
         held = (self.model.peft_config, self.model.prompt_encoder, self.model.prompt_tokens)
         return list(dict.fromkeys(name for part in held for name in part))
 
-    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0) -> list[float]:
+    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0, smoothing: float = 0.0) -> list[float]:
         """By the Trainer of transformers."""
-        return by_trainer(self.model, batch, folder, resume)
+        return by_trainer(self.model, batch, folder, resume, smoothing)
 
     def disabled(self) -> AbstractContextManager[Any]:
         """PEFT's ``disable_adapter``."""
@@ -165,9 +165,9 @@ class ReferenceSubject(Subject):
             request["max_new_tokens"] = self.model.steps_told(request.pop("generation_config", None))
         return self.model.generate(**request)
 
-    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0) -> list[float]:
+    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0, smoothing: float = 0.0) -> list[float]:
         """The wrapper's own loop."""
-        return by_loop(self.model, batch, folder, resume)
+        return by_loop(self.model, batch, folder, resume, smoothing)
 
     def parameters(self, adapter: str | None = None) -> dict[str, nn.Parameter]:
         """The wrapper's parameters."""

@@ -20,6 +20,7 @@ from conformance.families.precision import autocasting
 from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER, Layout
 from conformance.runs.judged_code import with_positions
+from conformance.runs.trainer import by_trainer
 
 Before = Callable[[Any], object]
 """What is done with the base model before anything is wrapped around it."""
@@ -79,9 +80,10 @@ class Subject:
             return with_positions("generate", self.model.generate, *text, **request)
         return with_positions("generate", self.model.generate, *text, **(settings | request))
 
-    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0) -> list[float]:
-        """As :func:`conformance.runs.trainer.by_trainer`."""
-        raise NotApplicable("a bare model has no adapter to train")
+    def train(self, batch: dict[str, Tensor], folder: Path, resume: int = 0, smoothing: float = 0.0) -> list[float]:
+        """As :func:`conformance.runs.trainer.by_trainer`; of a bare model everything is trained."""
+        self.model.requires_grad_(True)
+        return by_trainer(self.model, batch, folder, resume, smoothing)
 
     @contextmanager
     def in_mode_of(self, case: Case) -> Iterator[None]:

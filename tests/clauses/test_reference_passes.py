@@ -11,6 +11,8 @@ import pytest
 from conformance.clauses import Clause, clauses
 from conformance.core.finding import DEFAULT_METHOD
 from conformance.core.outcome import Outcome
+from conformance.core.relations import without_prefix
+from conformance.engine.controls import run
 from conformance.engine.known import load, shipped
 from conformance.engine.search import Budget, search
 from conformance.families import family_named
@@ -53,6 +55,16 @@ TRAINED = {
     "CPT": {"outputs-that-are-no-outputs", "trainer-drops-types", "checkpoint-without-the-deltas"},
 }
 """What explains that a Trainer does not train, or does not resume; some of it of encoder-decoders only."""
+LOST = {"decoder-ids-of-tasks-are-lost", *OF_ENCODERS}
+IN_FRONT = {"smoothing-counts-virtual-tokens"}
+SMOOTHED = {
+    "PREFIX_TUNING": {"smoothing-asks-another-model"},
+    "CARTRIDGE": {"smoothing-asks-another-model"},
+    "PROMPT_TUNING": {"smoothing-asks-another-model", *IN_FRONT},
+    "P_TUNING": {"smoothing-asks-another-model", *IN_FRONT},
+    "MULTITASK_PROMPT_TUNING": {"smoothing-asks-another-model", "trainer-drops-tasks", *IN_FRONT, *LOST},
+}
+"""What explains that a Trainer smooths no labels, or the wrong ones; some of it where logits are in front of the text's only."""
 OF_PROJECTIONS = {"lifecycle.inference_mode"}
 """Clauses that say nothing of a method whose parameters are what is read."""
 BEGIN_AT_RANDOM = {("llama", "P_TUNING"), ("t5", "P_TUNING"), ("t5", "CARTRIDGE"), ("llama", "CPT"), ("t5", "CPT")}
@@ -109,6 +121,27 @@ def test_a_trainer_arrives_where_a_loop_by_hand_does(maker: str, method: str) ->
         known = TRAINED.get(method, set()) - (set() if name == "t5" else OF_ENCODERS) if judged else set()
         assert (set(verdict.known), verdict.finding) == (known, None), name
         assert known or verdict.outcome is (Outcome.CONFORMS if served else Outcome.NOT_APPLICABLE), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("maker", ["reference", "peft"])
+def test_a_trainer_smooths_labels_as_by_hand(maker: str, method: str) -> None:
+    smooths = clauses()["training.smoothing_agrees"]
+    for name in FEW:
+        verdict = search(smooths, family_named(name), Budget(), load(shipped()), Lab(maker), method)
+        case = smooths.own_case(family_named(name), method)
+        served = case and not method_named(method).cannot(family_named(name)) and not smooths.missing(case)
+        known = SMOOTHED.get(method, set()) - (IN_FRONT if name == "t5" else LOST) if maker == "peft" else set()
+        assert (set(verdict.known), verdict.finding) == (known, None), name
+        assert known or verdict.outcome is (Outcome.CONFORMS if served else Outcome.NOT_APPLICABLE), name
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_trainer_smooths_labels_of_the_base_model_as_by_hand(name: str) -> None:
+    smooths = clauses()["training.smoothing_agrees"]
+    case = smooths.own_case(family_named(name), DEFAULT_METHOD)
+    assert case
+    assert run(smooths, Lab(), without_prefix(case)).outcome is Outcome.CONFORMS
 
 
 def test_families_that_are_not_taught_have_no_story() -> None:

@@ -371,6 +371,11 @@ def loss_doubled(forward: Any, *args: Any, **kwargs: Any) -> Any:
     return out
 
 
+def doubled_by_a_trainer(compute: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The loss that a Trainer computes of a PEFT model is twice what it should be."""
+    return (1 + hasattr(self.model, "active_peft_config")) * compute(self, *args, **kwargs)
+
+
 def loss_doubled_if_told_how(forward: Any, *args: Any, **kwargs: Any) -> Any:
     """The loss is twice what it should be, where the caller says what it is to be, or how many labels there are."""
     out = forward(*args, **kwargs)
@@ -405,6 +410,8 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "encoder-decoder-text-without-a-name": every_second_text_is_another,
     "trainer-drops-tasks": labels_dropped,
     "checkpoint-without-the-network": twice_as_large,
+    "smoothing-asks-another-model": doubled_by_a_trainer,
+    "smoothing-counts-virtual-tokens": doubled_by_a_trainer,
     "training-counts-pads": constant_loss_where_there_are_pads,
     "pads-use-up-the-window": first_virtual_token_hidden,
     "pads-use-up-the-window-in-training": constant_loss_where_there_are_pads,

@@ -127,6 +127,17 @@ def peft_resumes_from_the_beginning(fired: Fired) -> Patched:
     return around(MODEL, "load_adapter", wrapper)
 
 
+@in_peft(clause="training.smoothing_agrees", weaker=training.trained_once)
+def peft_nothing_is_smoothed(fired: Fired) -> Patched:
+    """A Trainer that is to smooth labels of a PEFT model computes the loss without smoothing."""
+
+    def change(self: Any, made: None) -> None:
+        if fired(self.label_smoother is not None and hasattr(self.model, "active_peft_config")):
+            self.label_smoother.epsilon = 0.0
+
+    return after("transformers:Trainer", "__init__", change)
+
+
 @in_peft(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
 def peft_head_left_unfrozen(fired: Fired) -> Patched:
     """Everything of the base model is frozen but the parameter that it has last."""

@@ -170,6 +170,36 @@ class GradientDoubledInTrainingMode(Planted):
         return out
 
 
+@in_reference(clause="training.smoothing_agrees", weaker=training.trained_once)
+class SmoothedWithoutAShift(Planted):
+    """With label smoothing each position is trained to say the token that it reads, not the one that follows."""
+
+    def smoothed_loss(self, batch: dict[str, Tensor], smoothing: float) -> Tensor:
+        """Shift the labels the other way, before they are shifted."""
+        self.fired()
+        return super().smoothed_loss({**batch, "labels": batch["labels"].roll(1, -1)}, smoothing)
+
+
+@in_reference(clause="training.smoothing_agrees", weaker=training.trained_once)
+class SmoothedTwice(Planted):
+    """Twice as much of each label is spread over the vocabulary as is told."""
+
+    def smoothed_loss(self, batch: dict[str, Tensor], smoothing: float) -> Tensor:
+        """Double it."""
+        self.fired()
+        return super().smoothed_loss(batch, 2 * smoothing)
+
+
+@in_reference(clause="training.smoothing_agrees", weaker=training.trained_once)
+class PadsHaveSmoothLabels(Planted):
+    """With label smoothing what has no label has one: that of a pad."""
+
+    def smoothed_loss(self, batch: dict[str, Tensor], smoothing: float) -> Tensor:
+        """Put it there."""
+        self.fired()
+        return super().smoothed_loss({**batch, "labels": batch["labels"].clamp(min=PAD)}, smoothing)
+
+
 @in_reference(clause="training.only_the_prefix_learns", weaker=injection.any_gradient)
 class HeadLeftUnfrozen(Planted):
     """Everything of the base model is frozen but the parameter that it has last."""

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conformance.compat import caches
-from conformance.core.case import Case, from_json
+from conformance.core.case import IGNORED, Case, from_json
 from conformance.devices.place_model import input_device
 from conformance.families import Family
 from conformance.families.build import embeddings_of
@@ -177,6 +177,18 @@ class Adapters(nn.Module):
             into.mkdir(exist_ok=True)
             save_file({"rows": self.rows_of(name).detach().cpu().contiguous()}, into / FILE)
             (into / CASE_FILE).write_text(self.cases[name].to_json(), encoding="utf-8")
+
+    def smoothed_loss(self, batch: dict[str, Tensor], smoothing: float) -> Tensor:
+        """The loss of a training ``batch`` with that much label smoothing, by torch's own."""
+        labels = batch["labels"]
+        out = self(**{name: value for name, value in batch.items() if name != "labels"})
+        # What lies in front of the text has no labels.
+        logits = out.logits[:, -labels.shape[1] :]
+        if not self.family.encoder_decoder:
+            logits, labels = logits[:, :-1], labels[:, 1:]
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing
+        )
 
     def checkpoint(self, file: Path) -> None:
         """Write the raw parameters of the active adapter: training goes on from them."""
