@@ -289,6 +289,19 @@ def as_trained(case: Case) -> tuple[Case, ...]:
     return (called(with_padding(case, "right"), ways[case.seed % len(ways)]),)
 
 
+@precondition(otherwise="The base model's forward has no parameter for the types of tokens, or none are given")
+def token_types(case: Case) -> bool:
+    """Types of tokens, of which the base model is told."""
+    # Looked up when it is asked: a chapter imports no torch.
+    takes, argument = map(resolve_name, ("conformance.families.build:takes", "conformance.families.inputs.text:TYPES"))
+    return case.call == "types" and takes(family_named(case.family), argument)
+
+
+def typed(case: Case) -> tuple[Case, ...]:
+    """With types of two kinds, in turn; pads on the right, as in training, where no base model minds them."""
+    return (called(with_padding(case, "right"), "types"),)
+
+
 def by_position(case: Case) -> tuple[Case, ...]:
     """The text is the first argument, without a name."""
     return (called(case, "position"),)

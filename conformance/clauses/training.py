@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.gradients import close_gradients, gradients, predicted_gradients, trained
 from conformance.assertions.learning import backpropagated, frozen_contents, learn_once, only_the_adapter_learns, thaw
-from conformance.assertions.logits import agree
+from conformance.assertions.logits import agree, differ
 from conformance.assertions.state import state_unchanged
 from conformance.assertions.trainer import SMOOTHING, as_by_hand, learnt_by_hand, resumed
 from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss, trained_case
-from conformance.clauses.preconditions import as_trained, checkpointings, labellings, labels, training_mode, usual_loss
+from conformance.clauses.preconditions import (
+    as_trained,
+    checkpointings,
+    in_the_cache,
+    labellings,
+    labels,
+    token_types,
+    training_mode,
+    typed,
+    usual_loss,
+)
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import called, first_steps, in_mode, not_checkpointed, with_labels, with_padding
-from conformance.core.sources import COLLATOR_DOC, PROMPT_TUNING_DOC, PROMPTING_DOC, TRAINER_DOC
+from conformance.core.sources import COLLATOR_DOC, GLOSSARY, PROMPT_TUNING_DOC, PROMPTING_DOC, TRAINER_DOC
 from conformance.oracles.table import handmade_cache
 from conformance.runs.judged_code import nothing_is_refused
 
@@ -85,6 +95,29 @@ def as_a_trainer_calls(lab: Lab, case: Case) -> None:
     got, expected = lab.forward(case, tokens), lab.forward(usual, tokens)
     agree(got, expected, f"the training forward answers otherwise when it is called by {case.call}")
     same_loss(of_one_batch(got), expected)
+
+
+@clause(
+    sources=("huggingface/peft#3336", "huggingface/transformers#17260", GLOSSARY),
+    requires=(token_types, labels),
+    follow_ups=typed,
+    decisive=3,
+    floor=Floor(may_refuse=True),
+)
+def types_count(lab: Lab, case: Case) -> None:
+    """Token types that are given with a text count as they do for the base model, behind virtual tokens too, or are refused.
+
+    A collator passes them. Behind a prefix, logits and loss are those of the manual forward with these types. Nobody says of what
+    type embeddings in front of the text are: there the answer is at least another one than without.
+    """
+    usual = called(case, "usual")
+    tokens = lab.generate(with_padding(usual, "left")).tokens
+    got = lab.forward(case, tokens)
+    if case.prefix.length and not in_the_cache(case):
+        differ(got, lab.forward(usual, tokens), "the types of tokens change nothing")
+        return
+    agree(got, lab.predict(case, handmade_cache, tokens), "the training forward answers otherwise with token types")
+    loss_by_hand(lab, got)
 
 
 @clause(

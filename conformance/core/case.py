@@ -157,8 +157,8 @@ Decoding = Literal[
 HANDED_IN = ("given", "given_static")
 """An empty cache that the user hands in: one that grows, or one of fixed size, which has room for all there will be."""
 
-Call = Literal["usual", "position", "tuple", "counted", "labels"]
-"""How a model is called; the last three are ways to train."""
+Call = Literal["usual", "position", "tuple", "counted", "labels", "types"]
+"""How a model is called; the last four are ways to train."""
 
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""
@@ -245,8 +245,8 @@ class Case(Part, frozen=True):
     tokens have one, or only ``some``: the last of each row, and every other one before it. ``mode``: after ``eval()`` or
     ``train()``.
     ``call``: how the model is called, beside the ``usual`` way: with the text by ``position``, that is, without a name; in
-    training also for a ``tuple`` in place of an output with names, with the items before a step ``counted``, or with the
-    ``labels`` of an encoder-decoder alone, of which it makes what its decoder reads.
+    training also for a ``tuple`` in place of an output with names, with the items before a step ``counted``, with the ``labels``
+    of an encoder-decoder alone, of which it makes what its decoder reads, or with the ``types`` of the tokens.
     ``autocast``: every call is made under ``torch.autocast``, which computes in bfloat16 what may be.
     ``checkpointing``: gradient checkpointing is off, or switched on, on the base model ``before`` it is wrapped, or ``after``.
     ``wrong`` is what is wrong with what is asked for, such that it cannot work. ``stacked``: the base model has a LoRA, too.

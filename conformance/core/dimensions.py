@@ -289,6 +289,7 @@ ASKED = (
         called_for_a_tuple="tuple",
         items_counted="counted",
         labels_without_decoder_ids="labels",
+        types_of_tokens="types",
     ),
     by_field("dtype", "asked", float32="float32", float64="float64", bfloat16="bfloat16", float16="float16"),
     by_field("autocast", "asked", no_autocast=False, under_autocast=True),

@@ -80,6 +80,11 @@ def parameters_of_forward(model: nn.Module) -> frozenset[str]:
     return _parameters(type(model).forward)
 
 
+def takes(family: Family, argument: str) -> bool:
+    """Whether the forward of the family's models has a parameter called ``argument``."""
+    return argument in _parameters(named(family.model).forward)
+
+
 @cache
 def _parameters(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)

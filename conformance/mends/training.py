@@ -9,9 +9,12 @@ from pkgutil import resolve_name
 from typing import Any
 from unittest import mock
 
+from torch.nn import functional
+
 from conformance.compat.checkpointing import forgetful
-from conformance.mends.generating import CAUSAL, ENCODER_DECODER, IN_THE_CACHE
-from conformance.runs.patching import around
+from conformance.families.inputs.text import TYPES
+from conformance.mends.generating import CAUSAL, ENCODER_DECODER, IN_THE_CACHE, virtual_tokens
+from conformance.runs.patching import around, given_to
 
 
 @contextmanager
@@ -74,3 +77,19 @@ def _shifted(smooth: Any, shifts: bool, outputs: Any, labels: Any, shift_labels:
 
 def _behind(smooth: Any, outputs: Any, labels: Any, **told: Any) -> Any:
     return smooth({"logits": outputs["logits"][:, -labels.shape[1] :]}, labels, **told)
+
+
+@contextmanager
+def types_are_passed_on() -> Iterator[None]:
+    """The base model is given the types of tokens; embeddings in front of the text are of the first type."""
+
+    def mended(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        types = kwargs.pop(TYPES, None)
+        if types is None or not self.active_peft_config.is_prompt_learning:
+            return forward(self, *args, **kwargs, **({} if types is None else {TYPES: types}))
+        wide = functional.pad(types, (virtual_tokens(self), 0))
+        with given_to(self.base_model, "forward", lambda given: {**given, TYPES: wide}):
+            return forward(self, *args, **kwargs)
+
+    with around(CAUSAL, "forward", mended):
+        yield

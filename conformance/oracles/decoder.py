@@ -16,7 +16,7 @@ from conformance.core.signals import NotApplicable
 from conformance.families import Family
 from conformance.families.build import parameters_of_forward
 from conformance.families.inputs import inputs_of
-from conformance.families.inputs.text import text
+from conformance.families.inputs.text import TYPES, text, token_types
 from conformance.methods.method import Injected
 
 NOTHING_ELSE: Mapping[str, bool] = {}
@@ -72,11 +72,24 @@ def forwards(
     _refuse(base, case, injected.length + len(ids))
     remembers = bool(injected.cache) or len(chunks) > 1
     cache, front = _cache(base, injected.cache, alone) if remembers else None, injected.embeddings
+    types = types_given(case, injected, len(ids))
+    typed = iter(() if types is None else types[None].split(list(chunks), dim=1))
     for piece in ids[None].split(list(chunks), dim=1):
         step, width = one_step(base, family, case, piece, past, alone, blind, front)
+        if types is not None:
+            step[TYPES] = next(typed)
         out = base(**step, **{caches.argument(base): cache}, use_cache=remembers, return_dict=True, **told)
         cache, past, blind, front = caches.returned(out) if remembers else None, past + width, 0, None
         yield out
+
+
+def types_given(case: Case, injected: Injected, count: int) -> Tensor | None:
+    """The types of a row's ``count`` tokens, ``(count,)``, if the Case says that they are given."""
+    if case.call != "types":
+        return None
+    if injected.embeddings is not None:
+        raise NotApplicable("nobody says of which type embeddings in front of the text are")
+    return token_types(count)
 
 
 def _refuse(base: Any, case: Case, length: int) -> None:

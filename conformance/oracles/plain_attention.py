@@ -20,17 +20,18 @@ from conformance.core.case import Case, Roles
 from conformance.core.signals import NotApplicable
 from conformance.families import Family
 from conformance.methods.method import Injected
-from conformance.oracles.decoder import answers
+from conformance.oracles.decoder import answers, types_given
 
 Weights = dict[str, Tensor]
 KeyValue = tuple[Tensor, Tensor]
 
 
 class Front(NamedTuple):
-    """What is in front of the text: each layer's keys and values, or embeddings ``(n, hidden)``."""
+    """What is in front of the text: each layer's keys and values, or embeddings ``(n, hidden)``; and its ``types``, if given."""
 
     filled: list[KeyValue]
     embeddings: Tensor
+    types: Tensor | None = None
 
     def before(self, layer: int) -> KeyValue | None:
         """The keys and values of a layer, if there are any."""
@@ -59,15 +60,16 @@ def plain_attention(base: Any, family: Family, case: Case, tokens: Tensor, injec
         raise NotApplicable("no decoder in plain tensor algebra for this family")
     weights = {name: value.detach().double() for name, value in base.state_dict().items()}
     steps, read = tokens.shape[1], answers(family, case, tokens)
-    fronts = [_front(injected.of(row), case) for row in case.rows]
+    fronts = [_front(injected.of(row), case, len(ids)) for row, ids in zip(case.rows, read, strict=True)]
     logits = [decoder(weights, case.roles, ids, front)[-steps:] for ids, front in zip(read, fronts, strict=True)]
     return torch.stack(logits)
 
 
-def _front(injected: Injected, case: Case) -> Front:
+def _front(injected: Injected, case: Case, count: int) -> Front:
     return Front(
         [(keys[0].double(), values[0].double()) for keys, values in injected.cache],
         torch.zeros(0, case.roles.width) if injected.embeddings is None else injected.embeddings[0].double(),
+        types_given(case, injected, count),
     )
 
 
@@ -156,6 +158,8 @@ def gpt2(weights: Weights, roles: Roles, ids: Tensor, front: Front) -> Tensor:
     """GPT-2: layer norm, learned positions, one projection for queries, keys and values."""
     x, positions = front.read(weights["transformer.wte.weight"], ids)
     x = x + weights["transformer.wpe.weight"][positions]
+    if front.types is not None:
+        x = x + weights["transformer.wte.weight"][front.types]
     for i in range(roles.layers):
 
         def linear(y: Tensor, name: str, layer: str = f"transformer.h.{i}") -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from conformance.core.case import IGNORED, PAD, START, Case
 from conformance.families import Family
 from conformance.families.inputs import inputs_of, request
-from conformance.families.inputs.text import MASKS, position_ids, text
+from conformance.families.inputs.text import MASKS, TYPES, position_ids, text, token_types
 from conformance.methods import method_named
 
 
@@ -115,6 +115,8 @@ def _batch(case: Case, family: Family, whole: list[Tensor], base: Any) -> dict[s
         given["attention_mask"] = mask.to(MASKS[case.mask])
     if case.given_positions:
         given["position_ids"] = position_ids(case, mask)
+    if case.call == "types":
+        given[TYPES] = _pad(case, [token_types(len(row)) for row in whole], 0)
     return given | _of_method(case) | _beside_labels(case, whole)
 
 

@@ -38,6 +38,9 @@ SILENT = {
     ("masks.given_positions", "t5"),
     ("positions.start_after_prefix", "t5"),
     ("positions.skip_padding", "t5"),
+    ("training.types_count", "gemma3"),
+    ("training.types_count", "llama"),
+    ("training.types_count", "t5"),
 }
 """Items that say nothing, each for a reason that lies in the family."""
 OF_THE_CACHE = {"injection.present", "injection.faithful", "injection.order_free"}

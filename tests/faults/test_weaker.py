@@ -95,6 +95,7 @@ GROSS = {
     "twice": "cache_reused",
     "two_equal_rows": "only_the_first_row",
     "two_layers": "contents_ignored",
+    "types_change_something": "types_are_dropped",
     "unprojected": "contents_ignored",
     "usual_numbers": "prefix_kept_in_float32",
     "values_of_a_text": "begins_at_random_whatever_is_told",

@@ -371,6 +371,13 @@ def loss_doubled(forward: Any, *args: Any, **kwargs: Any) -> Any:
     return out
 
 
+def rolled_in_training_forward(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The logits of forward are those of other tokens."""
+    out = forward(*args, **kwargs)
+    out.logits = out.logits.roll(1, dims=-1)
+    return out
+
+
 def doubled_by_a_trainer(compute: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """The loss that a Trainer computes of a PEFT model is twice what it should be."""
     return (1 + hasattr(self.model, "active_peft_config")) * compute(self, *args, **kwargs)
@@ -410,6 +417,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "encoder-decoder-text-without-a-name": every_second_text_is_another,
     "trainer-drops-tasks": labels_dropped,
     "checkpoint-without-the-network": twice_as_large,
+    "types-of-tokens-are-dropped": rolled_in_training_forward,
     "smoothing-asks-another-model": doubled_by_a_trainer,
     "smoothing-counts-virtual-tokens": doubled_by_a_trainer,
     "training-counts-pads": constant_loss_where_there_are_pads,

@@ -189,6 +189,7 @@ WRITTEN = {
     "called_for_a_tuple": called(PLAIN, "tuple"),
     "items_counted": called(PLAIN, "counted"),
     "labels_without_decoder_ids": called(PLAIN, "labels"),
+    "types_of_tokens": called(PLAIN, "types"),
     "float32": PLAIN,
     "float64": in_double(PLAIN),
     "bfloat16": in_dtype(PLAIN, "bfloat16"),

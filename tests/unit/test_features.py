@@ -98,6 +98,7 @@ PAIRS = {
     "called_for_a_tuple": Pair(case(call="tuple"), case()),
     "items_counted": Pair(case(call="counted"), case()),
     "labels_without_decoder_ids": Pair(case(call="labels"), case()),
+    "types_of_tokens": Pair(case(call="types"), case()),
     "told_length": Pair(case(limit="length"), case()),
     "most_tokens_end": Pair(case(ends=True), case()),
     "streamed": Pair(case(streamed=True), case()),

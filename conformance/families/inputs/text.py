@@ -59,6 +59,15 @@ def position_ids(case: Case, mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1 + case.position_shift).clamp(min=0) * mask
 
 
+TYPES = "token_type_ids"
+"""The argument that says of which type each token is, for models that tell segments of a text apart."""
+
+
+def token_types(count: int) -> Tensor:
+    """The types of a row's first ``count`` tokens, ``(count,)``: 1 and 0 in turn; type 0 alone may be the same as none."""
+    return (torch.arange(count) + 1) % 2
+
+
 def images(case: Case, family: Family) -> Tensor:
     """One image for each row, ``(rows, channels, size, size)``, in the Case's dtype. Like a text it depends on its row alone."""
     pixels = family.pixels

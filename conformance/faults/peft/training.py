@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from conformance.core.case import PAD
-from conformance.faults.patching import CAUSAL, MODEL, after, arguments, encoded, prompt
+from conformance.faults.patching import CAUSAL, MODEL, after, arguments, both, encoded, prompt, running
 from conformance.faults.registry import Fired, in_peft
 from conformance.faults.weaker import answers, injection, training
 from conformance.runs.patching import Patched, around
@@ -125,6 +125,19 @@ def peft_resumes_from_the_beginning(fired: Fired) -> Patched:
         return result
 
     return around(MODEL, "load_adapter", wrapper)
+
+
+@in_peft(clause="training.types_count", family="gpt2", weaker=training.trained_forward)
+def peft_types_of_the_token_before(fired: Fired) -> Patched:
+    """Each token has the type of the one before it, the first that of the last."""
+    inside: list[str] = []
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if fired(inside and kwargs.get("token_type_ids") is not None):
+            kwargs["token_type_ids"] = kwargs["token_type_ids"].roll(1, -1)
+        return original(self, *args, **kwargs)
+
+    return both(running("forward", inside), around("transformers:GPT2Model", "forward", wrapper))
 
 
 @in_peft(clause="training.smoothing_agrees", weaker=training.trained_once)

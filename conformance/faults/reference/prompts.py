@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from conformance.core.case import PAD
+from conformance.families.inputs.text import TYPES
 from conformance.faults.common import half, rounded
 from conformance.faults.registry import PlantedPrompt, in_reference
 from conformance.faults.weaker import answers, lifecycle, precision
@@ -132,6 +133,16 @@ class PromptPartlyDetached(PlantedPrompt):
         self.fired()
         found = super().front(rows)
         return torch.cat([found[:, :-1], found[:, -1:].detach()], dim=1)
+
+
+@planted(clause="training.types_count", family="gpt2")
+class TypesStayOutside(PlantedPrompt):
+    """The types of tokens do not reach the base model."""
+
+    def trained(self, request: Mapping[str, Any]) -> Any:
+        """Leave them out."""
+        self.fired(TYPES in request)
+        return super().trained({name: value for name, value in request.items() if name != TYPES})
 
 
 @planted(clause="training.gradient_agrees", weaker=answers.step_logits)

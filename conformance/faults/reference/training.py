@@ -12,6 +12,7 @@ from torch import Tensor
 
 from conformance.compat.checkpointing import forgetful
 from conformance.core.case import PAD
+from conformance.families.inputs.text import TYPES
 from conformance.faults.registry import Planted, in_reference
 from conformance.faults.weaker import answers, injection, training
 from conformance.methods.reference.cache import Read
@@ -168,6 +169,27 @@ class GradientDoubledInTrainingMode(Planted):
         if self.fired(self.training):
             out.loss = 2 * out.loss - out.loss.detach()
         return out
+
+
+@in_reference(clause="training.types_count", family="gpt2")
+class TypesAreDropped(Planted):
+    """The types of tokens go nowhere."""
+
+    def forward(self, **request: Any) -> Any:
+        """Drop them."""
+        self.fired(request.pop(TYPES, None) is not None)
+        return super().forward(**request)
+
+
+@in_reference(clause="training.types_count", family="gpt2", weaker=training.types_change_something)
+class TypesOfTheTokenBefore(Planted):
+    """Each token has the type of the one before it, the first that of the last."""
+
+    def typed(self, request: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Move them."""
+        types = super().typed(request)
+        self.fired(types)
+        return {name: value.roll(1, -1) for name, value in types.items()}
 
 
 @in_reference(clause="training.smoothing_agrees", weaker=training.trained_once)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from conformance.assertions.learning import only_the_adapter_learns, thaw
-from conformance.assertions.logits import agree
+from conformance.assertions.logits import agree, differ
 from conformance.assertions.trainer import as_by_hand, learnt_by_hand
 from conformance.assertions.training import loss_by_hand, loss_of_rows, same_loss
 from conformance.clauses import training
-from conformance.clauses.preconditions import labels
+from conformance.clauses.preconditions import labels, token_types
 from conformance.clauses.registry import clause_named
 from conformance.core import relations
 from conformance.core.case import Case
@@ -43,6 +43,14 @@ def for_a_tuple(lab: Lab, case: Case) -> None:
     got, expected = lab.forward(relations.called(case, "tuple"), tokens), lab.forward(case, tokens)
     agree(got, expected)
     same_loss(got, expected)
+
+
+def types_change_something(lab: Lab, case: Case) -> None:
+    """With token types the training forward answers otherwise than without."""
+    tokens, usual = lab.some_tokens(case), relations.with_padding(case, "right")
+    with_types = relations.called(usual, "types")
+    if token_types(with_types):
+        differ(lab.forward(with_types, tokens), lab.forward(usual, tokens), "with token types")
 
 
 def trained_once(lab: Lab, case: Case) -> None:

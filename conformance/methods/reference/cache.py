@@ -19,6 +19,7 @@ from conformance.core.case import START
 from conformance.devices.place_model import execution_device
 from conformance.families.build import decoder_layers, parameters_of_forward
 from conformance.families.inputs import inputs_of
+from conformance.families.inputs.text import TYPES
 from conformance.methods.reference.adapters import Adapters
 from conformance.methods.reference.beams import best_answers
 from conformance.methods.reference.decoding import Decoding, Forced, asked_of
@@ -150,9 +151,13 @@ class ReferencePrefix(Adapters):
         first = self.read(request)
         rest = {name: value for name, value in request.items() if name not in TEXT and name != "labels"}
         labelled = {} if first.labels is None else {"labels": first.labels}
-        given = {**rest, **first.text, **first.beside, **labelled, "position_ids": first.positions}
+        given = {**rest, **self.typed(rest), **first.text, **first.beside, **labelled, "position_ids": first.positions}
         given["attention_mask"] = self.attention(first.mask, first.positions.shape[1])
         return self.run(self.cache(len(first.mask)), self.known(given))
+
+    def typed(self, request: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The types of the tokens that are read, where they are given: virtual tokens in the cache need none."""
+        return {TYPES: request[TYPES]} if TYPES in request else {}
 
     def gradient_checkpointing_enable(self) -> None:
         """The base model's own switch."""

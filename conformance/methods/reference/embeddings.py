@@ -66,6 +66,11 @@ class ReferencePrompt(ReferencePrefix):
         """The labels, with none for the virtual tokens."""
         return torch.nn.functional.pad(labels, (self.length, 0), value=IGNORED)
 
+    def typed(self, request: Mapping[str, Any]) -> dict[str, Tensor]:
+        """With virtual tokens of the first type in front, as PEFT has it in models that classify."""
+        types = super().typed(request)
+        return {name: torch.nn.functional.pad(value, (self.length, 0)) for name, value in types.items()}
+
     def order(self, mask: Tensor) -> Tensor:
         """The columns of ``mask`` ``(rows, n + width)`` in the order in which an encoder reads them: pads on the left first."""
         begun = mask[:, self.length :].cumsum(-1) > 0
