@@ -70,7 +70,7 @@ def loss_of_the_active_adapter() -> Iterator[None]:
 
 @contextmanager
 def projected_in_training_only() -> Iterator[None]:
-    """Where no gradient is recorded what was projected is used, and not written into the parameters."""
+    """Where no gradient is recorded what was projected is used, and not written into the parameters; nor where it is saved."""
 
     def mended(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         weight = self.delta_embedding.weight
@@ -80,7 +80,11 @@ def projected_in_training_only() -> Iterator[None]:
             weight.data = before
         return out
 
-    with around(ENCODER, "forward", mended):
+    def saving(read: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            return read(self, *args, **kwargs)
+
+    with around(ENCODER, "forward", mended), around("peft:PeftModel", "get_prompt_embedding_to_save", saving):
         yield
 
 
