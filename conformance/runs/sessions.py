@@ -13,6 +13,7 @@ from torch import Tensor
 from conformance.compat import caches
 from conformance.core.case import Case
 from conformance.core.signals import violation
+from conformance.methods import method_named
 from conformance.methods.method import DEFAULT_ADAPTER
 from conformance.runs.judged_code import guarded
 from conformance.runs.trace import Trace
@@ -47,8 +48,13 @@ class LiveSession:
         return said, got
 
     def learn(self, asked: Case, tokens: Tensor) -> Trace:
-        """One step of an optimiser: the training forward with these labels, its loss, and what follows from it."""
+        """One step of an optimiser: the training forward with these labels, its loss, and what follows from it.
+
+        Where the method trains no virtual token of this Case there may be nothing to take a step with.
+        """
         learning = list(self.subject.learning().values())
+        if not learning and not method_named(asked.method).trained(asked):
+            return self.lab.forward_on(self.subject, asked, tokens)
         if not learning:
             raise violation("parameters of the adapter that are trained", "none", "some: nothing has frozen them")
         for parameter in learning:
