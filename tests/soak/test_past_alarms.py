@@ -7,6 +7,10 @@ import pytest
 from conformance.clauses.registry import clause_named
 from conformance.core.case import from_json
 from conformance.core.outcome import Outcome
+from conformance.engine.controls import run
+from conformance.engine.explain import with_mends
+from conformance.engine.known import load, shipped
+from conformance.runs.lab import Lab
 from conformance.session.judge import run_case
 from conformance.soak.spread import Processes
 from conformance.soak.work import Work
@@ -45,6 +49,11 @@ PAST = {
         '{"activation":"gelu_pytorch_tanh","ffn":12,"positions":32,"sliding":[true],"tied":true,"width":6,"window":6},"rows":'
         '[{"seed":7}],"seed":6}',
     ),
+    "a step of training where all of a context is outputs, which nothing trains": (
+        "sessions.story",
+        '{"family":"llama","method":"CPT","new_tokens":2,"prefix":{"context":"examples","seed":3},"roles":{"activation":"silu",'
+        '"rope":"default"},"seed":1,"story":[{"do":"save"},{"do":"resume"},{"do":"train"},{}]}',
+    ),
 }
 SILENT = {"injection.current"}
 """Clauses of which the Cases above show nothing, and now say so."""
@@ -71,4 +80,14 @@ def test_peft_is_not_blamed_either(name: str) -> None:
     clause, text = PAST[name]
     example = run_case(clause_named(clause), from_json(text), confirmed=True)
     assert not isinstance(example, str)
+    assert example.outcome is Outcome.CONFORMS or example.known, example
+
+
+def test_neither_is_mended_peft_where_saving_projects_a_context() -> None:
+    case = from_json(
+        '{"family":"gpt2","method":"CPT","new_tokens":2,"prefix":{"context":"examples","length":5,"radii":"narrow","seed":5},'
+        '"roles":{"activation":"relu","positions":32},"seed":7,"story":[{"do":"save"}]}'
+    )
+    with with_mends(Lab("peft"), load(shipped())) as mended:
+        example = run(clause_named("sessions.story"), mended, case)
     assert example.outcome is Outcome.CONFORMS, example
