@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def by_trainer(
     from transformers import PrinterCallback, Trainer, default_data_collator
 
     rows = [{name: value[index] for name, value in batch.items()} for index in range(len(batch["labels"]))]
-    with _random_numbers_kept(), own_checkpoints_are_read():
+    with _random_numbers_kept(), _held_is_not_walked(), own_checkpoints_are_read():
         told = _arguments(folder, len(rows), smoothing)
         trainer = Trainer(model=model, args=told, train_dataset=rows, data_collator=default_data_collator)
         trainer.remove_callback(PrinterCallback)
@@ -78,6 +79,19 @@ def by_loop(
         optimiser.step()
         wrapper.checkpoint(folder / f"{step + 1}.safetensors")
     return losses
+
+
+@contextmanager
+def _held_is_not_walked() -> Iterator[None]:
+    """A Trainer collects garbage when it is done: what it made itself, not all Traces and models that this process remembers."""
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager
