@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.cache import read_in_pieces, returns_the_same_kind
 from conformance.assertions.logits import agree
-from conformance.clauses.preconditions import (
-    at_the_edge,
-    chunked,
-    decoder_only,
-    no_cache,
-    other_caches,
-    room_for_two_turns,
-    several_chunks,
-    windows,
-)
+from conformance.clauses.follow_ups import at_the_edge, chunked, no_cache, other_caches
+from conformance.clauses.preconditions import decoder_only, room_for_two_turns, several_chunks, windows
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import first_steps, row_alone, with_cache, with_decoding, without_prefix
 from conformance.core.sources import KV_CACHE_DOC

@@ -15,18 +15,17 @@ from conformance.assertions.decoding import (
 from conformance.assertions.lengths import ends_as_told, text_and_answer
 from conformance.assertions.logits import agree, agree_on_tokens, identical
 from conformance.assertions.returned import returned_by_hand, scores_are_logits
-from conformance.clauses.preconditions import (
+from conformance.clauses.follow_ups import (
     all_returned,
     by_assistant,
-    eager_attention,
     limits,
     looked_up,
-    one_of_few,
     processed,
     sampled,
     searched,
     stopped,
 )
+from conformance.clauses.preconditions import eager_attention, one_of_few
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import told_by_tokens, with_decoding
 from conformance.core.sources import GENERATION_DOC, PREFIX_TUNING_DOC, PROCESSORS_DOC, STRATEGIES_DOC

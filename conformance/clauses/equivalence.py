@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conformance.assertions.logits import agree, agree_on_tokens
-from conformance.clauses.preconditions import by_position, in_plain_algebra, loaded_with_text, text_fits
+from conformance.clauses.follow_ups import by_position, loaded_with_text
+from conformance.clauses.preconditions import in_plain_algebra, text_fits
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import called, first_steps, with_embeds
 from conformance.core.sources import PREFIX_TUNING_DOC, PROMPT_TUNING_DOC, STORY

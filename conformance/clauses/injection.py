@@ -8,12 +8,12 @@ from conformance.assertions.cache import equal_contents, grows_by_one, no_layer_
 from conformance.assertions.gradients import gradients_of_rows, optimiser_step, visible_virtual_tokens
 from conformance.assertions.logits import agree, differ, identical
 from conformance.assertions.state import inputs_unmodified, state_unchanged
+from conformance.clauses.follow_ups import shortest
 from conformance.clauses.preconditions import (
     in_reach,
     in_the_cache,
     keys_carry_position,
     many_virtual_tokens,
-    shortest,
     something_learns,
     trained_in_reach,
 )

@@ -17,7 +17,8 @@ from conformance.assertions.lifecycle import (
 from conformance.assertions.logits import agree, identical
 from conformance.assertions.state import equal_rows, methods_put_back
 from conformance.assertions.training import ANSWER, generated_text, taught_case, train_until_learned
-from conformance.clauses.preconditions import a_lora, beginnings, one_row, projection, stackings, told_how_to_begin
+from conformance.clauses.follow_ups import beginnings, stackings
+from conformance.clauses.preconditions import a_lora, one_row, projection, told_how_to_begin
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import first_steps, other_length, other_prefix, without_prefix
 from conformance.core.signals import violation

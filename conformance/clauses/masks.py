@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from conformance.assertions.logits import agree
 from conformance.assertions.positions import requires_position_ids
 from conformance.assertions.training import loss_of_rows, same_loss
-from conformance.clauses.preconditions import both_sides, decoder_masks, encoder_decoder, many_rows, other_masks
+from conformance.clauses.follow_ups import both_sides, decoder_masks, other_masks
+from conformance.clauses.preconditions import encoder_decoder, many_rows
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import (
     first_steps,

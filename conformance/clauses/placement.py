@@ -13,13 +13,11 @@ from conformance.assertions.placement import (
     trains_as_on_one_device,
     transfers_bounded,
 )
+from conformance.clauses.follow_ups import decodings, greedy, greedy_and_beams
 from conformance.clauses.preconditions import (
     adapter_made,
     away_or_loaded,
     by_hand,
-    decodings,
-    greedy,
-    greedy_and_beams,
     made_by_transformers,
     spelled_otherwise,
 )

@@ -13,7 +13,8 @@ from conformance.assertions.precision import (
     right_in_double,
     right_up_to_rounding,
 )
-from conformance.clauses.preconditions import autocasts, doubles, halves, in_reach, one_of_few
+from conformance.clauses.follow_ups import autocasts, doubles, halves
+from conformance.clauses.preconditions import in_reach, one_of_few
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, in_single
 from conformance.core.signals import violation

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from conformance.assertions.lifecycle import as_before
 from conformance.assertions.refusals import refused_or_honoured
-from conformance.clauses.preconditions import something_wrong, wrongly_asked
+from conformance.clauses.follow_ups import wrongly_asked
+from conformance.clauses.preconditions import something_wrong
 from conformance.clauses.registry import clause
 from conformance.core.signals import violation
 

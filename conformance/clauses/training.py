@@ -10,17 +10,8 @@ from conformance.assertions.logits import agree, differ
 from conformance.assertions.state import state_unchanged
 from conformance.assertions.trainer import SMOOTHING, as_by_hand, learnt_by_hand, resumed
 from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss, trained_case
-from conformance.clauses.preconditions import (
-    as_trained,
-    checkpointings,
-    in_the_cache,
-    labellings,
-    labels,
-    token_types,
-    training_mode,
-    typed,
-    usual_loss,
-)
+from conformance.clauses.follow_ups import as_trained, checkpointings, labellings, training_mode, typed
+from conformance.clauses.preconditions import in_the_cache, labels, token_types, usual_loss
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import called, first_steps, in_mode, not_checkpointed, with_labels, with_padding
 from conformance.core.sources import COLLATOR_DOC, GLOSSARY, PROMPT_TUNING_DOC, PROMPTING_DOC, TRAINER_DOC

@@ -16,7 +16,7 @@ from conformance.assertions.decoding import (
     stopped_by_hand,
     told_text_only,
 )
-from conformance.clauses.preconditions import by_assistant, looked_up
+from conformance.clauses.follow_ups import by_assistant, looked_up
 from conformance.core.case import PAD, START, Case, Row
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import beam_searched, first_steps, in_double, with_decoding, without_prefix

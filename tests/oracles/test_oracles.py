@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from conformance.assertions.gradients import predicted_gradients
-from conformance.clauses.preconditions import loaded_with_text, something_learns, text_fits
+from conformance.clauses.follow_ups import loaded_with_text
+from conformance.clauses.preconditions import something_learns, text_fits
 from conformance.compat.caches import KeysValues
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.finding import DEFAULT_METHOD

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from conformance.assertions.returned import returned_by_hand, scores_are_logits
-from conformance.clauses.preconditions import all_returned, eager_attention
+from conformance.clauses.follow_ups import all_returned
+from conformance.clauses.preconditions import eager_attention
 from conformance.core.case import Case
 from conformance.core.relations import without_prefix
 from conformance.core.signals import Violation

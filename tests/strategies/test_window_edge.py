@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.clauses.preconditions import at_the_edge, windows
+from conformance.clauses.follow_ups import at_the_edge
+from conformance.clauses.preconditions import windows
 from conformance.core.case import Case
 from conformance.engine.search import drawn
 from conformance.families import family_named

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 from msgspec.structs import replace
 
-from conformance.clauses.preconditions import other_caches
+from conformance.clauses.follow_ups import other_caches
 from conformance.compat import cache_kinds, caches
 from conformance.core.case import HANDED_IN, Case, Prefix, Roles, Row
 from conformance.core.relations import with_cache

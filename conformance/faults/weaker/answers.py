@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from conformance.assertions.logits import agree, agree_on_tokens, identical
-from conformance.clauses import equivalence, preconditions
+from conformance.clauses import equivalence, follow_ups
 from conformance.core import relations
 from conformance.core.case import Case
 from conformance.core.decodings import CHUNK
@@ -83,7 +83,7 @@ def of_one_template(lab: Lab, case: Case) -> None:
 
 def loaded_with_text(lab: Lab, case: Case) -> None:
     """Virtual tokens that hold a real text answer as the text does: of embeddings, whose matrices are then of ones."""
-    (held,) = preconditions.loaded_with_text(case)
+    (held,) = follow_ups.loaded_with_text(case)
     step_logits(lab, held)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.assertions.decoding import cut_by_hand, processed_by_hand, same_answers, same_tokens
 from conformance.assertions.logits import agree
-from conformance.clauses.preconditions import all_returned, by_assistant, processed, sampled, searched, stopped
+from conformance.clauses.follow_ups import all_returned, by_assistant, processed, sampled, searched, stopped
 from conformance.core.case import Case
 from conformance.core.decodings import DECODINGS
 from conformance.core.relations import with_attention, with_decoding
