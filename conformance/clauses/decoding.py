@@ -25,7 +25,7 @@ from conformance.clauses.follow_ups import (
     searched,
     stopped,
 )
-from conformance.clauses.preconditions import eager_attention, one_of_few
+from conformance.clauses.preconditions import eager_attention
 from conformance.clauses.registry import Floor, clause
 from conformance.core.relations import told_by_tokens, with_decoding
 from conformance.core.sources import GENERATION_DOC, PREFIX_TUNING_DOC, PROCESSORS_DOC, STRATEGIES_DOC
@@ -127,7 +127,7 @@ def assisted(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("arXiv:2211.17192", "huggingface/transformers#22211"),
-    requires=(one_of_few,),
+    one_in=4,
     follow_ups=by_assistant,
     decisive=2,
     floor=Floor(may_refuse=True),

@@ -14,7 +14,7 @@ from conformance.assertions.precision import (
     right_up_to_rounding,
 )
 from conformance.clauses.follow_ups import autocasts, doubles, halves
-from conformance.clauses.preconditions import in_reach, one_of_few
+from conformance.clauses.preconditions import in_reach
 from conformance.clauses.registry import clause
 from conformance.core.relations import first_steps, in_single
 from conformance.core.signals import violation
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 @clause(
     sources=("huggingface/peft#688", DTYPE_DOC),
-    requires=(one_of_few, in_reach),
+    one_in=4,
+    requires=(in_reach,),
     follow_ups=halves,
     decisive=3,
 )
@@ -52,7 +53,8 @@ def half(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("huggingface/peft#62", "huggingface/peft#1706", DTYPE_DOC),
-    requires=(one_of_few, in_reach),
+    one_in=4,
+    requires=(in_reach,),
     follow_ups=autocasts,
     decisive=3,
 )
@@ -70,7 +72,8 @@ def autocast(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("huggingface/peft#688",),
-    requires=(one_of_few, in_reach),
+    one_in=4,
+    requires=(in_reach,),
     follow_ups=doubles,
     decisive=3,
 )
@@ -92,7 +95,7 @@ def double(lab: Lab, case: Case) -> None:
 
 @clause(
     sources=("huggingface/peft#2043", DTYPE_DOC, PEFT_MODEL_DOC),
-    requires=(one_of_few,),
+    one_in=4,
     follow_ups=doubles,
     control="runs",
     decisive=2,

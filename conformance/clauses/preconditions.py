@@ -13,15 +13,6 @@ from conformance.core.story import TWO_TURNS
 from conformance.families import family_named
 from conformance.methods import method_named
 
-FEW = 4
-"""Of so many Cases one is run in another precision, or with an assistant, which takes models of its own."""
-
-
-@precondition(otherwise="It is not among the few Cases for which models of their own are built")
-def one_of_few(case: Case) -> bool:
-    """One Case of four, as its seeds decide."""
-    return (case.seed + case.prefix.seed) % FEW == 0
-
 
 @precondition(otherwise="The method puts nothing into the cache")
 def in_the_cache(case: Case) -> bool:

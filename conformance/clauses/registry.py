@@ -57,6 +57,7 @@ class Floor(Struct, frozen=True, kw_only=True):
     may_refuse: bool = False
 
 
+NOT_AMONG = "It is not among the few Cases for which models of their own are built"
 COUNTING_PADS = Floor(share=0.4)
 """Some base models count pads as positions when they are trained, with or without a prefix. Measured: at least 0.57."""
 
@@ -64,6 +65,8 @@ COUNTING_PADS = Floor(share=0.4)
 class Clause(Struct, frozen=True, kw_only=True):
     """One claim.
 
+    * ``one_in``: of so many Cases one is judged, as its seeds decide, where each takes models of its own: in another precision,
+      or of an assistant;
     * ``requires``: what a Case must have for the claim to say anything;
     * ``follow_ups``: makes the Cases that are judged in place of a drawn one;
     * ``control``: ``same`` where the claim also means something without a prefix, else ``runs`` (the base model must run), or
@@ -82,6 +85,7 @@ class Clause(Struct, frozen=True, kw_only=True):
     explanation: str
     check: Check
     sources: tuple[str, ...] = ()
+    one_in: int = 1
     requires: tuple[Precondition, ...] = ()
     follow_ups: Callable[[Case], tuple[Case, ...]] | None = None
     control: Control = "same"
@@ -107,7 +111,9 @@ class Clause(Struct, frozen=True, kw_only=True):
         return case and replace(case, method=method, prefix=method_named(method).meant(case.prefix))
 
     def missing(self, case: Case) -> str:
-        """What ``case`` lacks for the claim to say anything, in words; empty if nothing."""
+        """Why the claim is not judged of ``case``, in words: nobody asks, or what it lacks; empty if it is."""
+        if (case.seed + case.prefix.seed) % self.one_in:
+            return NOT_AMONG
         return next((needed.otherwise for needed in self.requires if not needed(case)), "")
 
 
@@ -117,6 +123,7 @@ _clauses: dict[str, Clause] = {}
 def clause(  # noqa: PLR0913 - each says one thing of a claim
     *,
     sources: Iterable[str] = (),
+    one_in: int = 1,
     requires: Iterable[Precondition] = (),
     follow_ups: Callable[[Case], tuple[Case, ...]] | None = None,
     control: Control = "same",
@@ -141,6 +148,7 @@ def clause(  # noqa: PLR0913 - each says one thing of a claim
             explanation=explanation,
             check=check,
             sources=tuple(sources),
+            one_in=one_in,
             requires=tuple(requires),
             follow_ups=follow_ups,
             control=control,

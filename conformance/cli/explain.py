@@ -88,6 +88,8 @@ def _clause_lines(clause: Clause) -> Iterator[str]:
     if clause.explanation:
         yield "\n" + "\n".join(f"  {line}".rstrip() for line in clause.explanation.splitlines())
     yield ""
+    if clause.one_in > 1:
+        yield f"  judges    one Case of {clause.one_in}, as its seeds decide"
     yield from (f"  needs     {needed.need}" for needed in clause.requires)
     control = {
         "same": "the same claim about the base model without a prefix",

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from conformance.clauses import clauses, registry, select
-from conformance.clauses.registry import Clause, precondition
+from conformance.clauses.registry import NOT_AMONG, Clause, precondition
 from conformance.core.case import Case, Prefix, Row
 from conformance.core.errors import UserError
 
@@ -60,6 +61,27 @@ def test_what_a_case_lacks_is_told_in_words(made: Clause) -> None:
     assert made.missing(CASE) == "There is only one row"
     assert made.missing(Case(family="llama", prefix=Prefix(length=0))) == "The prefix has no length"
     assert made.missing(Case(family="llama", rows=(Row(), Row()))) == ""
+
+
+def test_one_of_so_many_cases_is_judged_as_its_seeds_decide(made: Clause) -> None:
+    dear, seeds = replace(made, one_in=3, requires=()), [(seed, other) for seed in range(3) for other in range(3)]
+    missing = [dear.missing(Case(family="llama", seed=seed, prefix=Prefix(seed=other))) for seed, other in seeds]
+    assert [seed for seed, why in zip(seeds, missing, strict=True) if not why] == [(0, 0), (1, 2), (2, 1)]
+    assert set(missing) == {"", "It is not among the few Cases for which models of their own are built"}
+
+
+def test_that_a_case_is_not_among_the_few_is_said_before_what_it_lacks(made: Clause) -> None:
+    dear, another = replace(made, one_in=3), Case(family="llama", seed=1)
+    assert (made.missing(another), dear.missing(another)) == ("There is only one row", NOT_AMONG)
+    assert dear.missing(CASE) == "There is only one row"
+
+
+def test_a_clause_says_of_how_many_cases_one_is_judged(made: Clause) -> None:
+    @registry.clause(one_in=3)
+    def dear(lab: object, case: Case) -> None:
+        """It holds, of models of its own."""
+
+    assert (made.one_in, registry._clauses["test_registry.dear"].one_in) == (1, 3)
 
 
 def test_a_precondition_says_the_need_and_what_is_otherwise(made: Clause) -> None:
