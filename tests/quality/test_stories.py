@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -73,8 +74,8 @@ def test_an_adapter_of_another_size_than_the_model_needs_breaks_no_harness() -> 
 def test_what_the_base_model_answered_may_be_refused_with_virtual_tokens_but_not_what_they_answered(
     story: str, outcome: Outcome
 ) -> None:
-    steps = tuple(Act(do=do, decoding="searched") if do == "generate" else Act(do=do) for do in story.split(", "))
-    case = replace(SMALLEST, story=steps)
+    steps = [{"do": do, "decoding": "searched"} if do == "generate" else {"do": do} for do in story.split(", ")]
+    case = replace(SMALLEST, story=msgspec.convert(steps, tuple[Act, ...]))
     last, answered = story.split(", ").count("generate"), []
 
     def refuses_the_last(original: Any, self: Any, **given: Any) -> Any:
