@@ -103,6 +103,11 @@ def as_trained(case: Case) -> tuple[Case, ...]:
     return (called(with_padding(case, "right"), ways[case.seed % len(ways)]),)
 
 
+def counted_alone(case: Case) -> Case:
+    """The same batch, where its items are counted the only one before a step; else called as usual."""
+    return called(case, "counted_alone" if case.call == "counted" else "usual")
+
+
 def typed(case: Case) -> tuple[Case, ...]:
     """With types of two kinds, in turn; pads on the right, as in training, where no base model minds them."""
     return (called(with_padding(case, "right"), "types"),)

@@ -10,7 +10,7 @@ from conformance.assertions.logits import agree, differ
 from conformance.assertions.state import state_unchanged
 from conformance.assertions.trainer import SMOOTHING, as_by_hand, learnt_by_hand, resumed
 from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss, trained_case
-from conformance.clauses.follow_ups import as_trained, checkpointings, labellings, training_mode, typed
+from conformance.clauses.follow_ups import as_trained, checkpointings, counted_alone, labellings, training_mode, typed
 from conformance.clauses.preconditions import in_the_cache, labels, token_types, usual_loss
 from conformance.clauses.registry import COUNTING_PADS, Floor, clause
 from conformance.core.relations import called, first_steps, in_mode, not_checkpointed, with_labels, with_padding
@@ -78,14 +78,15 @@ def loss_agrees(lab: Lab, case: Case) -> None:
 def as_a_trainer_calls(lab: Lab, case: Case) -> None:
     """In whatever way a trainer calls forward, logits and loss are those of the usual call with names.
 
-    The text without a name; return_dict=False; the number of labelled tokens of all batches before a step, by which each batch's
-    sum is divided; and the labels of an encoder-decoder alone, whose decoder then reads them shifted by one.
+    The text without a name; return_dict=False; the labels of an encoder-decoder alone, which its decoder reads shifted by one;
+    and the number of labelled tokens of all batches before a step, by which each batch's sum is divided. What a method with a
+    loss of its own divides by nobody says: but each of two batches that are alike has half the loss that it has alone.
     """
     usual = called(case, "usual")
     tokens = lab.generate(with_padding(usual, "left")).tokens
     got, expected = lab.forward(case, tokens), lab.forward(usual, tokens)
     agree(got, expected, f"the training forward answers otherwise when it is called by {case.call}")
-    same_loss(of_one_batch(got), expected)
+    same_loss(of_one_batch(got), expected if usual_loss(case) else lab.forward(counted_alone(case), tokens))
 
 
 @clause(

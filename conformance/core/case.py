@@ -157,8 +157,8 @@ Decoding = Literal[
 HANDED_IN = ("given", "given_static")
 """An empty cache that the user hands in: one that grows, or one of fixed size, which has room for all there will be."""
 
-Call = Literal["usual", "position", "tuple", "counted", "labels", "types"]
-"""How a model is called; the last four are ways to train."""
+Call = Literal["usual", "position", "tuple", "counted", "counted_alone", "labels", "types"]
+"""How a model is called; the last five are ways to train."""
 
 Device = Union[Annotated[int, Meta(ge=0, le=7)], Literal["cpu", "disk"]]  # noqa: UP007 - evaluated on Python 3.10 too
 """Number of a device, or where weights wait that no device holds."""

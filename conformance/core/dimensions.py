@@ -288,6 +288,7 @@ ASKED = (
         called_by_position="position",
         called_for_a_tuple="tuple",
         items_counted="counted",
+        own_items_counted="counted_alone",
         labels_without_decoder_ids="labels",
         types_of_tokens="types",
     ),

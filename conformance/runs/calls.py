@@ -23,6 +23,8 @@ from conformance.runs.watching import Streamer, Told, Watching
 
 ACCUMULATED = 2
 """Batches before a step, where their items are counted: a trainer tells each how many there are in all."""
+COUNTED = {"counted": ACCUMULATED, "counted_alone": 1}
+"""Of how many batches a trainer counts the items, by how it calls."""
 MADE_OF_LABELS = frozenset({"decoder_input_ids", "decoder_attention_mask"})
 """What an encoder-decoder makes of labels by itself."""
 
@@ -106,16 +108,25 @@ def forward(subject: Subject, case: Case, given: dict[str, Tensor], seen: Record
     text, named = by_position(case, given)
     if case.call == "labels":
         named = {name: value for name, value in named.items() if name not in MADE_OF_LABELS}
-    told: dict[str, dict[str, Any]] = {
-        "tuple": {"return_dict": False},
-        "counted": {"num_items_in_batch": ACCUMULATED * labelled_items(case, given)},
-    }
-    out = guarded("forward", lambda: subject.forward(*text, **named, **told.get(case.call, {})), lambda: seen.layer_ran)
+    if case.call in COUNTED and wants_items(subject.base):
+        named["num_items_in_batch"] = COUNTED[case.call] * labelled_items(case, given)
+    told = {"return_dict": False} if case.call == "tuple" else {}
+    out = guarded("forward", lambda: subject.forward(*text, **named, **told), lambda: seen.layer_ran)
+    if case.call in COUNTED and out.loss is not None and not wants_items(subject.base):
+        return out.logits, out.loss / COUNTED[case.call]
     if case.call != "tuple":
         return out.logits, out.loss
     if not isinstance(out, tuple):
         raise violation("what forward gives with return_dict=False", type(out).__name__, "a tuple")
     return out[1], out[0]
+
+
+def wants_items(base: Any) -> bool:
+    """Whether a trainer tells the ``base`` model how many items there are; if not, it divides by the number of batches itself.
+
+    Source: ``Trainer.__init__`` and ``Trainer.training_step`` of transformers.
+    """
+    return bool(getattr(base, "accepts_loss_kwargs", True))
 
 
 def labelled_items(case: Case, given: dict[str, Tensor]) -> Tensor:

@@ -384,10 +384,18 @@ def doubled_by_a_trainer(compute: Any, self: Any, *args: Any, **kwargs: Any) -> 
 
 
 def loss_doubled_if_told_how(forward: Any, *args: Any, **kwargs: Any) -> Any:
-    """The loss is twice what it should be, where the caller says what it is to be, or how many labels there are."""
+    """The loss is twice what it should be, where the caller says what it is to be."""
     out = forward(*args, **kwargs)
-    if kwargs.get("return_dict") is not None or "num_items_in_batch" in kwargs:
+    if kwargs.get("return_dict") is not None:
         out.loss = None if out.loss is None else 2 * out.loss
+    return out
+
+
+def rolled_where_items_are_counted(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """The logits are those of other tokens, where the caller says how many labels there are."""
+    out = forward(*args, **kwargs)
+    if "num_items_in_batch" in kwargs:
+        out.logits = out.logits.roll(1, dims=-1)
     return out
 
 
@@ -477,7 +485,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "loaded-beneath-a-delta": turned_round,
     "projection-written-into-the-parameters": context_grows,
     "loss-of-a-tuple": loss_doubled_if_told_how,
-    "context-is-not-counted": loss_doubled_if_told_how,
+    "context-is-not-counted": rolled_where_items_are_counted,
     "trainer-drops-types": labels_dropped,
     "checkpoint-without-the-deltas": twice_as_large,
     "weights-of-a-loss-that-nobody-knows": another_key_asked_for,

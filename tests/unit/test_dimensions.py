@@ -188,6 +188,7 @@ WRITTEN = {
     "called_by_position": called(PLAIN, "position"),
     "called_for_a_tuple": called(PLAIN, "tuple"),
     "items_counted": called(PLAIN, "counted"),
+    "own_items_counted": called(PLAIN, "counted_alone"),
     "labels_without_decoder_ids": called(PLAIN, "labels"),
     "types_of_tokens": called(PLAIN, "types"),
     "float32": PLAIN,

@@ -97,6 +97,7 @@ PAIRS = {
     "called_by_position": Pair(case(call="position"), case(call="tuple")),
     "called_for_a_tuple": Pair(case(call="tuple"), case()),
     "items_counted": Pair(case(call="counted"), case()),
+    "own_items_counted": Pair(case(call="counted_alone"), case()),
     "labels_without_decoder_ids": Pair(case(call="labels"), case()),
     "types_of_tokens": Pair(case(call="types"), case()),
     "told_length": Pair(case(limit="length"), case()),
