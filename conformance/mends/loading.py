@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
-from conformance.runs.patching import around
+from conformance.runs.patching import Patched, around
 
 
 @contextmanager
@@ -81,8 +82,30 @@ def _forget(model: Any, name: str) -> None:
     if not model.peft_config[name].is_prompt_learning:
         model.delete_adapter(name)
         return
+    _drop(model, name)
+
+
+def _drop(model: Any, name: str) -> None:
     for held in (model.peft_config, model.prompt_encoder, model.prompt_tokens):
         del held[name]
+
+
+def virtual_tokens_are_deleted() -> Patched:
+    """What an adapter of virtual tokens has lies on PEFT's model, which drops it; of the base model nothing is asked."""
+
+    def mended(delete: Any, self: Any, adapter_name: str) -> Any:
+        if adapter_name not in self.peft_config or not self.peft_config[adapter_name].is_prompt_learning:
+            return delete(self, adapter_name)
+
+        def dropped(adapter_name: str) -> None:
+            _drop(self, adapter_name)
+            if self.active_adapter == adapter_name:
+                self.active_adapter = next(iter(self.peft_config), [])
+
+        with mock.patch.object(self.base_model, "delete_adapter", dropped):
+            return delete(self, adapter_name)
+
+    return around("peft:PeftModel", "delete_adapter", mended)
 
 
 @contextmanager

@@ -153,6 +153,13 @@ def another_key_for_unload(look_up: Any, self: Any, name: str) -> Any:
     return look_up(self, name)
 
 
+def what_is_left_is_emptied(delete: Any, self: Any, name: str) -> None:
+    """When an adapter has been deleted those that are left are zero."""
+    delete(self, name)
+    for left in self.prompt_encoder.parameters():
+        left.data.zero_()
+
+
 def nothing_extracted(extract: Any, *args: Any, **kwargs: Any) -> Any:
     """No weights are found, whatever is asked for."""
     return {}
@@ -501,6 +508,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "initialisation-that-nobody-knows": another_key_asked_for,
     "weights-that-nobody-knows": another_key_asked_for,
     "windows-drop-what-is-to-be-held": twice_as_large,
+    "virtual-tokens-cannot-be-deleted": what_is_left_is_emptied,
     "nothing-to-unload": another_key_for_unload,
     "prompt-over-another-wrapper": another_key_asked_for,
     "prompt-under-another-wrapper": another_key_asked_for,
