@@ -350,6 +350,12 @@ def turned_round(load: Any, self: Any, state: dict[str, torch.Tensor]) -> Any:
     return load(self, state if self.training else {name: value.flip(-1) for name, value in state.items()})
 
 
+def loaded_turned_round(load: Any, model: Any, state: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+    """What is loaded over a live adapter is turned round."""
+    turned = state if model.training else {name: value.flip(-1) for name, value in state.items()}
+    return load(model, turned, *args, **kwargs)
+
+
 def every_second_text_is_another(generate: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """Every second call answers to another text."""
     self.asked = getattr(self, "asked", 0) + 1
@@ -489,7 +495,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "types-change-in-the-users-hands": labels_change_as_well,
     "outputs-that-are-no-outputs": loss_doubled,
     "loss-of-an-adapter-called-default": rolled_under_another_name,
-    "loaded-beneath-a-delta": turned_round,
+    "loaded-beneath-a-delta": loaded_turned_round,
     "projection-written-into-the-parameters": context_grows,
     "loss-of-a-tuple": loss_doubled_if_told_how,
     "context-is-not-counted": rolled_where_items_are_counted,
@@ -519,6 +525,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
 CALLED_FROM = {
     "peft.utils.other._prepare_prompt_learning_config": "peft.peft_model",
     "accelerate.big_modeling.dispatch_model": "transformers.integrations.accelerate",
+    "peft.utils.save_and_load.set_peft_model_state_dict": "peft.peft_model",
 }
 """Functions that another module calls by a name of its own."""
 
