@@ -81,14 +81,18 @@ def _behind(smooth: Any, outputs: Any, labels: Any, **told: Any) -> Any:
 
 @contextmanager
 def types_are_passed_on() -> Iterator[None]:
-    """The base model is given the types of tokens; embeddings in front of the text are of the first type."""
+    """The base model is given the types of tokens where it would be given none; embeddings in front are of the first type."""
 
     def mended(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        types = kwargs.pop(TYPES, None)
+        types = kwargs.get(TYPES)
         if types is None or not self.active_peft_config.is_prompt_learning:
-            return forward(self, *args, **kwargs, **({} if types is None else {TYPES: types}))
+            return forward(self, *args, **kwargs)
         wide = functional.pad(types, (virtual_tokens(self), 0))
-        with given_to(self.base_model, "forward", lambda given: {**given, TYPES: wide}):
+
+        def told(given: dict[str, Any]) -> dict[str, Any]:
+            return {**given, TYPES: wide} if given.get(TYPES) is None else given
+
+        with given_to(self.base_model, "forward", told):
             return forward(self, *args, **kwargs)
 
     with around(CAUSAL, "forward", mended):

@@ -19,8 +19,9 @@ from conformance.engine import known
 from conformance.engine.controls import run_with_control
 from conformance.engine.explain import explained, with_mends
 from conformance.engine.known import KnownFailure
+from conformance.families.inputs.text import TYPES
 from conformance.runs.lab import Lab
-from conformance.runs.patching import around
+from conformance.runs.patching import around, given_to
 
 SHIPPED = tuple(entry for entry in known.load(known.shipped()) if entry.applies(versions()))
 HERE = ("CONFORMANCE_INSIDE" in os.environ, os.environ.get("CONFORMANCE_LANE", ""))
@@ -391,6 +392,15 @@ def rolled_in_training_forward(forward: Any, *args: Any, **kwargs: Any) -> Any:
     return out
 
 
+def types_rolled(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The base model is given the types of tokens, each that of the token before it."""
+    types = kwargs.get(TYPES)
+    if types is None:
+        return forward(self, *args, **kwargs)
+    with given_to(self.base_model, "forward", lambda given: {**given, TYPES: types.roll(1, dims=1)}):
+        return forward(self, *args, **kwargs)
+
+
 def doubled_by_a_trainer(compute: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     """The loss that a Trainer computes of a PEFT model is twice what it should be."""
     return (1 + hasattr(self.model, "active_peft_config")) * compute(self, *args, **kwargs)
@@ -438,7 +448,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "encoder-decoder-text-without-a-name": every_second_text_is_another,
     "trainer-drops-tasks": labels_dropped,
     "checkpoint-without-the-network": twice_as_large,
-    "types-of-tokens-are-dropped": rolled_in_training_forward,
+    "types-of-tokens-are-dropped": types_rolled,
     "smoothing-asks-another-model": doubled_by_a_trainer,
     "smoothing-counts-virtual-tokens": doubled_by_a_trainer,
     "training-counts-pads": constant_loss_where_there_are_pads,
