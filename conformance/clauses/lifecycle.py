@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 ANOTHER = "another"
 """What a second adapter is called."""
 OF_FEW = Floor(share=0.3, may_refuse=True)
-"""Few Cases are asked, and a base model that cannot run them weighs much. Measured: at least 0.33, of T5, whose generate fails
-where the encoder has fewer layers than the decoder."""
+"""Few Cases are judged, so that one that the base model cannot run lowers the share a lot. Measured: at least 0.33, of T5, whose
+generate fails where the encoder has fewer layers than the decoder."""
 
 
 @clause(
@@ -108,8 +108,8 @@ def loaded_into_live(lab: Lab, case: Case) -> None:
 def trained_if_told(lab: Lab, case: Case) -> None:
     """A loaded adapter is frozen, by from_pretrained and beside another one, unless it is told to be trained, or that is refused.
 
-    Whether the adapter that was there is trained does not change. Of one that is loaded to be trained all is trained that its
-    method trains; PEFT refuses that in words.
+    Whether the adapter that was there is trained does not change. One that is loaded with is_trainable=True is trained, or that
+    is refused in words, as PEFT 0.21 does for all these methods.
     """
     if learning := all_that_learns(lab.reloaded(case)):
         raise violation(

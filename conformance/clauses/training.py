@@ -97,10 +97,10 @@ def as_a_trainer_calls(lab: Lab, case: Case) -> None:
     floor=Floor(may_refuse=True),
 )
 def types_count(lab: Lab, case: Case) -> None:
-    """Token types that are given with a text count as they do for the base model, behind virtual tokens too, or are refused.
+    """Given token_type_ids count as they do for the base model, behind virtual tokens too, or are refused in words.
 
-    A collator passes them. Behind a prefix, logits and loss are those of the manual forward with these types. Nobody says of what
-    type embeddings in front of the text are: there the answer is at least another one than without.
+    A collator passes them. Behind a prefix, logits and loss are those of the manual forward with these types. Of what type the
+    embeddings of a prompt are nobody has defined, so only this is asked of a prompt: types change the logits.
     """
     usual = called(case, "usual")
     tokens = lab.generate(with_padding(usual, "left")).tokens

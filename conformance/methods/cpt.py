@@ -2,8 +2,8 @@
 
 Shapes: the frozen embeddings of the context's tokens, ``(n, hidden)``, and as many *deltas*, which are trained and added to them.
 A token of the context or of the text has a *type*: 0 for none, and of example e, from 0 on, 4e + 1 in the template around its
-input, 4e + 2 in the input, 4e + 3 in the template around its output, 4e + 4 in the output. Outputs are labels, and are not moved;
-the deltas of all others are projected into a ball, whose radius depends on the type. PEFT saves the sum.
+input, 4e + 2 in the input, 4e + 3 in the template around its output, 4e + 4 in the output. Outputs are labels. Outputs and tokens
+of no type are not moved; the deltas of all others are projected into a ball, whose radius is of their type. PEFT saves the sum.
 
 Source: PEFT's ``CPTEmbedding``; Blau et al. 2024 (arXiv:2410.17222), for models that only decode.
 """
@@ -36,7 +36,8 @@ DECAY = 0.5
 WIDTH = 2048
 """The hidden size of a model for which PEFT's epsilon is the radius itself; it goes by the root of the size."""
 RADII = {"wide": (8.0, 8.0), "narrow": (1.0, 0.75)}
-"""Of templates and of inputs, per root of the hidden size: the norm of most deltas is about 1 of it, and of none above 3.5."""
+"""The radii of templates and of inputs, divided by the root of the hidden size. By that measure most deltas have a norm of about
+1, and none has one above 3.5: wide radii cut nothing."""
 HELD = 1e-10
 """The radius of what is not trained."""
 

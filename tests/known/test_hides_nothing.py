@@ -436,11 +436,11 @@ def context_grows(forward: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
     return forward(self, *args, **kwargs)
 
 
-def doubled_where_the_embedding_waits(make: Any, self: Any, config: Any, word_embeddings: Any) -> None:
-    """The virtual tokens are twice as large where the word embedding waits."""
+def turned_round_where_the_embedding_waits(make: Any, self: Any, config: Any, word_embeddings: Any) -> None:
+    """The virtual tokens are turned round where the word embedding waits: a norm would not see that they are doubled."""
     make(self, config, word_embeddings)
     if next(word_embeddings.parameters()).is_meta:
-        self.register_forward_hook(lambda module, given, rows: 2 * rows)
+        self.register_forward_hook(lambda module, given, rows: rows.flip(-1))
 
 
 BESIDE: dict[str, Callable[..., Any]] = {
@@ -512,7 +512,7 @@ BESIDE: dict[str, Callable[..., Any]] = {
     "trainer-drops-types": labels_dropped,
     "checkpoint-without-the-deltas": twice_as_large,
     "weights-of-a-loss-that-nobody-knows": another_key_asked_for,
-    "context-sent-to-where-nothing-is": doubled_where_the_embedding_waits,
+    "context-sent-to-where-nothing-is": turned_round_where_the_embedding_waits,
     "static-cache-without-room": hidden_in_the_first_call,
     "handed-in-cache-stays-empty": hidden_in_the_first_call,
     "handed-in-cache-of-an-encoder-decoder-stays-empty": hidden_in_the_first_call,
