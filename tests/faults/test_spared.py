@@ -23,5 +23,5 @@ def test_the_reference_wrapper_is_spared(name: str) -> None:
         judge(Item(clause.id, name), budget, (), lab).verdict for clause in clauses().values() if not clause.placed
     ]
     assert [v for v in verdicts if v is None or v.outcome not in SPARED or v.counts.get(Outcome.VIOLATES.value)] == []
-    # Most clauses are met by each family. One has no positions, windows or types of tokens, and is not taught: twelve say nothing.
+    # Most clauses are met by each family. One has no positions, windows or token types, and is not taught: twelve say nothing.
     assert sum(v is not None and v.outcome is Outcome.CONFORMS for v in verdicts) >= len(verdicts) - 12
