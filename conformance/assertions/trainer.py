@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from conformance.core.signals import violation
@@ -19,10 +20,10 @@ SMOOTHING = 0.1
 """How much of each label is spread evenly over the vocabulary: as much as in the paper that began with it."""
 
 
-def learnt_by_hand(lab: Lab, case: Case, tokens: Tensor, smoothing: float = 0.0) -> Learnt:
+def learnt_by_hand(lab: Lab, case: Case, tokens: Tensor, smoothing: float = 0.0, share: float = 1.0) -> Learnt:
     """Plain gradient descent on the loss by hand, from the parameters that the Case says: what a trainer should arrive at.
 
-    Of a base model, of which nobody says where it should arrive, only the first loss is known.
+    ``share``: of that loss so much. Of a base model, of which nobody says where it should arrive, only the first loss is known.
     """
     import torch
 
@@ -36,13 +37,26 @@ def learnt_by_hand(lab: Lab, case: Case, tokens: Tensor, smoothing: float = 0.0)
     raw = {name: value.clone().requires_grad_(learns(name)) for name, value in lab.raw(case).items()}
     learnt = [value for name, value in raw.items() if learns(name)]
     for _ in range(steps(smoothing)):
-        loss = lab.loss_from(raw, case, tokens, smoothing)
+        loss = share * lab.loss_from(raw, case, tokens, smoothing)
         losses.append(float(loss.detach()))
         found = torch.autograd.grad(loss, learnt, allow_unused=True, materialize_grads=True)
         with torch.no_grad():
             for value, gradient in zip(learnt, found, strict=True):
                 value.sub_(gradient, alpha=RATE)
     return Learnt(losses, {name: value.detach() for name, value in raw.items()})
+
+
+def share_of(lab: Lab, got: Learnt, case: Case, tokens: Tensor) -> float:
+    """How many times the loss by hand the first one is that was ``got``: any positive number may be meant.
+
+    A Trainer tells how many labels it counts, and what a loss that has labels of its own is divided by then nobody says.
+    """
+    by_hand = float(lab.loss_from(lab.raw(case), case, tokens).detach())
+    found = got.losses[0] / by_hand if got.losses else 0.0
+    # Written so that a NaN fails.
+    if not 0 < found < math.inf:
+        raise violation("the first loss that the Trainer logs", got.losses[:1], f"a positive share of {by_hand:.5f}")
+    return found
 
 
 LOGGED = 2e-4

@@ -8,7 +8,7 @@ from conformance.assertions.gradients import close_gradients, gradients, predict
 from conformance.assertions.learning import backpropagated, frozen_contents, learn_once, only_the_adapter_learns, thaw
 from conformance.assertions.logits import agree, differ
 from conformance.assertions.state import state_unchanged
-from conformance.assertions.trainer import SMOOTHING, as_by_hand, learnt_by_hand, resumed
+from conformance.assertions.trainer import SMOOTHING, as_by_hand, learnt_by_hand, resumed, share_of
 from conformance.assertions.training import loss_by_hand, of_one_batch, same_loss, trained_case
 from conformance.clauses.follow_ups import as_trained, checkpointings, counted_alone, labellings, training_mode, typed
 from conformance.clauses.preconditions import in_the_cache, labels, token_types, usual_loss
@@ -121,14 +121,17 @@ def types_count(lab: Lab, case: Case) -> None:
 def trainer_agrees(lab: Lab, case: Case) -> None:
     """A Trainer arrives, step by step, where a loop by hand arrives, and from its own checkpoint, to the bit, where it arrived.
 
-    Gradient descent without a schedule: each step has the loss by hand, and moves each parameter by its gradient. All else is the
-    Trainer's default, as that it drops what the base model's forward does not take.
+    Gradient descent without a schedule: each step has the loss by hand, and moves each parameter by its gradient. Of a loss of
+    the method's own it may be any share, the same in each step. All else is the Trainer's default, as that it drops what the base
+    model's forward does not take. Who cannot go on from a checkpoint refuses it in words.
     """
     tokens = lab.some_tokens(case)
     lab.forward(case, tokens)
-    with lab.trainer(case, tokens) as train, nothing_is_refused():
-        got = train(0)
-        as_by_hand(lab, got, learnt_by_hand(lab, case, tokens), case)
+    with lab.trainer(case, tokens) as train:
+        with nothing_is_refused():
+            got = train(0)
+        share = 1.0 if usual_loss(case) else share_of(lab, got, case, tokens)
+        as_by_hand(lab, got, learnt_by_hand(lab, case, tokens, share=share), case)
         resumed(train(1), got, 1)
 
 

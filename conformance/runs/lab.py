@@ -260,8 +260,10 @@ class Lab(Models):
         """
 
         def train(resume: int) -> Learnt:
-            # Who goes on from a checkpoint has other values before: those of the checkpoint must come.
-            subject = self.new_subject(other_prefix(case) if resume else case)
+            subject = self.new_subject(case)
+            if resume:
+                # Who goes on from a checkpoint has other values before: those of the checkpoint must come.
+                self.fill(subject, other_prefix(case))
             batch = training_batch(case, subject.family, tokens, self.base(case)).request
             losses = guarded("Trainer", lambda: subject.train(batch, Path(folder), resume, smoothing))
             return Learnt(losses, subject.raw())

@@ -55,7 +55,7 @@ OF_ENCODERS = {"prompt-of-tasks-for-the-decoder"}
 TRAINED = {
     "P_TUNING": {"checkpoint-without-the-network"},
     "MULTITASK_PROMPT_TUNING": {"trainer-drops-tasks", *OF_ENCODERS},
-    "CPT": {"outputs-that-are-no-outputs", "trainer-drops-types", "checkpoint-without-the-deltas"},
+    "CPT": {"trainer-drops-types", "checkpoint-without-the-deltas"},
 }
 """What explains that a Trainer does not train, or does not resume; some of it of encoder-decoders only."""
 LOST = {"decoder-ids-of-tasks-are-lost", *OF_ENCODERS}

@@ -30,6 +30,20 @@ def priced(change: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]) -> Pa
     return around(ENCODER, "calculate_loss", wrapper)
 
 
+@planted(clause="training.trainer_agrees")
+def peft_weights_vanish_where_items_are_counted(fired: Fired) -> Patched:
+    """Where the items are counted, as by a Trainer, the loss does not decay."""
+
+    def wrapper(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        config = self.active_peft_config
+        decays = config.opt_weighted_loss_type == "decay" and kwargs.get("num_items_in_batch") is not None
+        kind = "none" if fired(decays) else config.opt_weighted_loss_type
+        with mock.patch.object(config, "opt_weighted_loss_type", kind):
+            return original(self, *args, **kwargs)
+
+    return around("peft:PeftModelForCausalLM", "_cpt_forward", wrapper)
+
+
 @planted(clause="equivalence.step_logits")
 def peft_context_not_projected(fired: Fired) -> Patched:
     """Training may move the context as far as it likes."""
