@@ -17,10 +17,14 @@ from typing import Any, NoReturn, TextIO, cast
 
 
 class Forgiving:
-    """A stream of text. Once it cannot be written because of ``causes``, what follows is dropped and nothing is raised."""
+    """A stream of text. Once it cannot be written because of ``causes``, what follows is dropped and nothing is raised.
+
+    For any other reason whoever writes is told, again and again: some ask first whether they may, and forget the answer.
+    """
 
     def __init__(self, stream: TextIO, causes: tuple[int, ...]) -> None:
         self._stream, self._causes = stream, causes
+        self._lost: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -35,12 +39,16 @@ class Forgiving:
         self._unless_lost(self._stream.flush)
 
     def _unless_lost(self, act: Any) -> None:
+        if self._lost is not None:
+            raise self._lost
         try:
             act()
         except OSError as error:
-            if error.errno not in self._causes:
-                raise
+            # What is still buffered would fail once more when Python ends, which then ends with a code of its own.
             _to_nowhere(self._stream.fileno())
+            if error.errno not in self._causes:
+                self._lost = error
+                raise
 
 
 def forgiving(stream: TextIO | None, *causes: int) -> TextIO:
@@ -57,7 +65,7 @@ def own_streams() -> Iterator[None]:
     """Standard streams that are there, and forgive.
 
     Output forgives a lost reader and nothing else, since it may be all that is wanted; standard error everything: it only says
-    how far things are.
+    how far things are. Output that is lost at the very end is told there, and the process ends with 3.
     """
     for number in range(3):
         _open_if_closed(number)
@@ -67,10 +75,15 @@ def own_streams() -> Iterator[None]:
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(ValueError):
-                stream.flush()
-        sys.stdin, sys.stdout, sys.stderr = before
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(ValueError):
+                    stream.flush()
+        except OSError as lost:
+            print(f"the output is lost: {lost}", file=sys.stderr)
+            sys.exit(3)
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = before
 
 
 @contextmanager

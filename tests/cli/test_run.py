@@ -176,11 +176,19 @@ def test_the_verdict_does_not_depend_on_who_reads(tmp_path: Path, closed: str, c
     assert done.returncode == code
 
 
-def test_an_output_that_is_lost_for_want_of_space_is_no_success(tmp_path: Path) -> None:
+SAYS_IT_AT_THE_END = "from conformance.cli.streams import own_streams\nwith own_streams(): print('said')"
+
+
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    [("-m conformance clauses", "1"), ("-m conformance clauses", ""), (f"-c {shlex.quote(SAYS_IT_AT_THE_END)}", "")],
+    ids=["each piece is written at once", "pieces are buffered", "buffered until the end"],
+)
+def test_an_output_that_is_lost_for_want_of_space_is_no_success(tmp_path: Path, command: str, unbuffered: str) -> None:
     path = os.pathsep.join([str(ROOT / "tests" / "miniature"), str(ROOT)])
     done = subprocess.run(
-        ["bash", "-c", f"{shlex.quote(sys.executable)} -m conformance clauses >/dev/full"],
-        env=os.environ | {"PYTHONPATH": path},
+        ["bash", "-c", f"{shlex.quote(sys.executable)} {command} >/dev/full"],
+        env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": unbuffered},
         cwd=tmp_path,
         check=False,
         capture_output=True,
